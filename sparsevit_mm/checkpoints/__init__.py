@@ -1,0 +1,1 @@
+"""Other people's parameter layouts, and reading them into ours."""

@@ -1,0 +1,1 @@
+"""What plugs into mmengine: hooks, and how to find the backbone they act on."""

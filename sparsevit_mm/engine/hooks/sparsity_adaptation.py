@@ -1,0 +1,89 @@
+"""Sparsity-aware adaptation: a random schedule for every training iteration."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from sparsevit_mm.engine.prunable import PrunableBackbone, find_prunable_backbone
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule
+from sparsevit_mm.registry import register_hook
+
+
+@register_hook
+class SparsityAdaptationHook(Hook):
+    """Trains the weights for every schedule at once (SparseViT, section 3.3).
+
+    Every iteration draws one ratio for each pair of blocks, sorted ascending in each stage. The
+    draw of an iteration depends on the seed and the iteration alone, so it is the same on every
+    rank and after a resume. For validation, and when training ends, the backbone gets back the
+    schedule it had.
+
+    Args:
+        choices: Ratios to draw from, uniformly.
+        begin: First iteration, counted from 0, that draws; earlier ones train the backbone's own
+            schedule.
+        seed: Seed of the draws.
+
+    Raises:
+        ConfigError: If `choices` is empty or holds a ratio out of range, or the backbone has no
+            schedule.
+    """
+
+    # Later than WindowPruningHook, which sets what training starts from.
+    priority = 'BELOW_NORMAL'
+
+    def __init__(
+        self, choices: Sequence[float] = DEFAULT_CHOICES, begin: int = 0, seed: int = 0
+    ) -> None:
+        if not choices:
+            raise ConfigError('choices is empty, but it must hold at least one ratio.')
+        PruningSchedule.parse([sorted(choices)], [len(choices)])
+        self.choices = tuple(choices)
+        self.begin = begin
+        self.seed = seed
+        self._own_schedule: PruningSchedule | None = None
+
+    def draw(self, iteration: int, depths: Sequence[int]) -> PruningSchedule:
+        """The schedule of an iteration.
+
+        Args:
+            iteration: Number of the training iteration, counted from 0.
+            depths: Blocks in each stage.
+        """
+        rng = random.Random(f'{self.seed}/{iteration}')
+        return PruningSchedule.sample(depths, rng, self.choices)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Draws and sets the iteration's schedule."""
+        if runner.iter < self.begin:
+            return
+        backbone = find_prunable_backbone(runner.model)
+        if self._own_schedule is None:
+            self._own_schedule = backbone.pruning_schedule
+        backbone.pruning_schedule = self.draw(runner.iter, backbone.arch.depths)
+        mean_ratio = _mean_ratio(backbone)
+        runner.message_hub.update_scalar('train/pruning_ratio', mean_ratio)
+
+    def before_val(self, runner: Runner) -> None:
+        """Gives the backbone its own schedule back."""
+        self._restore(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Gives the backbone its own schedule back."""
+        self._restore(runner)
+
+    def _restore(self, runner: Runner) -> None:
+        if self._own_schedule is not None:
+            find_prunable_backbone(runner.model).pruning_schedule = self._own_schedule
+            self._own_schedule = None
+
+
+def _mean_ratio(backbone: PrunableBackbone) -> float:
+    ratios = [ratio for stage in backbone.pruning_schedule.ratios for ratio in stage]
+    return sum(ratios) / len(ratios)

@@ -1,0 +1,107 @@
+"""Sets a pruning schedule before training, validation or testing, and logs what was kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from sparsevit_mm.engine.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.pruning.selection import WindowSelection
+from sparsevit_mm.registry import register_hook
+
+
+@register_hook
+class WindowPruningHook(Hook):
+    """Assigns a pruning schedule to the model's backbone.
+
+    The schedule is set once before training and again before every validation and test, so that a
+    `SparsityAdaptationHook`, which draws another one in every training iteration, does not reach
+    into them.
+
+    Args:
+        schedule: Any form `pruning_ratios` takes, or the path of a JSON file that a search or
+            `PruningSchedule.save` wrote; None keeps the backbone's own.
+        log_kept: Whether to log the share of windows each stage computes, as `kept_windows/stage0`
+            and so on, under `train/` and `val/`; visualisation back ends such as TensorBoard
+            receive it with the other scalars.
+        interval: Training iterations between two records of the kept shares.
+
+    Raises:
+        ConfigError: If the file holds no schedule, the backbone has none, or the schedule does not
+            fit the backbone.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, schedule: Any = None, log_kept: bool = False, interval: int = 50) -> None:
+        self.schedule = (
+            PruningSchedule.load(schedule) if isinstance(schedule, (str, Path)) else schedule
+        )
+        self.log_kept = log_kept
+        self.interval = interval
+        self._kept: dict[int, list[float]] = defaultdict(list)
+
+    def before_train(self, runner: Runner) -> None:
+        """Sets the schedule."""
+        self._apply(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Sets the schedule and starts to count kept windows."""
+        self._before_evaluation(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Logs the kept shares over the validation set."""
+        self._after_evaluation(runner, 'val')
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Sets the schedule and starts to count kept windows."""
+        self._before_evaluation(runner)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Logs the kept shares over the test set."""
+        self._after_evaluation(runner, 'test')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Counts kept windows in the iterations that are logged."""
+        if self.log_kept and self.every_n_train_iters(runner, self.interval):
+            self._observe(runner)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Logs the kept shares of the iteration."""
+        if self.log_kept and self.every_n_train_iters(runner, self.interval):
+            self._report(runner, 'train')
+
+    def _apply(self, runner: Runner) -> None:
+        backbone = find_prunable_backbone(runner.model)
+        if self.schedule is not None:
+            backbone.pruning_schedule = self.schedule
+
+    def _before_evaluation(self, runner: Runner) -> None:
+        self._apply(runner)
+        if self.log_kept:
+            self._observe(runner)
+
+    def _after_evaluation(self, runner: Runner, mode: str) -> None:
+        if self.log_kept:
+            self._report(runner, mode)
+
+    def _observe(self, runner: Runner) -> None:
+        self._kept.clear()
+        find_prunable_backbone(runner.model).window_observer = self._count
+
+    def _count(self, selection: WindowSelection) -> None:
+        share = selection.num_kept / selection.grid.num_windows
+        self._kept[selection.stage].append(share)
+
+    def _report(self, runner: Runner, mode: str) -> None:
+        find_prunable_backbone(runner.model).window_observer = None
+        for stage, shares in sorted(self._kept.items()):
+            mean = sum(shares) / len(shares)
+            runner.message_hub.update_scalar(f'{mode}/kept_windows/stage{stage}', mean)

@@ -1,0 +1,59 @@
+"""Finding the backbone that a pruning schedule belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, cast, runtime_checkable
+
+from torch import nn
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.pruning.selection import WindowSelection
+
+
+@runtime_checkable
+class PrunableBackbone(Protocol):
+    """What a backbone offers to hooks, searches and pictures."""
+
+    arch: Any
+    window_observer: Callable[[WindowSelection], None] | None
+
+    @property
+    def pruning_schedule(self) -> PruningSchedule:
+        """The schedule in force."""
+
+    @pruning_schedule.setter
+    def pruning_schedule(self, ratios: Any) -> None: ...
+
+
+def find_prunable_backbone(model: nn.Module) -> PrunableBackbone:
+    """Finds the one part of a model that has a pruning schedule.
+
+    Args:
+        model: A backbone, a whole detector or segmentor, or a wrapper of one.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        ConfigError: If the model has none, or more than one.
+    """
+    found = [module for module in model.modules() if isinstance(module, PrunableBackbone)]
+    if len(found) == 1:
+        return cast(PrunableBackbone, found[0])
+    if found:
+        raise ConfigError(
+            f'{type(model).__name__} has {len(found)} backbones with a pruning schedule, but '
+            'exactly one is supported.'
+        )
+    backbones = [type(part).__name__ for name, part in model.named_modules() if _is_backbone(name)]
+    owner = f'the backbone {backbones[0]}' if backbones else type(model).__name__
+    raise ConfigError(
+        f'{owner} has no pruning schedule: use a backbone of sparsevit_mm, such as '
+        "type='sparsevit_mm.SparseViT', or leave window pruning out."
+    )
+
+
+def _is_backbone(name: str) -> bool:
+    return name.rsplit('.', 1)[-1] == 'backbone'

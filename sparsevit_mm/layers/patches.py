@@ -1,0 +1,83 @@
+"""Image -> tokens, and four tokens -> one: the dense steps between window stages.
+
+`PatchMerging` orders the four neighbours of a channel as MMDetection does (channel first); files
+with Microsoft's order are permuted when they are loaded.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PatchEmbed(nn.Module):
+    """Embeds non-overlapping patches of an image (Swin, section 3.1).
+
+    Args:
+        in_channels: Channels of the image.
+        embed_dims: Channels of a token.
+        patch_size: Side of a patch in pixels.
+        norm: Norm over the channels of a token, or None.
+    """
+
+    def __init__(
+        self, in_channels: int, embed_dims: int, patch_size: int, norm: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size)
+        self.norm = norm
+
+    def forward(self, images: Tensor) -> tuple[Tensor, int, int]:
+        """Embeds a batch; sizes that are no multiple of the patch are zero-padded.
+
+        Args:
+            images: (B, in_channels, H, W).
+
+        Returns:
+            (B * H' * W', embed_dims) tokens, H' and W'.
+        """
+        height, width = images.shape[-2:]
+        pad_bottom, pad_right = -height % self.patch_size, -width % self.patch_size
+        if pad_bottom or pad_right:
+            images = F.pad(images, (0, pad_right, 0, pad_bottom))
+        feature_map = self.projection(images)
+        height, width = feature_map.shape[-2:]
+        tokens = feature_map.permute(0, 2, 3, 1).reshape(-1, feature_map.shape[1])
+        return tokens if self.norm is None else self.norm(tokens), height, width
+
+
+class PatchMerging(nn.Module):
+    """Joins 2 x 2 neighbouring tokens into one of twice the channels (Swin, section 3.1).
+
+    Args:
+        embed_dims: Channels C of a token.
+        norm: Norm over 4 C channels, or None.
+    """
+
+    def __init__(self, embed_dims: int, norm: nn.Module | None) -> None:
+        super().__init__()
+        self.norm = norm
+        self.reduction = nn.Linear(4 * embed_dims, 2 * embed_dims, bias=False)
+
+    def forward(self, tokens: Tensor, batch_size: int, height: int, width: int) -> Tensor:
+        """Merges; odd sizes are zero-padded.
+
+        Args:
+            tokens: (B * H * W, C).
+            batch_size: Images B.
+            height: Height H of the map in tokens.
+            width: Width W of the map in tokens.
+
+        Returns:
+            (B * ceil(H / 2) * ceil(W / 2), 2 * C).
+        """
+        feature_map = tokens.view(batch_size, height, width, -1)
+        if height % 2 or width % 2:
+            feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
+        rows, cols = math.ceil(height / 2), math.ceil(width / 2)
+        quads = feature_map.view(batch_size, rows, 2, cols, 2, -1).permute(0, 1, 3, 5, 2, 4)
+        quads = quads.reshape(batch_size * rows * cols, -1)
+        return self.reduction(quads if self.norm is None else self.norm(quads))

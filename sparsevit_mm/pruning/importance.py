@@ -1,0 +1,40 @@
+"""How much a window matters: the L2 norm of its activation (SparseViT, section 3.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparsevit_mm.layers.window_grid import WindowGrid
+
+
+def token_importance(tokens: Tensor) -> Tensor:
+    """Mean magnitude of every token over its channels.
+
+    Args:
+        tokens: (..., C) activations, before any norm.
+
+    Returns:
+        (...) mean of |x|, in float32 or wider so that half precision does not blur the ranking.
+    """
+    dtype = torch.promote_types(tokens.dtype, torch.float32)
+    magnitude = torch.linalg.vector_norm(tokens, ord=1, dim=-1, dtype=dtype)
+    return magnitude / tokens.shape[-1]
+
+
+def window_scores(importance: Tensor, grid: WindowGrid) -> Tensor:
+    """Score of every window: the L2 norm of its tokens' importance, padding counting as 0.
+
+    Args:
+        importance: (B, H * W) from `token_importance`.
+        grid: The windows over the H x W map.
+
+    Returns:
+        (B, num_windows) scores, row-major over the (shifted) grid.
+    """
+    index = grid.token_index(importance.device)
+    scores = importance[:, index]
+    padding = grid.padding(importance.device)
+    if padding is not None:
+        scores = scores.masked_fill(padding, 0)
+    return torch.linalg.vector_norm(scores, ord=2, dim=-1)

@@ -1,0 +1,260 @@
+"""The pruning schedule: which share of its windows every block of a network skips.
+
+A schedule is plain data. It is written in configs as `pruning_ratios`, kept in JSON files by the
+search, and owned by a backbone; nothing else in the package decides how much is pruned.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sparsevit_mm.errors import ConfigError
+
+DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""Ratios the paper draws from, in adaptation and in the search."""
+
+_FORMAT = 'sparsevit_mm.PruningSchedule'
+
+
+class KeptCount(NamedTuple):
+    """Windows one block computes, out of all windows of its grid."""
+
+    kept: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Kept windows as a fraction of all, in (0, 1]."""
+        return self.kept / self.total
+
+
+def num_kept_windows(num_windows: int, ratio: float) -> int:
+    """Windows that stay of `num_windows` at a pruning ratio (SparseViT, section 3.2).
+
+    Args:
+        num_windows: Windows in the grid, at least 1.
+        ratio: Share to skip, 0 <= ratio < 1.
+
+    Returns:
+        `int(num_windows * (1 - ratio))`, evaluated exactly so (100 windows at 0.8 keep 19), and at
+        least 1.
+    """
+    return max(int(num_windows * (1 - ratio)), 1)
+
+
+@dataclass(frozen=True)
+class PruningSchedule:
+    """Pruning ratios of a network, one number a block, grouped by stage.
+
+    Attributes:
+        ratios: For each stage a tuple with one ratio a block; 0 <= ratio < 1, non-decreasing inside
+            a stage, because a window that was pruned never comes back (section 3.2).
+
+    Raises:
+        ConfigError: If a ratio is out of range or a stage's ratios decrease.
+    """
+
+    ratios: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        for stage, ratios in enumerate(self.ratios):
+            for ratio in ratios:
+                if not 0 <= ratio < 1:
+                    raise ConfigError(
+                        f'pruning_ratios of stage {stage} hold {ratio}, but every ratio must be at '
+                        'least 0 and below 1.'
+                    )
+            if list(ratios) != sorted(ratios):
+                raise ConfigError(
+                    f'pruning_ratios of stage {stage} are {list(ratios)}, but they must not '
+                    'decrease inside a stage: a window that was pruned never comes back.'
+                )
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Blocks in each stage."""
+        return tuple(len(stage) for stage in self.ratios)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether no block skips a window."""
+        return all(ratio == 0 for stage in self.ratios for ratio in stage)
+
+    @classmethod
+    def parse(cls, value: Any, depths: Sequence[int]) -> PruningSchedule:
+        """Reads a schedule in any of the accepted forms.
+
+        Args:
+            value: A number for all blocks; a flat list with one number a stage; a nested list with,
+                for each stage, 1 number, ceil(depth / 2) numbers (one for each pair of a plain and
+                a shifted block) or depth numbers (one a block); or a schedule.
+            depths: Blocks in each stage of the network.
+
+        Returns:
+            The schedule with one ratio a block.
+
+        Raises:
+            ConfigError: If the form, a length or a value is not allowed.
+        """
+        if isinstance(value, PruningSchedule):
+            if value.depths != tuple(depths):
+                raise ConfigError(
+                    f'the pruning schedule is for stages of {value.depths} blocks, but the network '
+                    f'has {tuple(depths)}.'
+                )
+            return value
+        if _is_number(value):
+            return cls(tuple((float(value),) * depth for depth in depths))
+        if _is_list(value) and len(value) == len(depths):
+            if all(_is_number(ratio) for ratio in value):
+                return cls(
+                    tuple((float(ratio),) * depth for ratio, depth in zip(value, depths))
+                )
+            if all(_is_list(stage) and all(map(_is_number, stage)) for stage in value):
+                stages = [_one_a_block(stage, depth) for stage, depth in zip(value, depths)]
+                if None not in stages:
+                    return cls(tuple(stage for stage in stages if stage is not None))
+        raise ConfigError(_accepted_forms(value, depths))
+
+    @classmethod
+    def dense(cls, depths: Sequence[int]) -> PruningSchedule:
+        """The schedule that keeps every window: plain Swin."""
+        return cls.parse(0.0, depths)
+
+    @classmethod
+    def sample(
+        cls,
+        depths: Sequence[int],
+        rng: random.Random,
+        choices: Sequence[float] = DEFAULT_CHOICES,
+    ) -> PruningSchedule:
+        """Draws one ratio for every pair of blocks, sorted ascending in each stage (section 3.3).
+
+        Args:
+            depths: Blocks in each stage.
+            rng: The caller's own random state; nothing global is read or moved.
+            choices: Ratios to draw from, uniformly.
+        """
+        pairs = [sorted(rng.choice(choices) for _ in range(math.ceil(d / 2))) for d in depths]
+        return cls.parse(pairs, depths)
+
+    def kept_windows(
+        self, height: int, width: int, patch_size: int = 4, window_size: int = 7
+    ) -> tuple[tuple[KeptCount, ...], ...]:
+        """Windows every block computes for an input size.
+
+        Args:
+            height: Input height in pixels.
+            width: Input width in pixels.
+            patch_size: Stride of the patch embedding in pixels.
+            window_size: Side of a window in tokens.
+
+        Returns:
+            For each stage one `KeptCount` a block; stage i works on a map of
+            ceil(size / (patch_size * 2**i)) tokens a side.
+        """
+        counts = []
+        for stage, ratios in enumerate(self.ratios):
+            rows, cols = (
+                math.ceil(stage_side(side, stage, patch_size) / window_size)
+                for side in (height, width)
+            )
+            total = rows * cols
+            counts.append(tuple(KeptCount(num_kept_windows(total, r), total) for r in ratios))
+        return tuple(counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schedule as JSON-ready data."""
+        return {'format': _FORMAT, 'version': 1, 'ratios': [list(stage) for stage in self.ratios]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PruningSchedule:
+        """Reads `to_dict`'s data; further keys (a search's budget, metric, …) are left alone.
+
+        Raises:
+            ConfigError: If `ratios` is missing or malformed.
+        """
+        ratios = data.get('ratios') if isinstance(data, Mapping) else None
+        if not (_is_list(ratios) and ratios and all(map(_is_list, ratios))):  # type: ignore[arg-type]
+            raise ConfigError(
+                "a schedule file must hold an object whose 'ratios' are a list of lists, one number "
+                f'a block, but it holds {_shortened(data)}.'
+            )
+        return cls.parse(ratios, [len(stage) for stage in ratios])  # type: ignore[union-attr]
+
+    def save(self, path: str | Path) -> None:
+        """Writes the schedule as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + '\n')
+
+    @classmethod
+    def load(cls, path: str | Path) -> PruningSchedule:
+        """Reads a schedule from JSON.
+
+        Raises:
+            ConfigError: If the file is missing, is no JSON, or holds no schedule.
+        """
+        try:
+            data = json.loads(Path(path).read_text())
+        except OSError as error:
+            raise ConfigError(
+                f'the schedule file {path} cannot be read: {error.strerror}.'
+            ) from None
+        except ValueError as error:
+            raise ConfigError(f'the schedule file {path} is not valid JSON: {error}.') from None
+        return cls.from_dict(data)
+
+    def __str__(self) -> str:
+        return ', '.join('[' + ', '.join(f'{r:g}' for r in stage) + ']' for stage in self.ratios)
+
+
+def stage_side(pixels: int, stage: int, patch_size: int = 4) -> int:
+    """Side of a stage's feature map in tokens, each step rounding up as the padding does."""
+    side = math.ceil(pixels / patch_size)
+    for _ in range(stage):
+        side = math.ceil(side / 2)
+    return side
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _one_a_block(ratios: Sequence[Real], depth: int) -> tuple[float, ...] | None:
+    """Spreads a stage's ratios over its blocks; None if their number fits no accepted form."""
+    values = [float(ratio) for ratio in ratios]
+    if len(values) == depth:
+        return tuple(values)
+    if len(values) == math.ceil(depth / 2):
+        return tuple(values[block // 2] for block in range(depth))
+    if len(values) == 1:
+        return tuple(values * depth)
+    return None
+
+
+def _accepted_forms(value: Any, depths: Sequence[int]) -> str:
+    lengths = ', '.join(
+        ' or '.join(str(n) for n in sorted({1, math.ceil(depth / 2), depth})) for depth in depths
+    )
+    flat = [0.6] + [0.0] * (len(depths) - 1)
+    nested = [[0.6], *([0.0] * math.ceil(depth / 2) for depth in depths[1:])]
+    return (
+        f'pruning_ratios is {_shortened(value)}, but for stages of {tuple(depths)} blocks it must '
+        f'be a number (0.5), one number a stage ({flat}), or a list a stage ({nested}) whose '
+        f'lengths are {lengths}.'
+    )
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + '...'

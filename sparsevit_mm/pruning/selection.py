@@ -1,0 +1,79 @@
+"""Which windows stay: one ranking a stage and grid, of which every block takes a prefix.
+
+Because later blocks take a shorter prefix of the same ranking, the kept sets are nested
+(SparseViT, section 3.2: the ranking is amortised over the stage).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.pruning.importance import token_importance, window_scores
+from sparsevit_mm.pruning.schedule import num_kept_windows
+
+
+@dataclass(frozen=True)
+class WindowSelection:
+    """What one block computed in one forward; handed to a backbone's `window_observer`.
+
+    Attributes:
+        stage: Number of the stage.
+        block: Number of the block in its stage.
+        grid: The block's windows.
+        kept: (B, K) numbers of the kept windows, row-major over the grid, most important first;
+            None if the block kept all.
+    """
+
+    stage: int
+    block: int
+    grid: WindowGrid
+    kept: Tensor | None
+
+    @property
+    def num_kept(self) -> int:
+        """Windows kept in each image."""
+        return self.grid.num_windows if self.kept is None else self.kept.shape[1]
+
+
+class WindowRanking:
+    """Ranks the windows of one stage for one forward.
+
+    The token map is scored once, at the first block that prunes; the plain and the shifted grid
+    each rank their own windows from it, once.
+
+    Args:
+        batch_size: Images in the batch.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._importance: Tensor | None = None
+        self._order: dict[WindowGrid, Tensor] = {}
+
+    @torch.no_grad()
+    def keep(self, tokens: Tensor, grid: WindowGrid, ratio: float) -> Tensor | None:
+        """The windows a block keeps.
+
+        Args:
+            tokens: (>= B * H * W, C) the stage's tokens as they are before the block.
+            grid: The block's windows over the H x W map.
+            ratio: The block's pruning ratio.
+
+        Returns:
+            (B, K) window numbers, most important first, or None if no window is pruned.
+        """
+        if ratio == 0:
+            return None
+        if self._importance is None:
+            num_tokens = self.batch_size * grid.height * grid.width
+            importance = token_importance(tokens[:num_tokens])
+            self._importance = importance.view(self.batch_size, -1)
+        if grid not in self._order:
+            # A stable sort makes ties, such as two black windows, independent of the batch.
+            scores = window_scores(self._importance, grid)
+            self._order[grid] = scores.argsort(dim=1, descending=True, stable=True)
+        return self._order[grid][:, : num_kept_windows(grid.num_windows, ratio)]

@@ -1,0 +1,164 @@
+"""Hooks inside real mmengine runs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from sparsevit_mm import PruningSchedule, SparsityAdaptationHook, WindowPruningHook
+from sparsevit_mm.errors import ConfigError
+from tests.engine.toy import DEPTHS, ToyModel, toy_runner
+
+
+def scheduled(value):
+    return PruningSchedule.parse(value, DEPTHS)
+
+
+@pytest.mark.parametrize('source', ['config', 'file'])
+def test_pruning_hook_sets_the_schedule_everywhere(source, tmp_path):
+    schedule = [[0.5], [0.25]]
+    if source == 'file':
+        schedule = str(tmp_path / 'schedule.json')
+        scheduled([[0.5], [0.25]]).save(schedule)
+    hook = dict(type='sparsevit_mm.WindowPruningHook', schedule=schedule)
+    for loop in ('train', 'val', 'test'):
+        runner = toy_runner(tmp_path / loop, [hook], epochs=1)
+        getattr(runner, loop)()
+        assert {seen for _, seen in runner.model.schedules} == {scheduled([[0.5], [0.25]])}
+
+
+def test_pruning_hook_without_schedule_keeps_the_backbones_own(tmp_path):
+    model = ToyModel()
+    model.backbone.pruning_schedule = 0.4
+    runner = toy_runner(tmp_path, [dict(type='sparsevit_mm.WindowPruningHook')], model)
+    runner.val()
+    assert {seen for _, seen in model.schedules} == {scheduled(0.4)}
+
+
+def test_kept_shares_reach_the_log(tmp_path):
+    hook = dict(
+        type='sparsevit_mm.WindowPruningHook', schedule=[[0.5], [0.0]], log_kept=True, interval=2
+    )
+    runner = toy_runner(tmp_path, [hook], epochs=1)
+    runner.train()
+    # 60 pixels are 15 x 15 tokens: 3 x 3 windows, of which int(9 * 0.5) = 4 stay.
+    (log,) = tmp_path.glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    shares = [line['kept_windows/stage0'] for line in lines if 'kept_windows/stage0' in line]
+    assert shares
+    assert shares == pytest.approx([4 / 9] * len(shares))
+    history = runner.message_hub.get_scalar('val/kept_windows/stage0')
+    assert history.current() == pytest.approx(4 / 9)
+    assert runner.message_hub.get_scalar('train/kept_windows/stage1').current() == 1
+    assert runner.model.backbone.window_observer is None
+
+
+def test_kept_shares_reach_tensorboard(tmp_path):
+    accumulator = pytest.importorskip(
+        'tensorboard.backend.event_processing.event_accumulator'
+    ).EventAccumulator
+    hook = dict(
+        type='sparsevit_mm.WindowPruningHook', schedule=0.5, log_kept=True, interval=1
+    )
+    runner = toy_runner(
+        tmp_path,
+        [hook],
+        epochs=1,
+        visualizer=dict(type='Visualizer', vis_backends=[dict(type='TensorboardVisBackend')]),
+    )
+    runner.train()
+    events = accumulator(str(next(tmp_path.rglob('events.out.*'))))
+    events.Reload()
+    values = [event.value for event in events.Scalars('kept_windows/stage0')]
+    # Four training iterations and one validation; mmengine drops the `train/` and `val/`.
+    assert values == pytest.approx([4 / 9] * 5)
+
+
+def test_backbone_without_schedule_is_one_sentence(tmp_path):
+    class Plain(torch.nn.Module):
+        def forward(self, inputs):
+            return (inputs.mean((2, 3), keepdim=True).repeat(1, 6, 1, 1)[:, :16],)
+
+    runner = toy_runner(tmp_path, [WindowPruningHook(0.5)], ToyModel(Plain()))
+    with pytest.raises(ConfigError, match='the backbone Plain has no pruning schedule') as error:
+        runner.train()
+    assert '\n' not in str(error.value)
+
+
+def test_schedule_that_does_not_fit_is_an_error(tmp_path):
+    runner = toy_runner(tmp_path, [WindowPruningHook([0.1, 0.2, 0.3])])
+    with pytest.raises(ConfigError, match='pruning_ratios is'):
+        runner.val()
+    with pytest.raises(ConfigError, match='cannot be read'):
+        WindowPruningHook(str(tmp_path / 'missing.json'))
+
+
+def test_adaptation_draws_for_training_and_restores_for_validation(tmp_path):
+    hooks = [WindowPruningHook([[0.3], [0.3]]), SparsityAdaptationHook(begin=3, seed=5)]
+    runner = toy_runner(tmp_path, hooks, epochs=3)
+    runner.train()
+    trained = [seen for mode, seen in runner.model.schedules if mode == 'loss']
+    evaluated = {seen for mode, seen in runner.model.schedules if mode == 'predict'}
+    own = scheduled([[0.3], [0.3]])
+    assert trained[:3] == [own] * 3
+    drawn = [SparsityAdaptationHook(seed=5).draw(iteration, DEPTHS) for iteration in range(3, 12)]
+    assert trained[3:] == drawn
+    assert len(set(drawn)) > 4
+    assert evaluated == {own}
+    assert runner.model.backbone.pruning_schedule == own
+    assert runner.message_hub.get_scalar('train/pruning_ratio').current() > 0
+
+
+def test_resumed_adaptation_goes_on_with_the_same_draws(tmp_path):
+    whole = toy_runner(tmp_path / 'whole', [SparsityAdaptationHook()], epochs=3)
+    whole.train()
+    first = toy_runner(tmp_path / 'parts', [SparsityAdaptationHook()], epochs=2)
+    first.train()
+    second = toy_runner(
+        tmp_path / 'parts',
+        [SparsityAdaptationHook()],
+        epochs=3,
+        resume=True,
+        load_from=str(tmp_path / 'parts' / 'epoch_2.pth'),
+    )
+    second.train()
+    drawn = [
+        [seen for mode, seen in runner.model.schedules if mode == 'loss']
+        for runner in (whole, first, second)
+    ]
+    assert drawn[0] == drawn[1] + drawn[2]
+    for name, weight in whole.model.state_dict().items():
+        assert weight.shape == second.model.state_dict()[name].shape
+
+
+@pytest.mark.parametrize('choices', [[], [0.5, 1.0], [-0.1]])
+def test_adaptation_refuses_wrong_choices(choices):
+    with pytest.raises(ConfigError):
+        SparsityAdaptationHook(choices=choices)
+
+
+class ReadsAttributes:
+    def __reduce__(self):
+        return getattr, (torch.nn.Linear, '__init__')
+
+
+def test_other_attributes_are_still_refused(tmp_path):
+    path = tmp_path / 'file.pth'
+    torch.save(ReadsAttributes(), path)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
+
+
+def test_resume_works_with_the_safe_loader(tmp_path):
+    """mmengine's checkpoints hold a history buffer and NumPy scalars."""
+    toy_runner(tmp_path, epochs=1).train()
+    path = tmp_path / 'epoch_1.pth'
+    checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    assert checkpoint['message_hub']['log_scalars']
+    runner = toy_runner(tmp_path, epochs=2, resume=True, load_from=str(path))
+    runner.train()
+    assert runner.iter == 8
+    assert len([mode for mode, _ in runner.model.schedules if mode == 'loss']) == 4

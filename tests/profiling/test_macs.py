@@ -1,0 +1,82 @@
+"""Counted MACs against the paper's formula, its tables, and what torch executes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from sparsevit_mm import PruningSchedule, SparseViT
+from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.profiling.macs import backbone_macs
+
+DEPTHS = (2, 2, 6, 2)
+CFG1 = [[0.3], [0], [0.1, 0.2, 0.2], [0]]
+CFG2 = [[0.6], [0], [0.2, 0.4, 0.5], [0]]
+CFG3 = [[0.7], [0], [0.2, 0.4, 0.5], [0]]
+
+
+@pytest.mark.parametrize(
+    'size, batch, width, ratios, published',
+    [
+        # COCO, table 2, four images. The printed 161.8 of the 640 row is the count at 672.
+        ((672, 672), 4, 1.0, 0, 161.8),
+        ((576, 576), 4, 1.0, 0, 149.5),
+        ((544, 544), 4, 1.0, 0, 119.8),
+        ((512, 512), 4, 1.0, 0, 117.5),
+        ((640, 640), 4, 0.9, 0, 122.3),
+        ((640, 640), 4, 0.8, 0, 90.5),
+        ((640, 640), 4, 0.6, 0, 63.4),
+        ((672, 672), 4, 1.0, CFG1, 139.5),
+        ((672, 672), 4, 1.0, CFG2, 116.5),
+        # nuScenes, table 1, six cameras.
+        ((256, 704), 6, 1.0, 0, 140.8),
+        ((224, 616), 6, 1.0, 0, 78.5),
+        ((192, 528), 6, 1.0, 0, 67.1),
+        ((256, 704), 6, 0.6, 0, 56.0),
+    ],
+)
+def test_published_tables(size, batch, width, ratios, published):
+    arch = SwinArch.build('tiny', width)
+    macs = backbone_macs(arch, PruningSchedule.parse(ratios, DEPTHS), *size, batch)
+    assert macs.total / 1e9 == pytest.approx(published, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    'size, batch, width, ratios, counted',
+    [
+        # Rows whose printed figure does not follow from their own settings.
+        ((640, 640), 4, 1.0, 0, 158.8),
+        ((672, 672), 4, 1.0, CFG3, 113.6),
+        ((256, 704), 6, 0.4, 0, 20.8),
+    ],
+)
+def test_rows_that_count_otherwise(size, batch, width, ratios, counted):
+    arch = SwinArch.build('tiny', width)
+    macs = backbone_macs(arch, PruningSchedule.parse(ratios, DEPTHS), *size, batch)
+    assert macs.total / 1e9 == pytest.approx(counted, abs=0.05)
+
+
+def test_formula_of_one_stage():
+    arch = SwinArch(embed_dims=12, depths=(2,), num_heads=(3,))
+    macs = backbone_macs(arch, PruningSchedule(((0.0, 0.5),)), 56, 84)
+    per_window = 49 * (12 * 12**2 + 98 * 12)
+    assert macs.patch_embed == 14 * 21 * 48 * 12
+    assert [block.macs for block in macs.blocks[0]] == [6 * per_window, 3 * per_window]
+    assert macs.merging == ()
+    assert macs.total == macs.patch_embed + 9 * per_window
+
+
+@pytest.mark.parametrize('size', [(224, 224), (100, 213), (5, 30)])
+@pytest.mark.parametrize('ratios', [0, [0.5, 0.2, 0.3]])
+def test_equals_what_torch_executes(size, ratios):
+    net = SparseViT(
+        embed_dims=12, depths=(2, 1, 3), num_heads=(1, 2, 4), mlp_ratio=3, out_indices=(2,),
+        window_size=5, pruning_ratios=ratios,
+    ).eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        net(torch.randn(2, 3, *size))
+    counted = backbone_macs(net.arch, net.pruning_schedule, *size, batch=2)
+    assert counter.get_total_flops() == 2 * counted.total

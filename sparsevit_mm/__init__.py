@@ -8,8 +8,7 @@ from sparsevit_mm.backbones import SparseViT
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook, WindowPruningHook
 from sparsevit_mm.engine.safe_checkpoints import allow_mmengine_checkpoints
 from sparsevit_mm.pruning import PruningSchedule
-
-__version__ = '0.1.0'
+from sparsevit_mm.versions import __version__
 
 __all__ = [
     'PruningSchedule',

@@ -13,6 +13,8 @@ from typing import TypeVar
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
+from sparsevit_mm.requirements_check import warn_of_imported_frameworks
+
 SCOPE = 'sparsevit_mm'
 
 MODELS = Registry(
@@ -45,3 +47,7 @@ def _register(cls: _Class, *registries: Registry) -> _Class:
     for registry in registries:
         registry.register_module(module=cls)
     return cls
+
+
+# A registry is the first thing of ours that a framework touches.
+warn_of_imported_frameworks()

@@ -179,6 +179,7 @@ class SwinStage(nn.Module):
         ranking = WindowRanking(batch_size)
         located: dict[tuple[WindowGrid, float], WindowTokens] = {}
         for number, (block, ratio) in enumerate(zip(self.blocks, ratios)):
+            assert isinstance(block, SwinBlock)
             grid = WindowGrid(height, width, self.window_size, block.shift)
             kept = ranking.keep(tokens, grid, ratio)
             if (grid, ratio) not in located:
@@ -273,8 +274,8 @@ class SparseViT(BaseModule):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.1,
         use_abs_pos_embed: bool = False,
-        act_cfg: Mapping[str, Any] = {'type': 'GELU'},  # noqa: B006 (never changed)
-        norm_cfg: Mapping[str, Any] = {'type': 'LN'},  # noqa: B006 (never changed)
+        act_cfg: Mapping[str, Any] = {'type': 'GELU'},
+        norm_cfg: Mapping[str, Any] = {'type': 'LN'},
         with_cp: bool = False,
         convert_weights: bool | None = None,
         frozen_stages: int = -1,
@@ -362,7 +363,9 @@ class SparseViT(BaseModule):
                 for block in range(depth)
             ]
             is_last = stage == num_stages - 1
-            merging = None if is_last else PatchMerging(dims, norm(4 * dims) if patch_norm else None)
+            merging = (
+                None if is_last else PatchMerging(dims, norm(4 * dims) if patch_norm else None)
+            )
             stages.append(SwinStage(stage, window_size, blocks, merging))
         self.stages = nn.ModuleList(stages)
         for stage in self.out_indices:
@@ -399,6 +402,7 @@ class SparseViT(BaseModule):
         tokens = self.drop_after_pos(tokens)
         outputs = []
         for number, (stage, ratios) in enumerate(zip(self.stages, self.pruning_schedule.ratios)):
+            assert isinstance(stage, SwinStage)
             tokens = stage(tokens, batch_size, height, width, ratios, self.window_observer)
             if number in self.out_indices:
                 normed = getattr(self, f'norm{number}')(tokens)
@@ -471,7 +475,7 @@ def _activation_layer(act_cfg: Mapping[str, Any]) -> type[nn.Module]:
     layer = getattr(nn, str(act_cfg.get('type')), None)
     if not (isinstance(layer, type) and issubclass(layer, nn.Module)):
         raise ConfigError(
-            f"act_cfg is {dict(act_cfg)}, but its type must name an activation of torch.nn, such "
+            f'act_cfg is {dict(act_cfg)}, but its type must name an activation of torch.nn, such '
             "as dict(type='GELU')."
         )
     return layer

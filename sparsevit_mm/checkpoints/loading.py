@@ -56,7 +56,9 @@ class LoadReport:
             ('left over', self.left_over),
         ):
             if names:
-                parts.append(f'{len(names)} {what} ({", ".join(names[:4])}{", …" * (len(names) > 4)})')
+                parts.append(
+                    f'{len(names)} {what} ({", ".join(names[:4])}{", …" * (len(names) > 4)})'
+                )
         return ', '.join(parts)
 
 
@@ -143,10 +145,10 @@ def load_pretrained_swin(
     wrong += [f'{name} is missing' for name in report.missing if not _OUTPUT_NORM.match(name)]
     wrong += [f'{name} has no place' for name in report.left_over if not _OUTPUT_NORM.match(name)]
     if wrong:
+        others = f' ({len(wrong) - 1} more such)' if len(wrong) > 1 else ''
         raise CheckpointError(
-            f'the checkpoint {path} is of another architecture: {wrong[0]}'
-            f'{f" ({len(wrong) - 1} more such)" if len(wrong) > 1 else ""}; choose the arch, depths '
-            'and width it was trained with.'
+            f'the checkpoint {path} is of another architecture: {wrong[0]}{others}; choose the '
+            'arch, depths and width it was trained with.'
         )
     with torch.no_grad():
         for name, weight in fitting.items():

@@ -23,7 +23,8 @@ def allow_mmengine_checkpoints() -> None:
 
 
 def _classes() -> list[Any]:
-    multiarray = np.core.multiarray if np.__version__ < '2' else np._core.multiarray
+    core = np.core if np.__version__ < '2' else getattr(np, '_core')  # noqa: B009
+    multiarray = core.multiarray
     numbers = (np.float32, np.float64, np.int32, np.int64, np.bool_)
     # NumPy 2 renamed the module, and files outlive versions: both names are known.
     rebuilders = [

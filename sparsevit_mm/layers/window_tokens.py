@@ -42,7 +42,9 @@ class WindowTokens:
     num_map_tokens: int
 
 
-def locate_windows(grid: WindowGrid, batch_size: int, kept: Tensor | None, device: torch.device) -> WindowTokens:
+def locate_windows(
+    grid: WindowGrid, batch_size: int, kept: Tensor | None, device: torch.device
+) -> WindowTokens:
     """Finds the tokens of the windows that a block computes.
 
     Args:
@@ -114,7 +116,8 @@ def scatter_windows(tokens: Tensor, windows: Tensor, where: WindowTokens) -> Ten
         pruned, a row that takes what was computed for padding tokens.
     """
     rows = windows.view(-1, windows.shape[-1]).to(tokens.dtype)
-    if where.position is not None:
+    if where.write is None:
+        assert where.position is not None
         return rows.index_select(0, where.position)
     if where.padding is not None and tokens.shape[0] == where.num_map_tokens:
         tokens = torch.cat([tokens, tokens.new_zeros(1, tokens.shape[1])])

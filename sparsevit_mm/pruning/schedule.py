@@ -114,9 +114,7 @@ class PruningSchedule:
             return cls(tuple((float(value),) * depth for depth in depths))
         if _is_list(value) and len(value) == len(depths):
             if all(_is_number(ratio) for ratio in value):
-                return cls(
-                    tuple((float(ratio),) * depth for ratio, depth in zip(value, depths))
-                )
+                return cls(tuple((float(ratio),) * depth for ratio, depth in zip(value, depths)))
             if all(_is_list(stage) and all(map(_is_number, stage)) for stage in value):
                 stages = [_one_a_block(stage, depth) for stage, depth in zip(value, depths)]
                 if None not in stages:
@@ -182,12 +180,12 @@ class PruningSchedule:
             ConfigError: If `ratios` is missing or malformed.
         """
         ratios = data.get('ratios') if isinstance(data, Mapping) else None
-        if not (_is_list(ratios) and ratios and all(map(_is_list, ratios))):  # type: ignore[arg-type]
+        if not (_is_list(ratios) and ratios and all(map(_is_list, ratios))):
             raise ConfigError(
-                "a schedule file must hold an object whose 'ratios' are a list of lists, one number "
-                f'a block, but it holds {_shortened(data)}.'
+                "a schedule file must hold an object whose 'ratios' are a list of lists, one "
+                f'number a block, but it holds {_shortened(data)}.'
             )
-        return cls.parse(ratios, [len(stage) for stage in ratios])  # type: ignore[union-attr]
+        return cls.parse(ratios, [len(stage) for stage in ratios])
 
     def save(self, path: str | Path) -> None:
         """Writes the schedule as JSON."""

@@ -43,10 +43,7 @@ def block(net, blk, x, zero_after_norm):
     size, shift = net.arch.window_size, blk.shift
     b, h, w, c = x.shape
     pad = (0, 0, 0, -w % size, 0, -h % size)
-    if zero_after_norm:
-        y = F.pad(blk.norm1(x), pad)
-    else:
-        y = blk.norm1(F.pad(x, pad))
+    y = F.pad(blk.norm1(x), pad) if zero_after_norm else blk.norm1(F.pad(x, pad))
     padded_h, padded_w = y.shape[1:3]
     y = to_windows(torch.roll(y, (-shift, -shift), (1, 2)), size)
     attn = blk.attn['w_msa']

@@ -71,10 +71,10 @@ def test_equals_the_authors_numbers(case, authors_checkpoint):
         assert tuple(output.shape) == tuple(arrays[f'{case}/out{stage}_shape'])
         flat = output.flatten().numpy()
         samples = flat[np.linspace(0, flat.size - 1, min(1024, flat.size)).astype(int)]
+        np.testing.assert_allclose(samples, arrays[f'{case}/out{stage}_samples'], rtol=0, atol=1e-5)
         np.testing.assert_allclose(
-            samples, arrays[f'{case}/out{stage}_samples'], rtol=0, atol=1e-5
+            np.abs(flat).mean(), arrays[f'{case}/out{stage}_absmean'], atol=1e-5
         )
-        np.testing.assert_allclose(np.abs(flat).mean(), arrays[f'{case}/out{stage}_absmean'], atol=1e-5)
 
 
 @pytest.mark.parametrize('framework', ['mmdet', 'mmseg'])
@@ -103,7 +103,11 @@ def test_ratio_zero_is_swin(framework, height, width, window):
     expected = dict(theirs.named_parameters())
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(
-            parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f'{n}: {m}'
+            parameter.grad,
+            expected[name].grad,
+            rtol=1e-4,
+            atol=1e-5,
+            msg=lambda m, n=name: f'{n}: {m}',
         )
 
 
@@ -219,7 +223,9 @@ def test_checkpointing_gives_the_same_gradients():
 @pytest.mark.parametrize('frozen', [-1, 0, 2, 4])
 def test_frozen_stages(frozen):
     net = build(frozen_stages=frozen, use_abs_pos_embed=True, pruning_ratios=0.4).train()
-    sum(output.sum() for output in net(torch.randn(1, 3, 64, 64))).backward() if frozen < 4 else None
+    sum(
+        output.sum() for output in net(torch.randn(1, 3, 64, 64))
+    ).backward() if frozen < 4 else None
     fixed = {name for name, p in net.named_parameters() if not p.requires_grad}
     expected = set()
     for name, parameter in net.named_parameters():
@@ -346,7 +352,9 @@ def test_input_is_not_changed():
 
 def test_names_resolve_in_every_registry():
     settings_ = dict(**SMALL, pruning_ratios=0.5)
-    assert isinstance(ROOT_MODELS.build(dict(type='sparsevit_mm.SparseViT', **settings_)), SparseViT)
+    assert isinstance(
+        ROOT_MODELS.build(dict(type='sparsevit_mm.SparseViT', **settings_)), SparseViT
+    )
     for framework in ('mmdet', 'mmseg', 'mmdet3d'):
         registry = pytest.importorskip(f'{framework}.registry').MODELS
         for name in ('sparsevit_mm.SparseViT', 'SparseViT'):

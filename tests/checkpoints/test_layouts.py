@@ -89,9 +89,7 @@ def test_outputs_survive_every_layout(swin, layout, tmp_path):
     if layout in ('microsoft', 'timm', 'timm features'):
         # Classification files have no output norms.
         for stage in range(4):
-            getattr(net, f'norm{stage}').load_state_dict(
-                getattr(swin, f'norm{stage}').state_dict()
-            )
+            getattr(net, f'norm{stage}').load_state_dict(getattr(swin, f'norm{stage}').state_dict())
     images = torch.randn(1, 3, 75, 120)
     with torch.no_grad():
         for mine, expected in zip(net(images), swin(images)):

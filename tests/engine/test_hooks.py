@@ -60,9 +60,7 @@ def test_kept_shares_reach_tensorboard(tmp_path):
     accumulator = pytest.importorskip(
         'tensorboard.backend.event_processing.event_accumulator'
     ).EventAccumulator
-    hook = dict(
-        type='sparsevit_mm.WindowPruningHook', schedule=0.5, log_kept=True, interval=1
-    )
+    hook = dict(type='sparsevit_mm.WindowPruningHook', schedule=0.5, log_kept=True, interval=1)
     runner = toy_runner(
         tmp_path,
         [hook],

@@ -72,8 +72,13 @@ def test_formula_of_one_stage():
 @pytest.mark.parametrize('ratios', [0, [0.5, 0.2, 0.3]])
 def test_equals_what_torch_executes(size, ratios):
     net = SparseViT(
-        embed_dims=12, depths=(2, 1, 3), num_heads=(1, 2, 4), mlp_ratio=3, out_indices=(2,),
-        window_size=5, pruning_ratios=ratios,
+        embed_dims=12,
+        depths=(2, 1, 3),
+        num_heads=(1, 2, 4),
+        mlp_ratio=3,
+        out_indices=(2,),
+        window_size=5,
+        pruning_ratios=ratios,
     ).eval()
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:

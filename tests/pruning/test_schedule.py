@@ -56,7 +56,9 @@ def test_accepted_forms(value, expected):
     ],
 )
 def test_other_forms_show_the_accepted_ones(value):
-    with pytest.raises(ConfigError, match='must be a number .* one number a stage .* a list a stage'):
+    with pytest.raises(
+        ConfigError, match='must be a number .* one number a stage .* a list a stage'
+    ):
         PruningSchedule.parse(value, DEPTHS)
 
 
@@ -87,7 +89,10 @@ def test_kept_windows_are_the_authors_expression(windows, ratio, kept):
 def test_kept_windows_for_an_input_size():
     counts = PruningSchedule.parse([0.6, 0, 0.5, 0], (2, 2, 6, 2)).kept_windows(672, 672)
     assert [stage[0] for stage in counts] == [
-        KeptCount(230, 576), KeptCount(144, 144), KeptCount(18, 36), KeptCount(9, 9),
+        KeptCount(230, 576),
+        KeptCount(144, 144),
+        KeptCount(18, 36),
+        KeptCount(9, 9),
     ]
     assert [len(stage) for stage in counts] == [2, 2, 6, 2]
     odd = PruningSchedule.dense((1, 1, 1)).kept_windows(9, 250, window_size=7)

@@ -18,9 +18,7 @@ def test_token_importance_is_the_mean_magnitude():
 
 def test_window_scores_are_l2_norms_without_padding():
     importance = torch.tensor([[3.0, 4.0, 12.0, 0.0, 0.0, 5.0]])
-    assert torch.equal(
-        window_scores(importance, WindowGrid(2, 3, 2)), torch.tensor([[5.0, 13.0]])
-    )
+    assert torch.equal(window_scores(importance, WindowGrid(2, 3, 2)), torch.tensor([[5.0, 13.0]]))
 
 
 def test_scores_are_made_once_and_prefixes_are_nested():

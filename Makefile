@@ -1,0 +1,41 @@
+# `make demo` and `make test` set up whatever is missing in .venv first; a second run starts at once.
+# PYTHON=... chooses the interpreter that makes .venv.
+
+VENV := .venv/bin/python
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup demo test test-all lint clean
+
+help:
+	@echo 'make demo      draw street scenes, train a SparseViT detector on them, compare, draw pictures'
+	@echo 'make test      run the quick tests'
+	@echo 'make test-all  run every test, with a training step of every config'
+	@echo 'make lint      ruff and mypy'
+	@echo 'make setup     only the set-up that the others do when it is missing'
+	@echo 'make clean     remove caches and work_dirs, keep .venv and data'
+
+setup:
+	@for python in $(PYTHON) python3 python3.12 python3.11 python3.10; do \
+	  if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
+	  then exec $$python tools/set_up.py; fi; \
+	done; \
+	echo 'No Python 3.10, 3.11 or 3.12 was found: install one, or name it with make PYTHON=/path/to/python.' >&2; \
+	exit 1
+
+demo: setup
+	@$(VENV) tools/demo.py
+
+test: setup
+	@$(VENV) -m pytest -m 'not slow'
+
+test-all: setup
+	@$(VENV) -m pytest
+
+lint: setup
+	@$(VENV) -m ruff check .
+	@$(VENV) -m ruff format --check .
+	@$(VENV) -m mypy
+
+clean:
+	@rm -rf work_dirs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

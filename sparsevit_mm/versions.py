@@ -1,0 +1,89 @@
+"""The versions that work together, in one place, as plain data.
+
+`setup.py`, the set-up of `make` and the check at run time all read this file; the first two without
+importing the package, so nothing but literals may stand here.
+"""
+
+__version__ = '0.1.0'
+
+PYTHON = ((3, 10), (3, 12))
+"""First and last Python that all the frameworks run on."""
+
+TORCH = '2.13.0'
+"""Installed where the interpreter has no torch yet."""
+
+FRAMEWORKS = {
+    'mmengine': '0.10.7',
+    'mmcv': '2.1.0',
+    'mmdet': '3.3.0',
+    'mmsegmentation': '1.2.2',
+    'mmdet3d': '1.4.0',
+}
+"""OpenMMLab packages, installed without what their metadata asks for; see `NEEDS`."""
+
+SUPPORTED = {
+    # import name: (distribution, lowest, first that does not work)
+    'torch': ('torch', '2.1', '3'),
+    'mmengine': ('mmengine', '0.10', '1'),
+    'mmcv': ('mmcv', '2.0.0', '2.2.0'),
+    'mmdet': ('mmdet', '3.0', '4'),
+    'mmseg': ('mmsegmentation', '1.0', '2'),
+    'mmdet3d': ('mmdet3d', '1.1', '2'),
+}
+"""What the package accepts at run time."""
+
+BUILD_TOOLS = ('setuptools>=70,<82', 'wheel', 'ninja')
+"""mmcv builds with these, and mmengine needs setuptools' pkg_resources at run time."""
+
+NUMPY = 'numpy==1.26.4'
+"""nuscenes-devkit, which mmdet3d imports, wants NumPy 1."""
+
+OWN_NEEDS = ('matplotlib', 'numpy', 'rich', BUILD_TOOLS[0])
+"""What the package itself needs beside torch and mmengine."""
+
+NEEDS_BY_FRAMEWORK = {
+    # Headless OpenCV instead of the opencv-python of mmengine's and mmcv's metadata: no libGL.
+    'mmengine': (
+        'addict',
+        'matplotlib',
+        'opencv-python-headless<4.12',
+        'packaging',
+        'pillow',
+        'pyyaml',
+        'rich',
+        'termcolor',
+        'yapf',
+    ),
+    'mmdet': ('pycocotools', 'scipy', 'shapely~=2.0.3', 'six', 'terminaltables', 'tqdm'),
+    'mmseg': ('ftfy', 'prettytable', 'regex', 'scipy'),
+    # Without open3d (400 MB, only for its viewer, and guarded at import).
+    'mmdet3d': (
+        'cachetools',
+        'descartes',
+        'fire',
+        'networkx',
+        'numba',
+        'pandas',
+        'parameterized',
+        'plyfile',
+        'pyquaternion',
+        'scikit-image',
+        'scikit-learn',
+        'tensorboard',
+        'trimesh',
+    ),
+}
+"""What the frameworks need, by import name."""
+
+DEVKITS = ('nuscenes-devkit==1.2.0', 'lyft-dataset-sdk==0.0.8')
+"""Imported by mmdet3d; their metadata asks for a second OpenCV, so it is not followed."""
+
+DEV_TOOLS = (
+    'hypothesis',
+    'mypy',
+    'pytest',
+    'pytest-timeout',
+    'ruff==0.17.6',
+    'types-PyYAML',
+)
+"""Tests and lint."""

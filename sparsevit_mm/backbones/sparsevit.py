@@ -42,7 +42,7 @@ PADDINGS = ('swin', 'sparsevit')
 
 
 class SwinBlock(nn.Module):
-    """Attention and FFN of a Swin block, all of it on windows (SparseViT, section 3.1).
+    """Attention and FFN of a Swin block, LN included, all on windows (SparseViT).
 
     Args:
         embed_dims: Channels C.
@@ -197,9 +197,9 @@ class SparseViT(BaseModule):
     """Swin Transformer with window activation pruning.
 
     At ratio 0 it is exactly Swin. With a schedule, every block computes LN, attention and FFN only
-    on the windows of largest activation and copies the others; merging and output norms are dense
-    (sections 3.1 and 3.2). All arguments of MMDetection's `SwinTransformer` are understood, so a
-    config needs only another `type`.
+    on the windows of largest activation and copies the others; merging and output norms are dense.
+    All arguments of MMDetection's `SwinTransformer` are understood, so a config needs only another
+    `type`.
 
     Args:
         arch: 'tiny', 'small', 'base' or 'large'; the next three arguments replace its numbers.

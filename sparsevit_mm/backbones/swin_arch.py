@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sparsevit_mm.errors import ConfigError
 
 NAMED_SIZES: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
-    # name: (embed_dims, depths, num_heads), Swin's table 7.
+    # name: (embed_dims, depths, num_heads).
     'tiny': (96, (2, 2, 6, 2), (3, 6, 12, 24)),
     'small': (96, (2, 2, 18, 2), (3, 6, 12, 24)),
     'base': (128, (2, 2, 18, 2), (4, 8, 16, 32)),

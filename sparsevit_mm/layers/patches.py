@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class PatchEmbed(nn.Module):
-    """Embeds non-overlapping patches of an image (Swin, section 3.1).
+    """Embeds non-overlapping patches of an image (Swin).
 
     Args:
         in_channels: Channels of the image.
@@ -50,7 +50,7 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Joins 2 x 2 neighbouring tokens into one of twice the channels (Swin, section 3.1).
+    """Joins 2 x 2 neighbouring tokens into one of twice the channels (Swin).
 
     Args:
         embed_dims: Channels C of a token.

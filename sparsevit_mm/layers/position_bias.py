@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def relative_position_bias(table: Tensor, window_size: int) -> Tensor:
-    """Spreads the table over all pairs of tokens in a window (Swin, section 3.2).
+    """Spreads the table over all pairs of tokens in a window (Swin).
 
     Args:
         table: ((2 * window_size - 1)**2, heads) learned biases.

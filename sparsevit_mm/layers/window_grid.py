@@ -92,7 +92,7 @@ class WindowGrid:
 
 
 def edge_masks(window_size: int, shift: int, device: torch.device) -> Tensor:
-    """Attention masks of the four kinds of shifted windows (Swin, section 3.2).
+    """Attention masks of the four kinds of shifted windows (Swin).
 
     Args:
         window_size: Side of a window in tokens.

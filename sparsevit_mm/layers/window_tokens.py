@@ -103,7 +103,7 @@ def gather_windows(tokens: Tensor, where: WindowTokens) -> Tensor:
 
 
 def scatter_windows(tokens: Tensor, windows: Tensor, where: WindowTokens) -> Tensor:
-    """Writes computed windows back; pruned windows keep their tokens (section 3.2).
+    """Writes computed windows back; pruned windows keep their tokens.
 
     Args:
         tokens: (B * H * W, C) the stage's tokens, or one row more; changed in place if windows were

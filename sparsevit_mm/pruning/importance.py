@@ -1,4 +1,4 @@
-"""How much a window matters: the L2 norm of its activation (SparseViT, section 3.1)."""
+"""How much a window matters: the L2 norm of its activation (SparseViT)."""
 
 from __future__ import annotations
 

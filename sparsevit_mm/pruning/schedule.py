@@ -36,7 +36,7 @@ class KeptCount(NamedTuple):
 
 
 def num_kept_windows(num_windows: int, ratio: float) -> int:
-    """Windows that stay of `num_windows` at a pruning ratio (SparseViT, section 3.2).
+    """Windows that stay of `num_windows` at a pruning ratio (SparseViT, window activation pruning).
 
     Args:
         num_windows: Windows in the grid, at least 1.
@@ -55,7 +55,7 @@ class PruningSchedule:
 
     Attributes:
         ratios: For each stage a tuple with one ratio a block; 0 <= ratio < 1, non-decreasing inside
-            a stage, because a window that was pruned never comes back (section 3.2).
+            a stage, because a window that was pruned never comes back.
 
     Raises:
         ConfigError: If a ratio is out of range or a stage's ratios decrease.
@@ -133,7 +133,7 @@ class PruningSchedule:
         rng: random.Random,
         choices: Sequence[float] = DEFAULT_CHOICES,
     ) -> PruningSchedule:
-        """Draws one ratio for every pair of blocks, sorted ascending in each stage (section 3.3).
+        """Draws one ratio for every pair of blocks, sorted ascending in each stage.
 
         Args:
             depths: Blocks in each stage.

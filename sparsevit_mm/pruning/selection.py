@@ -1,7 +1,7 @@
 """Which windows stay: one ranking a stage and grid, of which every block takes a prefix.
 
 Because later blocks take a shorter prefix of the same ranking, the kept sets are nested
-(SparseViT, section 3.2: the ranking is amortised over the stage).
+(SparseViT, window activation pruning: the ranking is amortised over the stage).
 """
 
 from __future__ import annotations

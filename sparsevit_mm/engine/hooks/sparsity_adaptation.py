@@ -17,7 +17,7 @@ from sparsevit_mm.registry import register_hook
 
 @register_hook
 class SparsityAdaptationHook(Hook):
-    """Trains the weights for every schedule at once (SparseViT, section 3.3).
+    """Trains the weights for every schedule at once (SparseViT, sparsity-aware adaptation).
 
     Every iteration draws one ratio for each pair of blocks, sorted ascending in each stage. The
     draw of an iteration depends on the seed and the iteration alone, so it is the same on every

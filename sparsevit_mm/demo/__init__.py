@@ -1,0 +1,1 @@
+"""Procedural street scenes to try the package on, with nothing to download."""

@@ -1,0 +1,252 @@
+"""Writes scenes as a COCO and an ADE20K-style data set over the same images.
+
+    root/images/{training,validation}/000000.jpg
+    root/annotations/{training,validation}/000000.png       label maps: class + 1
+    root/annotations/instances_{training,validation}.json   COCO instances with exact masks
+    root/settings.json                                      what the folder was made from
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from sparsevit_mm.demo.classes import SEMANTIC_CLASSES, THING_CLASSES
+from sparsevit_mm.demo.render import SKY, Rendering, render
+from sparsevit_mm.demo.scene import Scene, sample_scene
+from sparsevit_mm.errors import ConfigError
+
+SPLITS = ('training', 'validation')
+
+MIN_AREA = 32
+"""Instances of fewer visible pixels are left out of the COCO files."""
+MIN_VISIBLE_SHARE = 0.2
+"""So are those of which less than this share of the outline is visible."""
+
+_SETTINGS_FILE = 'settings.json'
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What a data set is made from; equal settings give equal files.
+
+    Attributes:
+        training: Number of training scenes.
+        validation: Number of validation scenes.
+        width: Image width in pixels, at least 64.
+        height: Image height in pixels, at least 64.
+        seed: Seed of all scenes.
+        version: Version of the generator.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    training: int = 64
+    validation: int = 32
+    width: int = 448
+    height: int = 224
+    seed: int = 0
+    version: int = _VERSION
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = {'width': 64, 'height': 64, 'seed': 0}.get(field.name, 1)
+            if value < least:
+                raise ConfigError(f'{field.name} is {value}, but it must be at least {least}.')
+
+    def scene(self, split: str, index: int) -> Scene:
+        """One scene of a split."""
+        rng = np.random.default_rng([self.seed, SPLITS.index(split), index])
+        return sample_scene(rng, self.width, self.height)
+
+
+def make_dataset(
+    root: str | Path,
+    settings: DemoSettings,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> bool:
+    """Makes a data set, unless it is there already.
+
+    Everything is written beside the folder and moved into place at the end, so a folder is either
+    whole or absent.
+
+    Args:
+        root: Folder of the data set.
+        settings: What to make it from.
+        workers: Processes to draw scenes with; all cores by default.
+        progress: Called with the scenes done and the scenes in all after every scene.
+
+    Returns:
+        Whether anything was made.
+
+    Raises:
+        ConfigError: If the folder cannot be written, or holds something else.
+    """
+    root = Path(root)
+    found = _settings_of(root)
+    if found == asdict(settings):
+        return False
+    if found is None and root.exists() and not (root.is_dir() and not any(root.iterdir())):
+        raise ConfigError(
+            f'the data folder {root} holds something that is no demo data set: name another folder '
+            'or remove it.'
+        )
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f'.{root.name}-', dir=root.parent))
+    except OSError as error:
+        raise ConfigError(
+            f'the data folder {root} cannot be written: {error.strerror}.'
+        ) from None
+    try:
+        _write(scratch / 'new', settings, workers or os.cpu_count() or 1, progress)
+        if root.exists():
+            root.rename(scratch / 'old')
+        (scratch / 'new').rename(root)
+    except OSError as error:
+        raise ConfigError(
+            f'the data folder {root} cannot be written: {error.strerror}.'
+        ) from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return True
+
+
+def _settings_of(root: Path) -> dict[str, Any] | None:
+    """The settings a folder was made from; None if it is no demo data set."""
+    try:
+        return json.loads((root / _SETTINGS_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _write(
+    root: Path,
+    settings: DemoSettings,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    jobs = [
+        (root, settings, split, index)
+        for split, count in zip(SPLITS, (settings.training, settings.validation))
+        for index in range(count)
+    ]
+    for split in SPLITS:
+        (root / 'images' / split).mkdir(parents=True)
+        (root / 'annotations' / split).mkdir(parents=True)
+    instances: dict[str, list[list[dict[str, Any]]]] = {split: [] for split in SPLITS}
+    for done, (job, found) in enumerate(zip(jobs, _run(jobs, workers)), start=1):
+        instances[job[2]].append(found)
+        if progress:
+            progress(done, len(jobs))
+    for split in SPLITS:
+        path = root / 'annotations' / f'instances_{split}.json'
+        path.write_text(json.dumps(_coco(settings, instances[split])))
+    (root / _SETTINGS_FILE).write_text(json.dumps(asdict(settings), indent=2) + '\n')
+
+
+def _run(jobs: list[tuple], workers: int) -> Iterator[list[dict[str, Any]]]:
+    if workers == 1:
+        yield from map(_write_scene, jobs)
+        return
+    # Forked workers need not import torch again, which takes longer than drawing the scenes.
+    method = 'fork' if sys.platform == 'linux' else None
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(_write_scene, jobs, chunksize=4)
+
+
+def _write_scene(job: tuple[Path, DemoSettings, str, int]) -> list[dict[str, Any]]:
+    """Writes one image and its label map; returns its instances."""
+    root, settings, split, index = job
+    scene = settings.scene(split, index)
+    rendering = render(scene)
+    image = cv2.cvtColor(rendering.image, cv2.COLOR_RGB2BGR)
+    labels = label_map(scene, rendering)
+    for path, content, options in (
+        (root / 'images' / split / f'{index:06d}.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95]),
+        (root / 'annotations' / split / f'{index:06d}.png', labels, []),
+    ):
+        path.write_bytes(cv2.imencode(path.suffix, content, options)[1].tobytes())
+    return instances(scene, rendering)
+
+
+def label_map(scene: Scene, rendering: Rendering) -> NDArray[np.uint8]:
+    """(H, W) label map: index in `SEMANTIC_CLASSES` + 1, so that 0 can mean unlabelled."""
+    labels = [SEMANTIC_CLASSES.index(thing.category) + 1 for thing in scene.objects]
+    # Index -1, the sky, reads the last entry.
+    assert SKY == -1
+    table = np.array([*labels, SEMANTIC_CLASSES.index('sky') + 1], np.uint8)
+    return table[rendering.object_ids]
+
+
+def instances(scene: Scene, rendering: Rendering) -> list[dict[str, Any]]:
+    """Visible things of a scene as COCO annotations, without ids.
+
+    Returns:
+        Annotations with `category_id`, `bbox` (x, y, width, height), `area`, `segmentation` (a
+        compressed run-length code of exactly the visible pixels) and `iscrowd` 0.
+    """
+    visible = np.bincount(
+        rendering.object_ids.ravel() - SKY, minlength=len(scene.objects) + 1
+    )[1:]
+    found = []
+    for number, thing in enumerate(scene.objects):
+        area = int(visible[number])
+        share = area / max(rendering.outline_areas[number], 1)
+        if thing.category not in THING_CLASSES or area < MIN_AREA or share < MIN_VISIBLE_SHARE:
+            continue
+        mask = rendering.object_ids == number
+        code = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        found.append(
+            {
+                'category_id': THING_CLASSES.index(thing.category) + 1,
+                'bbox': [float(number) for number in coco_mask.toBbox(code)],
+                'area': area,
+                'segmentation': {'size': code['size'], 'counts': code['counts'].decode()},
+                'iscrowd': 0,
+            }
+        )
+    return found
+
+
+def _coco(settings: DemoSettings, scenes: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    annotations = [
+        {'image_id': image, **annotation}
+        for image, found in enumerate(scenes)
+        for annotation in found
+    ]
+    return {
+        'info': {'description': 'Procedural street scenes of sparsevit_mm', 'version': _VERSION},
+        'images': [
+            {
+                'id': image,
+                'file_name': f'{image:06d}.jpg',
+                'width': settings.width,
+                'height': settings.height,
+            }
+            for image in range(len(scenes))
+        ],
+        'annotations': [{'id': id_, **a} for id_, a in enumerate(annotations, start=1)],
+        'categories': [{'id': id_, 'name': n} for id_, n in enumerate(THING_CLASSES, start=1)],
+    }

@@ -1,0 +1,10 @@
+"""Pictures: which windows a network computed."""
+
+from sparsevit_mm.visualization.kept_windows import (
+    StageUse,
+    draw_kept_windows,
+    record_kept_windows,
+    stage_use,
+)
+
+__all__ = ['StageUse', 'draw_kept_windows', 'record_kept_windows', 'stage_use']

@@ -1,0 +1,307 @@
+"""Which windows a backbone computed, drawn over the image (as the paper shows it).
+
+Skipped windows are drained of colour and darkened, the more the fewer of the stage's blocks compute
+them, so the bright parts are those that live longest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from sparsevit_mm.engine.prunable import PrunableBackbone
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.pruning.selection import WindowSelection
+
+_DPI = 100
+_MARGIN, _GAP, _PANEL_TITLE, _HEADER, _LEGEND = 28, 20, 58, 52, 44  # pixels
+_MIN_WIDTH, _MAX_ASPECT = 420, 4  # of a panel: its title must fit, and no strip may grow endless
+_INK, _FAINT_INK, _PAPER = '#16191f', '#5c6370', '#ffffff'
+_SHADE = np.array([17, 24, 39])  # what skipped windows sink into
+_SHADE_STRENGTH = 0.72
+_EDGE = '#ffb454'
+
+
+@dataclass
+class KeptWindowsRecord:
+    """What a backbone computed while it was recorded.
+
+    Attributes:
+        passes: For every forward of the backbone one `WindowSelection` a block.
+    """
+
+    passes: list[list[WindowSelection]] = field(default_factory=list)
+
+    def __call__(self, selection: WindowSelection) -> None:
+        """Takes a block's selection; the first block of the first stage opens a new pass."""
+        if not self.passes or (selection.stage, selection.block) == (0, 0):
+            self.passes.append([])
+        self.passes[-1].append(selection)
+
+
+@contextlib.contextmanager
+def record_kept_windows(backbone: PrunableBackbone) -> Iterator[KeptWindowsRecord]:
+    """Records which windows a backbone computes.
+
+    Args:
+        backbone: Its `window_observer` is set inside the context and put back after it.
+
+    Yields:
+        The record, which grows with every forward.
+    """
+    record = KeptWindowsRecord()
+    previous, backbone.window_observer = backbone.window_observer, record
+    try:
+        yield record
+    finally:
+        backbone.window_observer = previous
+
+
+@dataclass(frozen=True)
+class StageUse:
+    """How a stage used its windows on one image.
+
+    Attributes:
+        stage: Number of the stage.
+        counts: (H, W) blocks that computed each token of the stage's map.
+        grid: The stage's plain (unshifted) windows.
+        kept: Windows each block computed.
+    """
+
+    stage: int
+    counts: NDArray[np.int64]
+    grid: WindowGrid
+    kept: tuple[int, ...]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(H, W) share of the stage's blocks that computed each token."""
+        return self.counts / len(self.kept)
+
+
+def stage_use(selections: Sequence[WindowSelection], index: int = 0) -> list[StageUse]:
+    """Adds up, stage by stage, what the blocks computed.
+
+    Args:
+        selections: Those of one forward.
+        index: Number of the image in the batch.
+
+    Returns:
+        One entry a stage.
+    """
+    uses = []
+    for stage, blocks in itertools.groupby(selections, key=lambda selection: selection.stage):
+        of_stage = list(blocks)
+        grid = of_stage[0].grid
+        counts = sum(_computed_tokens(selection, index) for selection in of_stage)
+        plain = WindowGrid(grid.height, grid.width, grid.window_size)
+        uses.append(StageUse(stage, np.asarray(counts), plain, tuple(s.num_kept for s in of_stage)))
+    return uses
+
+
+def draw_kept_windows(
+    image: NDArray[np.uint8],
+    selections: Sequence[WindowSelection],
+    *,
+    index: int = 0,
+    resized: tuple[int, int] | None = None,
+    patch_size: int = 4,
+    schedule: PruningSchedule | None = None,
+    panel_pixels: int = 640 * 480,
+) -> NDArray[np.uint8]:
+    """Draws, for every stage, the image with the windows its blocks skipped dimmed.
+
+    Args:
+        image: (H, W, 3) uint8 RGB picture at any size.
+        selections: Those of one forward of the network.
+        index: Number of the image in the batch.
+        resized: (height, width) in pixels that the image had in the network's input; whatever lies
+            to the right of it or below is padding and is not drawn. By default the whole input.
+        patch_size: Side of a patch in pixels.
+        schedule: If given, its ratios are named in the titles.
+        panel_pixels: Area of one stage's panel, which has the image's shape.
+
+    Returns:
+        (height, width, 3) uint8 RGB picture.
+
+    Raises:
+        ConfigError: If nothing was recorded.
+    """
+    uses = stage_use(selections, index)
+    if not uses:
+        raise ConfigError('selections is empty, but it must hold those of one forward.')
+    if resized is None:
+        grid = uses[0].grid
+        resized = grid.height * patch_size, grid.width * patch_size
+    panel = _fit(image, panel_pixels)
+    height, width = panel.shape[:2]
+    cols = len(uses) if height > width else math.ceil(len(uses) / 2)
+    rows = math.ceil(len(uses) / cols)
+    size = (
+        2 * _MARGIN + cols * width + (cols - 1) * _GAP,
+        _HEADER + rows * (height + _PANEL_TITLE) + _LEGEND + _MARGIN,
+    )
+    figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, facecolor=_PAPER)
+    canvas = FigureCanvasAgg(figure)
+    _draw_header(figure, size, uses)
+    for number, use in enumerate(uses):
+        left = _MARGIN + (number % cols) * (width + _GAP)
+        top = _HEADER + (number // cols) * (height + _PANEL_TITLE) + _PANEL_TITLE
+        axes = _axes(figure, size, left, top, width, height)
+        token = (
+            patch_size * 2**use.stage * height / resized[0],
+            patch_size * 2**use.stage * width / resized[1],
+        )
+        _draw_stage(axes, panel, use, token, schedule)
+    _draw_legend(figure, size)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _computed_tokens(selection: WindowSelection, index: int) -> NDArray[np.int64]:
+    """(H, W) of 1 where the block computed a token, else 0."""
+    grid, cpu = selection.grid, torch.device('cpu')
+    if selection.kept is None:
+        return np.ones((grid.height, grid.width), dtype=np.int64)
+    window_is_kept = torch.zeros(grid.num_windows, dtype=torch.int64)
+    window_is_kept[selection.kept[index].cpu()] = 1
+    per_window_token = window_is_kept.repeat_interleave(grid.window_size**2)
+    computed = per_window_token[grid.window_position(cpu)]
+    return computed.view(grid.height, grid.width).numpy()
+
+
+def _fit(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """Resizes the image to an area; very long strips are shown shorter than they are."""
+    aspect = np.clip(image.shape[0] / image.shape[1], 1 / _MAX_ASPECT, _MAX_ASPECT)
+    width = max(round((pixels / aspect) ** 0.5), _MIN_WIDTH)
+    size = width, round(width * aspect)
+    scale = width / image.shape[1]
+    resample = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(image).resize(size, resample))
+
+
+def _axes(
+    figure: Figure, size: tuple[int, int], left: float, top: float, width: float, height: float
+) -> Axes:
+    """Axes at a place in pixels, counted from the top left corner."""
+    box = left / size[0], 1 - (top + height) / size[1], width / size[0], height / size[1]
+    axes = figure.add_axes(box)
+    axes.set_axis_off()
+    return axes
+
+
+def _draw_stage(
+    axes: Axes,
+    panel: NDArray[np.uint8],
+    use: StageUse,
+    token: tuple[float, float],
+    schedule: PruningSchedule | None,
+) -> None:
+    """Draws one stage; `token` is the (height, width) of its tokens in pixels of the panel."""
+    height, width = panel.shape[:2]
+    rows, cols = (
+        np.minimum(((np.arange(side) + 0.5) / step).astype(int), limit - 1)
+        for side, step, limit in zip((height, width), token, use.counts.shape)
+    )
+    share = use.shares[rows[:, None], cols[None, :]]
+    axes.imshow(
+        _dim(panel, share), extent=(0, width, height, 0), interpolation='nearest', aspect='auto'
+    )
+    window = [use.grid.window_size * step for step in token]
+    across = [((0, y), (width, y)) for y in np.arange(window[0], height - 1, window[0])]
+    down = [((x, 0), (x, height)) for x in np.arange(window[1], width - 1, window[1])]
+    axes.add_collection(LineCollection(across + down, colors='white', linewidths=0.6, alpha=0.35))
+    axes.add_collection(LineCollection(_edges(use.counts, token), colors=_EDGE, linewidths=0.5))
+    alive = (use.counts > 0).astype(int)
+    axes.add_collection(
+        LineCollection(_edges(alive, token), colors=_EDGE, linewidths=1.6, capstyle='round')
+    )
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    title, detail = _stage_title(use, schedule)
+    text = dict(xycoords='axes fraction', textcoords='offset pixels', va='baseline', ha='left')
+    axes.annotate(title, (0, 1), (0, 28), size=12.5, color=_INK, weight='bold', **text)
+    axes.annotate(detail, (0, 1), (0, 9), size=10, color=_FAINT_INK, **text)
+
+
+def _dim(image: NDArray[np.uint8], share: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Drains colour and light where the share of computing blocks is below 1."""
+    skipped = (1 - share)[..., None]
+    grey = image.mean(axis=2, keepdims=True)
+    drained = image + skipped * (grey - image)
+    return (drained + _SHADE_STRENGTH * skipped * (_SHADE - drained)).astype(np.uint8)
+
+
+def _edges(
+    counts: NDArray[np.int64], token: tuple[float, float]
+) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Lines between tokens that different numbers of blocks computed, in pixels of the panel."""
+    high, wide = token
+    rows, cols = np.nonzero(np.diff(counts, axis=0))
+    lines = [((c * wide, (r + 1) * high), ((c + 1) * wide, (r + 1) * high))
+             for r, c in zip(rows, cols)]
+    rows, cols = np.nonzero(np.diff(counts, axis=1))
+    return lines + [(((c + 1) * wide, r * high), ((c + 1) * wide, (r + 1) * high))
+                    for r, c in zip(rows, cols)]
+
+
+def _stage_title(use: StageUse, schedule: PruningSchedule | None) -> tuple[str, str]:
+    total, title = use.grid.num_windows, f'Stage {use.stage + 1}'
+    if min(use.kept) == total:
+        return title, f'all {total} windows'
+    share = sum(use.kept) / (total * len(use.kept))
+    detail = f'{_steps(map(str, use.kept))} of {total} windows ({share:.0%})'
+    if schedule is not None:
+        detail = f'ratio {_steps(f"{ratio:g}" for ratio in schedule.ratios[use.stage])}: {detail}'
+    return title, detail
+
+
+def _steps(values: Iterable[str]) -> str:
+    """Values of successive blocks, repeats left out."""
+    return ' → '.join(value for value, _ in itertools.groupby(values))
+
+
+def _draw_header(figure: Figure, size: tuple[int, int], uses: Sequence[StageUse]) -> None:
+    kept = sum(sum(use.kept) for use in uses)
+    total = sum(use.grid.num_windows * len(use.kept) for use in uses)
+    figure.text(
+        _MARGIN / size[0], 1 - 36 / size[1], 'Kept windows', size=17, weight='bold', color=_INK
+    )
+    figure.text(
+        1 - _MARGIN / size[0],
+        1 - 36 / size[1],
+        f'{kept} of {total} windows computed over all blocks  ({kept / total:.0%})',
+        size=11,
+        color=_FAINT_INK,
+        ha='right',
+    )
+
+
+def _draw_legend(figure: Figure, size: tuple[int, int]) -> None:
+    """A bar from windows no block computes to windows every block computes."""
+    steps = 6
+    colour = np.array([[[236, 160, 92]]], dtype=np.uint8).repeat(steps, axis=1)
+    bar = _dim(colour, np.linspace(0, 1, steps)[None, :])
+    width, height, top = 132, 14, size[1] - _MARGIN - 18
+    left = (size[0] - width) // 2
+    axes = _axes(figure, size, left, top, width, height)
+    axes.imshow(bar, aspect='auto', interpolation='nearest')
+    text = dict(xycoords='axes fraction', textcoords='offset pixels', va='center')
+    axes.annotate('skipped by every block', (0, 0.5), (-10, 0), ha='right', size=10.5,
+                  color=_FAINT_INK, **text)
+    axes.annotate('computed by every block', (1, 0.5), (10, 0), ha='left', size=10.5,
+                  color=_FAINT_INK, **text)

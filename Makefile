@@ -10,7 +10,7 @@ help:
 	@echo 'make demo      draw street scenes, train a SparseViT detector on them, compare, draw pictures'
 	@echo 'make test      run the quick tests'
 	@echo 'make test-all  run every test, with a training step of every config'
-	@echo 'make lint      ruff and mypy'
+	@echo 'make lint      ruff, mypy, and no code twice in backbones and configs'
 	@echo 'make setup     only the set-up that the others do when it is missing'
 	@echo 'make clean     remove caches and work_dirs, keep .venv and data'
 
@@ -35,6 +35,7 @@ lint: setup
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
+	@$(VENV) -m pylint --rcfile=pyproject.toml sparsevit_mm/backbones $$(find configs -name '*.py')
 
 clean:
 	@rm -rf work_dirs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -81,6 +81,7 @@ DEVKITS = ('nuscenes-devkit==1.2.0', 'lyft-dataset-sdk==0.0.8')
 DEV_TOOLS = (
     'hypothesis',
     'mypy',
+    'pylint',
     'pytest',
     'pytest-timeout',
     'ruff==0.17.6',

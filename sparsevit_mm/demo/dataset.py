@@ -1,9 +1,11 @@
 """Writes scenes as a COCO and an ADE20K-style data set over the same images.
 
-    root/images/{training,validation}/000000.jpg
-    root/annotations/{training,validation}/000000.png       label maps: class + 1
-    root/annotations/instances_{training,validation}.json   COCO instances with exact masks
-    root/settings.json                                      what the folder was made from
+A data set's folder holds:
+
+- images/{training,validation}/000000.jpg
+- annotations/{training,validation}/000000.png: label maps, class + 1
+- annotations/instances_{training,validation}.json: COCO instances with exact masks
+- settings.json: what the folder was made from
 """
 
 from __future__ import annotations
@@ -113,18 +115,14 @@ def make_dataset(
         root.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f'.{root.name}-', dir=root.parent))
     except OSError as error:
-        raise ConfigError(
-            f'the data folder {root} cannot be written: {error.strerror}.'
-        ) from None
+        raise ConfigError(f'the data folder {root} cannot be written: {error.strerror}.') from None
     try:
         _write(scratch / 'new', settings, workers or os.cpu_count() or 1, progress)
         if root.exists():
             root.rename(scratch / 'old')
         (scratch / 'new').rename(root)
     except OSError as error:
-        raise ConfigError(
-            f'the data folder {root} cannot be written: {error.strerror}.'
-        ) from None
+        raise ConfigError(f'the data folder {root} cannot be written: {error.strerror}.') from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True
@@ -207,9 +205,7 @@ def instances(scene: Scene, rendering: Rendering) -> list[dict[str, Any]]:
         Annotations with `category_id`, `bbox` (x, y, width, height), `area`, `segmentation` (a
         compressed run-length code of exactly the visible pixels) and `iscrowd` 0.
     """
-    visible = np.bincount(
-        rendering.object_ids.ravel() - SKY, minlength=len(scene.objects) + 1
-    )[1:]
+    visible = np.bincount(rendering.object_ids.ravel() - SKY, minlength=len(scene.objects) + 1)[1:]
     found = []
     for number, thing in enumerate(scene.objects):
         area = int(visible[number])

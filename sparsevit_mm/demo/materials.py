@@ -10,13 +10,14 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
-Colour = Sequence[float]
+Array = NDArray[Any]
+Colour = Sequence[float] | Array
 
 _TEXELS = 512
 _DARK_GLASS = (0.10, 0.13, 0.17)
@@ -76,7 +77,7 @@ def noise(x: Array, y: Array, period: float) -> Array:
     return _noise_image()[rows, cols]
 
 
-def cutout(material: Material, point: Array, normal: Array, way: Array) -> NDArray[np.bool_]:
+def cutout(material: Material, point: Array, normal: Array, way: Array) -> Array:
     """Whether a ragged surface lets a ray pass: mostly near its outline, in the rhythm of noise."""
     facing = -np.einsum('pi,pi->p', normal, way) / np.linalg.norm(way, axis=1)
     grain = noise(point[:, 0] + 0.7 * point[:, 2], point[:, 1] - 0.6 * point[:, 2], 3.0)
@@ -253,8 +254,8 @@ def tiles(colour: Colour) -> Material:
 
     def albedo(surface: Surface) -> Array:
         rows = _stripes(surface.point[:, 2], 0.35, 0.3, surface.footprint)
-        return np.asarray(colour, np.float32) * (1 - 0.3 * rows)[:, None] * _grain(
-            surface, 0.2, 6.0
+        return (
+            np.asarray(colour, np.float32) * (1 - 0.3 * rows)[:, None] * _grain(surface, 0.2, 6.0)
         )
 
     return Material(albedo)
@@ -355,9 +356,11 @@ def cloth(colour: Colour, stripes: float = 0.0) -> Material:
         tone = np.asarray(colour, np.float32) * _grain(surface, 0.25, 0.8)
         if not stripes:
             return tone
-        return _mix(tone, (0.9, 0.9, 0.88), _stripes(
-            surface.point[:, 2] + 9, stripes, 0.45, surface.footprint
-        ))
+        return _mix(
+            tone,
+            (0.9, 0.9, 0.88),
+            _stripes(surface.point[:, 2] + 9, stripes, 0.45, surface.footprint),
+        )
 
     return Material(albedo)
 

@@ -111,9 +111,7 @@ def car(rng: np.random.Generator) -> list[Solid]:
     )
     tyre = materials.wheel(radius)
     side = width / 2 - 0.1
-    tyres = [
-        cylinder(radius, 0.24, 1, (x, y, radius), tyre) for x in axles for y in (side, -side)
-    ]
+    tyres = [cylinder(radius, 0.24, 1, (x, y, radius), tyre) for x in axles for y in (side, -side)]
     return [body, cabin, *tyres]
 
 
@@ -138,7 +136,7 @@ def person(rng: np.random.Generator) -> list[Solid]:
         solids.append(ellipsoid((0.15, 0.06, 0.06), (swing + 0.05, side, 0.06), shoes))
         hand = np.array([-0.8 * swing + 0.04, 2.9 * side, 0.84])
         solids.append(limb(np.array([0.0, 2.25 * side, shoulder - 0.06]), hand, 0.055, sleeves))
-        solids.append(ellipsoid((0.06, 0.05, 0.08), tuple(hand - [0, 0, 0.05]), skin))
+        solids.append(ellipsoid((0.06, 0.05, 0.08), hand - np.array([0, 0, 0.05]), skin))
     solids.append(ellipsoid((0.15, 0.23, 0.36), (0, 0, 1.16), shirt))
     solids.append(ellipsoid((0.14, 0.19, 0.17), (0, 0, hip), trousers))
     solids.append(ellipsoid((0.11, 0.10, 0.14), (0.01, 0, 1.6), skin))
@@ -212,9 +210,7 @@ def _sign_drawing(kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     image[:] = {'stop': red, 'warning': red, 'yield': red, 'limit': red}.get(kind, blue)
 
     def pixels(points: list[tuple[float, float]], factor: float = 1.0) -> NDArray[np.int32]:
-        return np.array(
-            [(48 + 48 * factor * x, 48 - 48 * factor * z) for x, z in points], np.int32
-        )
+        return np.array([(48 + 48 * factor * x, 48 - 48 * factor * z) for x, z in points], np.int32)
 
     if kind == 'stop':
         cv2.polylines(image, [pixels(_OCTAGON, 0.9)], True, white, 4)
@@ -241,9 +237,7 @@ def _sign_drawing(kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     return image
 
 
-def building(
-    rng: np.random.Generator, depth: float, frontage: float, height: float
-) -> list[Solid]:
+def building(rng: np.random.Generator, depth: float, frontage: float, height: float) -> list[Solid]:
     """A house whose front looks along x.
 
     Args:
@@ -267,9 +261,7 @@ def building(
         )
     else:
         cornice = materials.plain(tuple(0.8 * c for c in wall), 0.1)
-        solids.append(
-            box((depth + 0.5, frontage + 0.02, 0.45), (0, 0, height + 0.2), cornice)
-        )
+        solids.append(box((depth + 0.5, frontage + 0.02, 0.45), (0, 0, height + 0.2), cornice))
     if shop is not None and rng.random() < 0.6:
         awning = materials.cloth(shop)
         solids.append(
@@ -297,7 +289,7 @@ def tree(rng: np.random.Generator, distance: float) -> list[Solid]:
         offset = rng.normal(0, 0.42, 3) * crown * [1, 1, 0.7]
         radii = crown * rng.uniform(0.5, 0.8) * np.array([1, 1, 0.85])
         leaves = materials.foliage(colour * rng.uniform(0.85, 1.15))
-        solids.append(ellipsoid(radii, offset + [0, 0, 0.68 * height], leaves))
+        solids.append(ellipsoid(radii, offset + np.array([0, 0, 0.68 * height]), leaves))
     return solids
 
 

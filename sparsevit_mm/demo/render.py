@@ -7,7 +7,9 @@ and only they are smoothed along outlines.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ from sparsevit_mm.demo.materials import Surface, noise
 from sparsevit_mm.demo.scene import Light, Scene, SceneObject
 from sparsevit_mm.demo.solids import hit_depth, hit_surface
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]
 
 SKY = -1
 """Number of the object in pixels that show the sky."""
@@ -103,7 +105,9 @@ def _trace(
     return depth, object_ids, solid_ids, areas
 
 
-def _pixels_by_solid(object_ids: NDArray[np.int32], solid_ids: NDArray[np.int32]):
+def _pixels_by_solid(
+    object_ids: NDArray[np.int32], solid_ids: NDArray[np.int32]
+) -> Iterator[tuple[tuple[int, int], NDArray[np.intp]]]:
     """Yields ((object, solid), flat pixels) for every solid in view."""
     keys = object_ids.astype(np.int64) * 1000 + solid_ids
     order = np.argsort(keys, kind='stable')
@@ -118,9 +122,9 @@ def _sky(light: Light, way: Array, clouds: bool) -> Array:
     """(P, 3) sRGB colour of the sky in some directions."""
     unit = way / np.linalg.norm(way, axis=1, keepdims=True)
     up = np.clip(unit[:, 2:], 0, 1)
-    colour = np.asarray(light.horizon) + (
-        np.asarray(light.sky) - np.asarray(light.horizon)
-    ) * up**0.45
+    colour = (
+        np.asarray(light.horizon) + (np.asarray(light.sky) - np.asarray(light.horizon)) * up**0.45
+    )
     toward_sun = np.clip(unit @ light.direction.astype(np.float32), 0, 1)[:, None]
     glow = np.asarray(light.sun) * (0.35 * toward_sun**8 + 0.6 * toward_sun**200)
     colour = colour + glow * (1 - light.clouds * 0.7)
@@ -164,9 +168,7 @@ def _shade(
     return colour * haze + np.asarray(light.horizon) ** _GAMMA * (1 - haze)
 
 
-def _ground_light(
-    scene: Scene, rays: Array, depth: Array, object_ids: NDArray[np.int32]
-) -> Array:
+def _ground_light(scene: Scene, rays: Array, depth: Array, object_ids: NDArray[np.int32]) -> Array:
     """(P, 2) share of sunlight and of skylight that reaches every pixel; below 1 on the ground."""
     camera = scene.camera
     lit = np.ones((len(rays), 2), np.float32)

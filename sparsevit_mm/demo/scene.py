@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from sparsevit_mm.demo import materials, objects
 from sparsevit_mm.demo.camera import Camera
 from sparsevit_mm.demo.solids import Solid, box, box_corners, yaw_rotation
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]
 Range = tuple[float, float]
 
 LANE_WIDTH = 3.4
@@ -154,11 +155,11 @@ class _Street:
     zebra: float | None
 
     def kerb(self, side: int) -> float:
-        """y of the kerb, side 1 on the left and -1 on the right."""
+        """Where the kerb is along y, side 1 on the left and -1 on the right."""
         return self.middle + side * self.half_width
 
     def houses(self, side: int) -> float:
-        """y of the house fronts."""
+        """Where the house fronts are along y."""
         return self.kerb(side) + side * (self.sidewalk + self.verge)
 
     def in_junction(self, x: float, margin: float) -> bool:

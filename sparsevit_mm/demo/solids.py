@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsevit_mm.demo.materials import Material, cutout
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]
+Vector = Sequence[float] | Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,22 +72,20 @@ def pitch_rotation(pitch: float) -> Array:
     return np.array([[cos, 0, sin], [0, 1.0, 0], [-sin, 0, cos]])
 
 
-def box(size: Sequence[float], centre: Sequence[float], material: Material) -> Solid:
+def box(size: Vector, centre: Vector, material: Material) -> Solid:
     """A box of a (length, width, height) about a point."""
     half = np.asarray(size, float) / 2
     planes = np.concatenate([np.c_[np.eye(3), half], np.c_[-np.eye(3), half]])
     return _solid(planes, None, half, centre, material)
 
 
-def ellipsoid(radii: Sequence[float], centre: Sequence[float], material: Material) -> Solid:
+def ellipsoid(radii: Vector, centre: Vector, material: Material) -> Solid:
     """An ellipsoid with given semi-axes."""
     half = np.asarray(radii, float)
     return _solid(np.empty((0, 4)), half, half, centre, material)
 
 
-def cylinder(
-    radius: float, length: float, axis: int, centre: Sequence[float], material: Material
-) -> Solid:
+def cylinder(radius: float, length: float, axis: int, centre: Vector, material: Material) -> Solid:
     """A cylinder along one of the three axes."""
     half, radii = np.full(3, float(radius)), np.full(3, float(radius))
     half[axis], radii[axis] = length / 2, math.inf
@@ -139,7 +139,7 @@ def prism(
 
 
 def _solid(
-    planes: Array, radii: Array | None, half: Array, centre: Sequence[float], material: Material
+    planes: Array, radii: Array | None, half: Array, centre: Vector, material: Material
 ) -> Solid:
     return Solid(planes, radii, half, np.asarray(centre, float), np.eye(3), material)
 
@@ -193,9 +193,7 @@ def _in_frame(solid: Solid, origins: Array, directions: Array) -> tuple[Array, A
     return start, directions @ solid.rotation.astype(np.float32)
 
 
-def _interval(
-    solid: Solid, start: Array, way: Array
-) -> tuple[Array, Array, NDArray[np.intp]]:
+def _interval(solid: Solid, start: Array, way: Array) -> tuple[Array, Array, NDArray[np.intp]]:
     """(P,) parameters at which rays enter and leave, and the number of the plane they enter by.
 
     Rays that miss enter after they leave. A ray that enters by the quadric has plane -1.
@@ -239,7 +237,7 @@ def _entry(
 
 
 def _quadric_interval(radii: Array, start: Array, way: Array) -> tuple[Array, Array]:
-    """Ray parameters between which a ray is inside the quadric; empty (inf, -inf) if it never is."""
+    """Ray parameters between which rays are inside the quadric; (inf, -inf) if they never are."""
     scaled_start, scaled_way = start / radii, way / radii
     a = np.einsum('pi,pi->p', scaled_way, scaled_way)
     if start.ndim == 1:

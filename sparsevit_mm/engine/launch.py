@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,8 @@ from sparsevit_mm.engine.preflight import (
     check_checkpoint_exists,
     check_datasets,
     check_mixed_precision,
-    check_model,
+    check_pretrained,
+    check_schedules,
     check_weights_fit,
     check_writable_folder,
 )
@@ -100,7 +100,8 @@ def train(
 
     register_framework(cfg)
     model = build_model(cfg)
-    check_model(model, cfg)
+    check_schedules(model, cfg)
+    check_pretrained(model)
     if start is not None:
         # A detector may be finetuned from one for other classes, but not from another backbone.
         check_weights_fit(model, start, part='' if cfg.resume else 'backbone.')
@@ -160,8 +161,7 @@ def test(
 
     register_framework(cfg)
     model = build_model(cfg)
-    cfg.model.backbone.init_cfg = None
-    check_model(model, cfg)
+    check_schedules(model, cfg)
     check_weights_fit(model, checkpoint)
     del model
     if tta:
@@ -256,6 +256,14 @@ def read_schedule(ratios: str | None, schedule: str | None) -> Any:
     return None if ratios is None else parse_ratios(ratios)
 
 
+def innermost_dataset(dataloader: ConfigDict) -> ConfigDict:
+    """The data set itself, inside wrappers such as RepeatDataset."""
+    dataset = dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
 def _start_of(cfg: Config) -> str | None:
     """The checkpoint that training starts from."""
     if cfg.get('resume') and cfg.get('load_from') is None:
@@ -306,18 +314,20 @@ def _draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: 
     hook.draw = True
     if show:
         hook.show, hook.wait_time = True, wait_time
-    if show_dir:
-        hook['test_out_dir' if cfg.default_scope != 'mmseg' else 'save_dir'] = show_dir
+    if show_dir and cfg.get('default_scope') == 'mmseg':
+        cfg.visualizer.save_dir = show_dir
+    elif show_dir:
+        hook.test_out_dir = show_dir
 
 
 def _keep_predictions(cfg: Config, out: str) -> None:
     check_writable_folder(Path(out).parent, 'out')
     evaluator = cfg.test_evaluator
     if out.endswith(('.pkl', '.pickle')):
-        kind = 'DumpDetResults' if cfg.default_scope == 'mmdet' else 'DumpResults'
+        kind = 'DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
         metrics = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
         cfg.test_evaluator = [*metrics, dict(type=kind, out_file_path=out)]
-    elif cfg.default_scope == 'mmseg' and not isinstance(evaluator, (list, tuple)):
+    elif cfg.get('default_scope') == 'mmseg' and not isinstance(evaluator, (list, tuple)):
         evaluator.output_dir, evaluator.keep_results = out, True
     else:
         raise ConfigError(f'out is {out}, but it must be a file that ends in .pkl or .pickle.')
@@ -330,25 +340,18 @@ def _average_over_flips(cfg: Config) -> None:
             tta_cfg = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
             cfg.tta_model = dict(type='DetTTAModel', tta_cfg=tta_cfg)
         if 'tta_pipeline' not in cfg:
-            cfg.tta_pipeline = _with_flips(cfg.test_dataloader.dataset)
+            cfg.tta_pipeline = _with_flips(innermost_dataset(cfg.test_dataloader))
     missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
     if missing:
         raise ConfigError(f'{missing[0]} is not in the config, but --tta needs it.')
-    dataset = _innermost(cfg.test_dataloader.dataset)
-    dataset.pipeline = cfg.tta_pipeline
+    innermost_dataset(cfg.test_dataloader).pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 
 def _with_flips(dataset: ConfigDict) -> list[Any]:
-    *steps, pack = deepcopy(list(_innermost(dataset).pipeline))
+    *steps, pack = deepcopy(list(dataset.pipeline))
     pack['meta_keys'] = (
         'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction',
     )  # fmt: skip
     flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
     return [*steps, dict(type='TestTimeAug', transforms=[flips, [pack]])]
-
-
-def _innermost(dataset: ConfigDict) -> ConfigDict:
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset

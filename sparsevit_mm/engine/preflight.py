@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -109,31 +110,40 @@ def build_model(cfg: Config) -> nn.Module:
     Raises:
         ConfigError: If an argument of a backbone is outside what is allowed.
     """
-    model_cfg = dict(cfg.model)
+    model_cfg = deepcopy(cfg.model)
     if 'data_preprocessor' in cfg:
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         return MODELS.build(model_cfg)
 
 
-def check_model(model: nn.Module, cfg: Config) -> None:
-    """Checks what a model is given by the rest of its config.
+def check_schedules(model: nn.Module, cfg: Config) -> None:
+    """Checks that the hooks of this package among `custom_hooks` suit a model.
 
     Args:
-        model: From `build_model`; its weights and its schedule are changed.
+        model: From `build_model`; its schedule is changed.
         cfg: The whole config.
 
     Raises:
-        ConfigError: If a schedule among the hooks does not fit, or there is none to set.
-        CheckpointError: If the file that a backbone is initialised from is of another architecture.
+        ConfigError: If an argument is wrong, a schedule does not fit, or the backbone has none.
     """
     for hook_cfg in cfg.get('custom_hooks') or []:
-        if not _is_ours(hook_cfg):
-            continue
-        hook = HOOKS.build(hook_cfg)
-        backbone = find_prunable_backbone(model)
-        if isinstance(hook, WindowPruningHook) and hook.schedule is not None:
-            backbone.pruning_schedule = hook.schedule
+        if _is_ours(hook_cfg):
+            hook = HOOKS.build(hook_cfg)
+            backbone = find_prunable_backbone(model)
+            if isinstance(hook, WindowPruningHook) and hook.schedule is not None:
+                backbone.pruning_schedule = hook.schedule
+
+
+def check_pretrained(model: nn.Module) -> None:
+    """Checks that the local files which this package's backbones are initialised from suit them.
+
+    Args:
+        model: From `build_model`; its weights are changed.
+
+    Raises:
+        CheckpointError: If a file is missing or of another architecture.
+    """
     for part in model.modules():
         pretrained = _pretrained_file(part)
         if pretrained is not None and type(part).__module__.startswith(f'{SCOPE}.'):

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -233,7 +234,9 @@ def _draw_stage(
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     title, detail = _stage_title(use, schedule)
-    text = dict(xycoords='axes fraction', textcoords='offset pixels', va='baseline', ha='left')
+    text: dict[str, Any] = dict(
+        xycoords='axes fraction', textcoords='offset pixels', va='baseline', ha='left'
+    )
     axes.annotate(title, (0, 1), (0, 28), size=12.5, color=_INK, weight='bold', **text)
     axes.annotate(detail, (0, 1), (0, 9), size=10, color=_FAINT_INK, **text)
 
@@ -251,12 +254,11 @@ def _edges(
 ) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """Lines between tokens that different numbers of blocks computed, in pixels of the panel."""
     high, wide = token
-    rows, cols = np.nonzero(np.diff(counts, axis=0))
-    lines = [((c * wide, (r + 1) * high), ((c + 1) * wide, (r + 1) * high))
-             for r, c in zip(rows, cols)]
-    rows, cols = np.nonzero(np.diff(counts, axis=1))
-    return lines + [(((c + 1) * wide, r * high), ((c + 1) * wide, (r + 1) * high))
-                    for r, c in zip(rows, cols)]
+    below = zip(*np.nonzero(np.diff(counts, axis=0)))
+    beside = zip(*np.nonzero(np.diff(counts, axis=1)))
+    corners = [((r + 1, c), (r + 1, c + 1)) for r, c in below]
+    corners += [((r, c + 1), (r + 1, c + 1)) for r, c in beside]
+    return [((c * wide, r * high), (d * wide, s * high)) for (r, c), (s, d) in corners]
 
 
 def _stage_title(use: StageUse, schedule: PruningSchedule | None) -> tuple[str, str]:
@@ -300,8 +302,7 @@ def _draw_legend(figure: Figure, size: tuple[int, int]) -> None:
     left = (size[0] - width) // 2
     axes = _axes(figure, size, left, top, width, height)
     axes.imshow(bar, aspect='auto', interpolation='nearest')
-    text = dict(xycoords='axes fraction', textcoords='offset pixels', va='center')
-    axes.annotate('skipped by every block', (0, 0.5), (-10, 0), ha='right', size=10.5,
-                  color=_FAINT_INK, **text)
-    axes.annotate('computed by every block', (1, 0.5), (10, 0), ha='left', size=10.5,
-                  color=_FAINT_INK, **text)
+    text: dict[str, Any] = dict(xycoords='axes fraction', textcoords='offset pixels', va='center')
+    text |= dict(size=10.5, color=_FAINT_INK)
+    axes.annotate('skipped by every block', (0, 0.5), (-10, 0), ha='right', **text)
+    axes.annotate('computed by every block', (1, 0.5), (10, 0), ha='left', **text)

@@ -4,6 +4,9 @@
 # learning rate, and nothing else.
 _base_ = 'mmdet::swin/mask-rcnn_swin-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
 
+# What the tools say when data/coco is missing.
+data_source = 'COCO 2017 (https://cocodataset.org/#download: train2017, val2017, annotations)'
+
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args={{_base_.backend_args}}),
     dict(type='Resize', scale=(672, 672), keep_ratio=False),

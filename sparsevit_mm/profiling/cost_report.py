@@ -1,0 +1,239 @@
+"""What a config costs at an input size: MACs and parameters, by part, dense and pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from rich.table import Table
+from torch import nn
+
+from sparsevit_mm.engine.prunable import PrunableBackbone
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.profiling.model_macs import model_macs
+from sparsevit_mm.pruning.schedule import PruningSchedule
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Cost of the blocks of one stage.
+
+    Attributes:
+        kept: Windows each block computes in each image.
+        total: Windows in the stage's grid.
+        dense_macs: MACs over the batch with every window.
+        macs: MACs over the batch at the schedule.
+    """
+
+    kept: tuple[int, ...]
+    total: int
+    dense_macs: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class BackboneCost:
+    """Cost of a backbone with a schedule.
+
+    Attributes:
+        ratios: The schedule, one ratio a block.
+        patch_embed: MACs of the patch embedding over the batch.
+        merging: MACs of all patch merging over the batch.
+        stages: The blocks, stage by stage.
+        dense_macs: MACs over the batch with every window.
+        macs: MACs over the batch at the schedule.
+    """
+
+    ratios: tuple[tuple[float, ...], ...]
+    patch_embed: int
+    merging: int
+    stages: tuple[StageCost, ...]
+    dense_macs: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """Cost of a model on a batch.
+
+    Attributes:
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        batch: Images.
+        macs: MACs over the batch, at the backbone's schedule.
+        parts: MACs of backbone, neck and heads.
+        parameters: Number of parameters.
+        part_parameters: Parameters of backbone, neck and heads.
+        backbone: Details of a backbone with a schedule, None for others.
+    """
+
+    height: int
+    width: int
+    batch: int
+    macs: int
+    parts: dict[str, int]
+    parameters: int
+    part_parameters: dict[str, int]
+    backbone: BackboneCost | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready data."""
+        return asdict(self)
+
+
+def backbone_cost(
+    backbone: PrunableBackbone, height: int, width: int, batch: int = 1
+) -> BackboneCost:
+    """Counts a backbone dense and at its schedule.
+
+    Args:
+        backbone: A Swin-shaped backbone.
+        height: Input height in pixels.
+        width: Input width in pixels.
+        batch: Images.
+    """
+    arch, schedule = backbone.arch, backbone.pruning_schedule
+    pruned = backbone_macs(arch, schedule, height, width, batch)
+    dense = backbone_macs(arch, PruningSchedule.dense(arch.depths), height, width, batch)
+    stages = tuple(
+        StageCost(
+            kept=tuple(block.kept for block in blocks),
+            total=blocks[0].total,
+            dense_macs=dense_macs,
+            macs=macs,
+        )
+        for blocks, dense_macs, macs in zip(pruned.blocks, dense.stages, pruned.stages)
+    )
+    return BackboneCost(
+        ratios=schedule.ratios,
+        patch_embed=pruned.patch_embed,
+        merging=sum(pruned.merging),
+        stages=stages,
+        dense_macs=dense.total,
+        macs=pruned.total,
+    )
+
+
+def cost_report(
+    model: nn.Module,
+    cfg: Config,
+    height: int,
+    width: int,
+    batch: int = 1,
+    backbone: PrunableBackbone | None = None,
+) -> CostReport:
+    """Counts a detector or segmentor by running it once on noise.
+
+    Detectors with proposals run their heads on as many as the test settings keep, so those parts
+    are what the framework spends at most.
+
+    Args:
+        model: The model.
+        cfg: Its config.
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        batch: Images.
+        backbone: The model's backbone with a schedule, if it has one.
+
+    Raises:
+        ConfigError: If a number is not positive, or the framework is none of those known here.
+    """
+    if min(height, width, batch) < 1:
+        raise ConfigError(
+            f'shape is {height} x {width} and batch {batch}, but they must be positive.'
+        )
+    model.eval()
+    macs = model_macs(model, _run_on_noise(model, cfg, height, width, batch))
+    part_parameters = {name: _num_parameters(child) for name, child in model.named_children()}
+    return CostReport(
+        height=height,
+        width=width,
+        batch=batch,
+        macs=macs.total,
+        parts=macs.parts,
+        parameters=_num_parameters(model),
+        part_parameters={name: number for name, number in part_parameters.items() if number},
+        backbone=None if backbone is None else backbone_cost(backbone, height, width, batch),
+    )
+
+
+def cost_table(report: CostReport) -> Table:
+    """Lays a report out for the terminal."""
+    images = '1 image' if report.batch == 1 else f'{report.batch} images'
+    table = Table(title=f'{images}, {report.height} x {report.width}')
+    detail = report.backbone
+    table.add_column('part')
+    if detail is not None:
+        table.add_column('kept windows', justify='right')
+        table.add_column('dense GMACs', justify='right')
+    table.add_column('GMACs', justify='right')
+    table.add_column('parameters', justify='right')
+
+    def add(part: str, macs: int, dense: int | None = None, kept: str = '', count: int = 0) -> None:
+        middle = [] if detail is None else [kept, _giga(macs if dense is None else dense)]
+        millions = f'{count / 1e6:.2f} M' if count else ''
+        table.add_row(part, *middle, _giga(macs), millions)
+
+    saved = 0
+    if detail is not None:
+        saved = detail.dense_macs - detail.macs
+        add('  patch embedding', detail.patch_embed)
+        for number, stage in enumerate(detail.stages, start=1):
+            kept = f'{_range(stage.kept)} of {stage.total}'
+            add(f'  stage {number}', stage.macs, stage.dense_macs, kept)
+        add('  patch merging', detail.merging)
+    for name in {**report.part_parameters, **report.parts}:
+        macs = report.parts.get(name, 0)
+        dense = macs + saved if name == 'backbone' else macs
+        add(name, macs, dense, count=report.part_parameters.get(name, 0))
+    table.add_section()
+    add('model', report.macs, report.macs + saved, count=report.parameters)
+    return table
+
+
+def _run_on_noise(
+    model: nn.Module, cfg: Config, height: int, width: int, batch: int
+) -> Callable[[], Any]:
+    generator = torch.Generator().manual_seed(0)
+    channels = getattr(getattr(model, 'backbone', None), 'in_channels', 3)
+    images = torch.randn(batch, channels, height, width, generator=generator)
+    images = images.to(next(model.parameters()).device)
+    samples = _SAMPLES.get(str(cfg.get('default_scope')))
+    if samples is None:
+        raise ConfigError(
+            f'default_scope is {cfg.get("default_scope")!r}, but whole models are counted for '
+            f'{" and ".join(_SAMPLES)} only.'
+        )
+    return lambda: model(images, samples(height, width, batch), mode='tensor')
+
+
+def _detection_samples(height: int, width: int, batch: int) -> list[Any]:
+    side = (height, width)
+    meta = dict(
+        img_shape=side, pad_shape=side, batch_input_shape=side, ori_shape=side, scale_factor=(1, 1)
+    )
+    sample = import_module('mmdet.structures').DetDataSample
+    return [sample(metainfo=meta) for _ in range(batch)]
+
+
+_SAMPLES: Mapping[str, Callable[[int, int, int], Any]] = {
+    'mmdet': _detection_samples,
+    'mmseg': lambda height, width, batch: None,
+}
+
+
+def _num_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _giga(macs: int) -> str:
+    return f'{macs / 1e9:.2f}'
+
+
+def _range(kept: tuple[int, ...]) -> str:
+    return f'{max(kept)}' if len(set(kept)) == 1 else f'{max(kept)} to {min(kept)}'

@@ -1,0 +1,64 @@
+"""tools/get_flops.py: the backbone counted dense and pruned, and the whole model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sparsevit_mm import PruningSchedule
+from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.profiling import backbone_macs
+from tests.tools.conftest import ROOT, load_tool, run_tool
+from tests.tools.tiny_data import DEPTHS
+
+ARCH = SwinArch(embed_dims=12, depths=DEPTHS, num_heads=(1, 2), window_size=4)
+
+
+def test_table_and_json_of_a_detector(tiny, tmp_path):
+    out = tmp_path / 'cost.json'
+    run = run_tool(
+        'get_flops', tiny.detector, '--shape', 64, 96, '--batch', 2, '--ratios', '0.5', '--out', out
+    )
+    assert run.code == 0, run.stderr
+    assert '48 of 96' not in run.stdout  # 16 x 24 tokens make 4 x 6 windows
+    assert '12 of 24' in run.stdout
+    report = json.loads(out.read_text())
+    counted = backbone_macs(ARCH, PruningSchedule.parse(0.5, DEPTHS), 64, 96, batch=2).total
+    dense = backbone_macs(ARCH, PruningSchedule.dense(DEPTHS), 64, 96, batch=2).total
+    assert report['backbone']['macs'] == report['parts']['backbone'] == counted
+    assert report['backbone']['dense_macs'] == dense > counted
+    assert report['backbone']['ratios'] == [[0.5, 0.5], [0.5, 0.5]]
+    assert set(report['parts']) == {'backbone', 'neck', 'bbox_head'}
+    assert report['macs'] == sum(report['parts'].values())
+    assert report['parameters'] == sum(report['part_parameters'].values())
+
+
+def test_segmentor_and_schedule_file(tiny, tmp_path, capsys):
+    schedule, out = tmp_path / 'schedule.json', tmp_path / 'cost.json'
+    PruningSchedule.parse([[0.25], [0.75]], DEPTHS).save(schedule)
+    load_tool('get_flops').main(
+        [str(tiny.segmentor), '--shape', '64', '96', '--schedule', str(schedule)]
+        + ['--out', str(out)]
+    )
+    assert json.loads(out.read_text())['backbone']['ratios'] == [[0.25, 0.25], [0.75, 0.75]]
+    assert '18 of 24' in capsys.readouterr().out
+
+
+def test_backbone_without_schedule(tiny, capsys):
+    load_tool('get_flops').main([str(tiny.plain), '--shape', '64', '96'])
+    table = capsys.readouterr().out
+    assert 'dense' not in table
+    assert 'backbone' in table
+
+
+def test_rows_of_table_2(capsys, tmp_path):
+    """The shipped cfg2 counts the paper's 116.3 G for four images (116.5 printed)."""
+    config = ROOT / 'configs/sparsevit/coco'
+    config /= 'mask-rcnn_sparsevit-t-cfg2_fpn_amp-finetune-3x_coco-672x672.py'
+    load_tool('get_flops').main(
+        [str(config), '--shape', '672', '672', '--out', str(tmp_path / 'cost.json')]
+    )
+    report = json.loads((tmp_path / 'cost.json').read_text())
+    assert report['backbone']['macs'] * 4 / 1e9 == pytest.approx(116.3, abs=0.05)
+    assert '29.08' in capsys.readouterr().out

@@ -1,0 +1,93 @@
+"""tools/test.py: evaluation at the config's schedule and at others."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+from sparsevit_mm import PruningSchedule
+from tests.tools.conftest import files_below, load_tool, run_tool
+from tests.tools.tiny_data import DEPTHS
+
+evaluate = load_tool('test').main
+
+
+def metrics_of(work_dir):
+    (path,) = work_dir.glob('*/*.json')
+    return json.loads(path.read_text())
+
+
+def test_evaluates_and_writes_predictions(tiny, trained, tmp_path):
+    run = run_tool(
+        'test',
+        tiny.detector,
+        trained / 'epoch_3.pth',
+        '--work-dir',
+        tmp_path / 'work',
+        '--out',
+        tmp_path / 'predictions.pkl',
+        '--show-dir',
+        'drawn',
+        '--ratios',
+        '[[0.5], [0.25, 0.75]]',
+    )
+    assert run.code == 0, run.stderr
+    assert 0 <= metrics_of(tmp_path / 'work')['coco/bbox_mAP'] <= 1
+    with (tmp_path / 'predictions.pkl').open('rb') as file:  # our own, just written
+        predictions = pickle.load(file)
+    assert len(predictions) == 16
+    drawn = [name for name in files_below(tmp_path / 'work') if '/drawn/' in name]
+    assert len(drawn) == 16
+
+
+@pytest.mark.parametrize('way', ['ratios', 'schedule'])
+def test_schedule_of_the_command_line_is_used(tiny, trained, tmp_path, monkeypatch, way):
+    wanted = PruningSchedule.parse([[0.5], [0.25, 0.75]], DEPTHS)
+    value = '[[0.5], [0.25, 0.75]]'
+    if way == 'schedule':
+        value = str(tmp_path / 'schedule.json')
+        wanted.save(value)
+    runs = _runners(monkeypatch)
+    evaluate(
+        [str(tiny.detector), str(trained / 'epoch_3.pth'), '--work-dir', str(tmp_path)]
+        + [f'--{way}', value]
+    )
+    assert [runner.model.backbone.pruning_schedule for runner in runs] == [wanted]
+
+
+def test_test_time_augmentation(tiny, trained, tmp_path, monkeypatch):
+    runs = _runners(monkeypatch)
+    evaluate(
+        [str(tiny.detector), str(trained / 'epoch_3.pth'), '--work-dir', str(tmp_path), '--tta']
+    )
+    assert type(runs[0].model).__name__ == 'DetTTAModel'
+    assert 'coco/bbox_mAP' in metrics_of(tmp_path)
+
+
+def test_segmentor(tiny, tmp_path):
+    train = load_tool('train').main
+    train([str(tiny.segmentor), '--work-dir', str(tmp_path / 'train')])
+    checkpoint = str(tmp_path / 'train' / 'epoch_1.pth')
+    work_dir = tmp_path / 'test'
+    evaluate(
+        [str(tiny.segmentor), checkpoint, '--work-dir', str(work_dir), '--ratios', '0.5']
+        + ['--out', str(tmp_path / 'labels')]
+    )
+    assert 'mIoU' in metrics_of(work_dir)
+    assert len(files_below(tmp_path / 'labels')) == 16
+
+
+def _runners(monkeypatch):
+    """Every runner that the tool builds."""
+    from mmengine.runner import Runner
+
+    built, original = [], Runner.from_cfg.__func__
+
+    def from_cfg(cls, cfg):
+        built.append(original(cls, cfg))
+        return built[-1]
+
+    monkeypatch.setattr(Runner, 'from_cfg', classmethod(from_cfg))
+    return built

@@ -1,0 +1,96 @@
+"""tools/train.py: a whole run, and a run that is killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from sparsevit_mm.engine.hooks import SparsityAdaptationHook
+from tests.tools.conftest import load_tool, run_tool, start_tool
+from tests.tools.tiny_data import DEPTHS
+
+
+def log_of(work_dir):
+    """The scalars of every logged training iteration, oldest run first."""
+    lines = []
+    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        lines += [json.loads(line) for line in path.read_text().splitlines()]
+    return [line for line in lines if 'loss' in line]
+
+
+def checkpoint_of(work_dir, epoch):
+    return torch.load(work_dir / f'epoch_{epoch}.pth', map_location='cpu', weights_only=True)
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_trains_evaluates_and_saves(trained):
+    log = log_of(trained)
+    assert [line['step'] for line in log] == list(range(1, 49))
+    assert log[-1]['loss'] < log[0]['loss']
+    assert (trained / 'last_checkpoint').read_text().endswith('epoch_3.pth')
+    scalars = (next(trained.glob('2*')) / 'vis_data' / 'scalars.json').read_text()
+    assert 'coco/bbox_mAP' in scalars
+
+
+def test_killed_run_resumes_as_if_nothing_had_happened(tiny, trained, tmp_path):
+    """Killed in the middle of epoch 2, it goes on from the end of epoch 1, to the same weights."""
+    work_dir = tmp_path / 'killed'
+    process = start_tool('train', tiny.detector, '--work-dir', work_dir, start_new_session=True)
+    wait_for(lambda: work_dir.exists() and len(log_of(work_dir)) > 16 + 4, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(log_of(work_dir)) < 32
+    assert not (work_dir / 'epoch_2.pth').exists()
+
+    run = run_tool('train', tiny.detector, '--work-dir', work_dir, '--resume')
+    assert run.code == 0, run.stderr
+    (second,) = sorted(work_dir.glob('*/vis_data'))[1:]
+    resumed = [json.loads(line) for line in (second / 'scalars.json').read_text().splitlines()]
+    resumed = [line for line in resumed if 'loss' in line]
+    whole = log_of(trained)
+    assert [line['step'] for line in resumed] == list(range(17, 49))
+    for now, then in zip(resumed, whole[16:]):
+        # The drawn schedules, the learning rate's warm-up and the losses go on where they were.
+        for key in ('pruning_ratio', 'lr', 'loss', 'epoch'):
+            assert now[key] == then[key], (key, now, then)
+
+    reference, result = checkpoint_of(trained, 3), checkpoint_of(work_dir, 3)
+    assert result['meta']['iter'] == 48
+    for name, weight in reference['state_dict'].items():
+        torch.testing.assert_close(result['state_dict'][name], weight, rtol=0, atol=0)
+    state, expected = result['optimizer']['state'], reference['optimizer']['state']
+    assert state.keys() == expected.keys()
+    for number, moments in expected.items():
+        for name, value in moments.items():
+            torch.testing.assert_close(state[number][name], value, rtol=0, atol=0)
+
+
+def test_resume_without_a_checkpoint_starts_anew(tiny, tmp_path, capsys):
+    load_tool('train').main(
+        [str(tiny.detector), '--work-dir', str(tmp_path), '--resume', '--cfg-options']
+        + ['train_cfg.max_epochs=1', 'train_cfg.val_interval=9']
+    )
+    assert checkpoint_of(tmp_path, 1)['meta']['iter'] == 16
+
+
+def test_every_iteration_trains_the_schedule_of_its_number(trained):
+    drawn = [SparsityAdaptationHook(seed=1).draw(step, DEPTHS) for step in range(48)]
+    means = [sum(map(sum, schedule.ratios)) / 4 for schedule in drawn]
+    assert [line['pruning_ratio'] for line in log_of(trained)] == pytest.approx(means)
+
+
+def test_segmentor_trains_with_the_same_tool(tiny, tmp_path):
+    load_tool('train').main([str(tiny.segmentor), '--work-dir', str(tmp_path)])
+    assert 'decode_head.conv_seg.weight' in checkpoint_of(tmp_path, 1)['state_dict']

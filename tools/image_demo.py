@@ -1,0 +1,69 @@
+"""Predicts on a picture or a folder of pictures, and draws which windows were computed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmengine.config import DictAction
+
+from sparsevit_mm.engine.image_demo import demonstrate
+from sparsevit_mm.engine.launch import user_errors_exit
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('pictures', help='a picture of any kind and size, or a folder of pictures')
+    parser.add_argument('config', help='config file of a detector or segmentor')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint file or address; without it weights are random'
+    )
+    parser.add_argument('--out-dir', default='outputs', help='where the pictures go')
+    parser.add_argument('--device', help='such as cpu or cuda:0; default: a GPU if there is one')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='score below which detections are not drawn'
+    )
+    schedule = parser.add_mutually_exclusive_group()
+    schedule.add_argument(
+        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
+    )
+    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace fields of the config',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Predicts, draws, and says what was written."""
+    args = parse_args(argv)
+    with user_errors_exit():
+        report = demonstrate(
+            args.pictures,
+            args.config,
+            args.checkpoint,
+            out_dir=args.out_dir,
+            device=args.device,
+            score_thr=args.score_thr,
+            ratios=args.ratios,
+            schedule=args.schedule,
+            cfg_options=args.cfg_options,
+        )
+    for path in [*report.predictions, *report.kept_windows]:
+        print(path)
+    for note in report.notes:
+        print(f'note: {note}', file=sys.stderr)
+    for sentence in report.refused:
+        print(f'error: {sentence}', file=sys.stderr)
+    if report.refused:
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    main()

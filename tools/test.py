@@ -1,0 +1,68 @@
+"""Evaluates a checkpoint: MMDetection, MMSegmentation or MMDetection3D."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from mmengine.config import DictAction
+
+from sparsevit_mm.engine.launch import test, user_errors_exit
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument(
+        '--work-dir', help='where the log goes; default: work_dirs/<name of the config>'
+    )
+    parser.add_argument(
+        '--out', help='.pkl file for all predictions; in MMSegmentation also a folder of label maps'
+    )
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', help='folder for pictures of predictions, in the log folder')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds a shown picture stays')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    schedule = parser.add_mutually_exclusive_group()
+    schedule.add_argument(
+        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
+    )
+    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace fields of the config, such as test_dataloader.batch_size=4',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluates."""
+    args = parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    with user_errors_exit():
+        test(
+            args.config,
+            args.checkpoint,
+            work_dir=args.work_dir,
+            out=args.out,
+            show=args.show,
+            show_dir=args.show_dir,
+            wait_time=args.wait_time,
+            tta=args.tta,
+            ratios=args.ratios,
+            schedule=args.schedule,
+            cfg_options=args.cfg_options,
+            launcher=args.launcher,
+        )
+
+
+if __name__ == '__main__':
+    main()

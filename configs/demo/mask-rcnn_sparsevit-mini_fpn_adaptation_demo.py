@@ -3,7 +3,7 @@
 # schedule each iteration, so that one network serves every schedule.
 _base_ = ['mmdet::_base_/models/mask-rcnn_r50_fpn.py', 'mmdet::_base_/default_runtime.py']
 
-max_iters = 400
+max_iters = 800
 image_size = (448, 224)
 channels = 64
 num_classes = 3
@@ -56,7 +56,7 @@ test_pipeline = [
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),

@@ -156,9 +156,10 @@ def _usable_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name or get_device())
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip('.')
-        raise ConfigError(f'device is {name}, but it cannot be used: {reason}.') from None
+    except (RuntimeError, AssertionError):
+        raise ConfigError(
+            f'device is {name}, but it must be one that is here, such as {get_device()}.'
+        ) from None
     return device
 
 

@@ -104,7 +104,7 @@ def train(
     check_pretrained(model)
     if start is not None:
         # A detector may be finetuned from one for other classes, but not from another backbone.
-        check_weights_fit(model, start, part='' if cfg.resume else 'backbone.')
+        check_weights_fit(model, start, part='' if cfg.get('resume') else 'backbone.')
     del model
     runner = _build_runner(cfg, launcher)
     runner.train()
@@ -150,7 +150,8 @@ def test(
     """
     cfg = load_config(config, cfg_options, work_dir)
     cfg.load_from, cfg.resume = checkpoint, False
-    _set_schedule(cfg, read_schedule(ratios, schedule))
+    read_schedule(ratios, schedule)
+    _set_schedule(cfg, schedule if ratios is None else parse_ratios(ratios))
     if show or show_dir:
         _draw_predictions(cfg, show, show_dir, wait_time)
     if out is not None:
@@ -188,8 +189,10 @@ def load_config(
         )
     try:
         cfg = Config.fromfile(path)
-    except (FileNotFoundError, ModuleNotFoundError, SyntaxError, OSError) as error:
+    except (OSError, ModuleNotFoundError, SyntaxError) as error:
         reason = ' '.join(str(error).split()).rstrip('.')
+        if isinstance(error, OSError) and error.filename:
+            reason = f'{error.strerror}: {error.filename}'
         raise ConfigError(f'the config {path} cannot be read: {reason}.') from error
     if cfg_options:
         cfg.merge_from_dict(dict(cfg_options))
@@ -276,7 +279,12 @@ def _build_runner(cfg: Config, launcher: str) -> Runner:
     if launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would pick a GPU; a group that is there already is left alone.
         torch.distributed.init_process_group('gloo')
-        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel')
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
@@ -293,8 +301,6 @@ def _set_schedule(cfg: Config, schedule: Any) -> None:
     """Hands a schedule to the config's pruning hook, which is added if there is none."""
     if schedule is None:
         return
-    if isinstance(schedule, PruningSchedule):
-        schedule = [list(stage) for stage in schedule.ratios]
     hooks = list(cfg.get('custom_hooks') or [])
     ours = [hook for hook in hooks if str(hook['type']).rpartition('.')[2] == _PRUNING_HOOK]
     for hook in ours:

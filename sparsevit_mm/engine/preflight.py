@@ -37,9 +37,10 @@ def check_writable_folder(path: str | Path, field: str) -> None:
     Raises:
         ConfigError: If it cannot be written to.
     """
-    existing = next(folder for folder in (Path(path), *Path(path).absolute().parents)
-                    if folder.exists())  # fmt: skip
+    existing = Path(path).absolute()
     try:
+        while not existing.exists():
+            existing = existing.parent
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
@@ -200,18 +201,18 @@ def _datasets(cfg: Any, field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _dataset_paths(dataset: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The fields of a data set that name paths, joined as mmengine's `BaseDataset` joins them."""
-    root = dataset.get('data_root') or ''
-    named = {'data_root': root, 'ann_file': dataset.get('ann_file')}
+    root = str(dataset.get('data_root') or '')
+    if root:
+        yield 'data_root', root
     prefix = dataset.get('data_prefix') or {}
-    named.update(
-        {f'data_prefix.{key}': value for key, value in prefix.items()}
-        if isinstance(prefix, Mapping)
-        else {'data_prefix': prefix}
-    )
+    named = {'ann_file': dataset.get('ann_file')}
+    if isinstance(prefix, Mapping):
+        named |= {f'data_prefix.{key}': value for key, value in prefix.items()}
+    else:
+        named['data_prefix'] = prefix
     for key, path in named.items():
-        if isinstance(path, str) and path:
-            joinable = key != 'data_root' and root and '://' not in path
-            yield key, str(Path(root) / path) if joinable and '://' not in root else path
+        if isinstance(path, str) and path and '://' not in root:
+            yield key, path if '://' in path else str(Path(root, path))
 
 
 def _check_data(path: str, field: str, cfg: Config, root: str | None) -> None:

@@ -44,6 +44,11 @@ def load_tool(name):
     return module
 
 
+def call_tool(name, *args):
+    """Calls a tool's `main` in this process."""
+    load_tool(name).main([str(arg) for arg in args])
+
+
 def files_below(folder):
     """Every file and folder below a folder."""
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob('*'))

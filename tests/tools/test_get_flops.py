@@ -9,7 +9,7 @@ import pytest
 from sparsevit_mm import PruningSchedule
 from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
-from tests.tools.conftest import ROOT, load_tool, run_tool
+from tests.tools.conftest import ROOT, call_tool, run_tool
 from tests.tools.tiny_data import DEPTHS
 
 ARCH = SwinArch(embed_dims=12, depths=DEPTHS, num_heads=(1, 2), window_size=4)
@@ -37,16 +37,13 @@ def test_table_and_json_of_a_detector(tiny, tmp_path):
 def test_segmentor_and_schedule_file(tiny, tmp_path, capsys):
     schedule, out = tmp_path / 'schedule.json', tmp_path / 'cost.json'
     PruningSchedule.parse([[0.25], [0.75]], DEPTHS).save(schedule)
-    load_tool('get_flops').main(
-        [str(tiny.segmentor), '--shape', '64', '96', '--schedule', str(schedule)]
-        + ['--out', str(out)]
-    )
+    call_tool('get_flops', tiny.segmentor, '--shape', 64, 96, '--schedule', schedule, '--out', out)
     assert json.loads(out.read_text())['backbone']['ratios'] == [[0.25, 0.25], [0.75, 0.75]]
     assert '18 of 24' in capsys.readouterr().out
 
 
 def test_backbone_without_schedule(tiny, capsys):
-    load_tool('get_flops').main([str(tiny.plain), '--shape', '64', '96'])
+    call_tool('get_flops', tiny.plain, '--shape', 64, 96)
     table = capsys.readouterr().out
     assert 'dense' not in table
     assert 'backbone' in table
@@ -56,9 +53,7 @@ def test_rows_of_table_2(capsys, tmp_path):
     """The shipped cfg2 counts the paper's 116.3 G for four images (116.5 printed)."""
     config = ROOT / 'configs/sparsevit/coco'
     config /= 'mask-rcnn_sparsevit-t-cfg2_fpn_amp-finetune-3x_coco-672x672.py'
-    load_tool('get_flops').main(
-        [str(config), '--shape', '672', '672', '--out', str(tmp_path / 'cost.json')]
-    )
+    call_tool('get_flops', config, '--shape', 672, 672, '--out', tmp_path / 'cost.json')
     report = json.loads((tmp_path / 'cost.json').read_text())
     assert report['backbone']['macs'] * 4 / 1e9 == pytest.approx(116.3, abs=0.05)
     assert '29.08' in capsys.readouterr().out

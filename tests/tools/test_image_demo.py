@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.conftest import files_below, load_tool, run_tool
-
-demonstrate = load_tool('image_demo').main
+from tests.tools.conftest import call_tool, files_below, run_tool
 
 
 @pytest.fixture
@@ -50,7 +48,7 @@ def test_folder_of_a_detector(tiny, trained, pictures, tmp_path):
 
 def test_segmentor_without_a_checkpoint(tiny, pictures, tmp_path, capsys):
     out = tmp_path / 'out'
-    demonstrate([str(pictures / 'rgba.png'), str(tiny.segmentor), '--out-dir', str(out)])
+    call_tool('image_demo', pictures / 'rgba.png', tiny.segmentor, '--out-dir', out)
     assert files_below(out) == [
         'kept_windows', 'kept_windows/rgba.png', 'predictions', 'predictions/rgba.png',
     ]  # fmt: skip
@@ -63,10 +61,10 @@ def test_ratios_change_the_kept_windows(tiny, trained, pictures, tmp_path):
     drawn = []
     for ratios in ('0', '0.8'):
         out = tmp_path / ratios
-        demonstrate(
-            [str(pictures / 'grey.png'), str(tiny.detector), str(trained / 'epoch_3.pth')]
-            + ['--out-dir', str(out), '--ratios', ratios]
-        )
+        call_tool(
+            'image_demo', pictures / 'grey.png', tiny.detector, trained / 'epoch_3.pth',
+            '--out-dir', out, '--ratios', ratios,
+        )  # fmt: skip
         drawn.append(np.asarray(Image.open(out / 'kept_windows' / 'grey.png')).astype(float))
     # Skipped windows are dimmed.
     assert drawn[1].mean() < drawn[0].mean() - 5
@@ -74,17 +72,17 @@ def test_ratios_change_the_kept_windows(tiny, trained, pictures, tmp_path):
 
 def test_backbone_without_schedule_draws_predictions_only(tiny, pictures, tmp_path, capsys):
     out = tmp_path / 'out'
-    demonstrate([str(pictures / 'grey.png'), str(tiny.plain), '--out-dir', str(out)])
+    call_tool('image_demo', pictures / 'grey.png', tiny.plain, '--out-dir', out)
     assert files_below(out) == ['predictions', 'predictions/grey.png']
     assert 'no pruning schedule' in capsys.readouterr().err
 
 
 def test_network_that_sees_crops_draws_predictions_only(tiny, pictures, tmp_path, capsys):
     out = tmp_path / 'out'
-    demonstrate(
-        [str(pictures / 'grey.png'), str(tiny.segmentor), '--out-dir', str(out), '--cfg-options']
-        + ['model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(40,40)']
-        + ['model.test_cfg.stride=(30,30)']
-    )
+    call_tool(
+        'image_demo', pictures / 'grey.png', tiny.segmentor, '--out-dir', out, '--cfg-options',
+        'model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(40,40)',
+        'model.test_cfg.stride=(30,30)',
+    )  # fmt: skip
     assert files_below(out) == ['predictions', 'predictions/grey.png']
     assert 'sees crops' in capsys.readouterr().err

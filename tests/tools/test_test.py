@@ -8,10 +8,8 @@ import pickle
 import pytest
 
 from sparsevit_mm import PruningSchedule
-from tests.tools.conftest import files_below, load_tool, run_tool
+from tests.tools.conftest import call_tool, files_below, run_tool
 from tests.tools.tiny_data import DEPTHS
-
-evaluate = load_tool('test').main
 
 
 def metrics_of(work_dir):
@@ -50,31 +48,25 @@ def test_schedule_of_the_command_line_is_used(tiny, trained, tmp_path, monkeypat
         value = str(tmp_path / 'schedule.json')
         wanted.save(value)
     runs = _runners(monkeypatch)
-    evaluate(
-        [str(tiny.detector), str(trained / 'epoch_3.pth'), '--work-dir', str(tmp_path)]
-        + [f'--{way}', value]
-    )
+    checkpoint = trained / 'epoch_3.pth'
+    call_tool('test', tiny.detector, checkpoint, '--work-dir', tmp_path, f'--{way}', value)
     assert [runner.model.backbone.pruning_schedule for runner in runs] == [wanted]
 
 
 def test_test_time_augmentation(tiny, trained, tmp_path, monkeypatch):
     runs = _runners(monkeypatch)
-    evaluate(
-        [str(tiny.detector), str(trained / 'epoch_3.pth'), '--work-dir', str(tmp_path), '--tta']
-    )
+    call_tool('test', tiny.detector, trained / 'epoch_3.pth', '--work-dir', tmp_path, '--tta')
     assert type(runs[0].model).__name__ == 'DetTTAModel'
     assert 'coco/bbox_mAP' in metrics_of(tmp_path)
 
 
 def test_segmentor(tiny, tmp_path):
-    train = load_tool('train').main
-    train([str(tiny.segmentor), '--work-dir', str(tmp_path / 'train')])
-    checkpoint = str(tmp_path / 'train' / 'epoch_1.pth')
-    work_dir = tmp_path / 'test'
-    evaluate(
-        [str(tiny.segmentor), checkpoint, '--work-dir', str(work_dir), '--ratios', '0.5']
-        + ['--out', str(tmp_path / 'labels')]
-    )
+    call_tool('train', tiny.segmentor, '--work-dir', tmp_path / 'train')
+    checkpoint, work_dir = tmp_path / 'train' / 'epoch_1.pth', tmp_path / 'test'
+    call_tool(
+        'test', tiny.segmentor, checkpoint, '--work-dir', work_dir, '--ratios', '0.5',
+        '--out', tmp_path / 'labels',
+    )  # fmt: skip
     assert 'mIoU' in metrics_of(work_dir)
     assert len(files_below(tmp_path / 'labels')) == 16
 

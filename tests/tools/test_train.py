@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 import torch
 
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook
-from tests.tools.conftest import load_tool, run_tool, start_tool
+from tests.tools.conftest import ROOT, call_tool, run_tool, start_tool
 from tests.tools.tiny_data import DEPTHS
 
 
@@ -77,11 +79,11 @@ def test_killed_run_resumes_as_if_nothing_had_happened(tiny, trained, tmp_path):
             torch.testing.assert_close(state[number][name], value, rtol=0, atol=0)
 
 
-def test_resume_without_a_checkpoint_starts_anew(tiny, tmp_path, capsys):
-    load_tool('train').main(
-        [str(tiny.detector), '--work-dir', str(tmp_path), '--resume', '--cfg-options']
-        + ['train_cfg.max_epochs=1', 'train_cfg.val_interval=9']
-    )
+def test_resume_without_a_checkpoint_starts_anew(tiny, tmp_path):
+    call_tool(
+        'train', tiny.detector, '--work-dir', tmp_path, '--resume', '--cfg-options',
+        'train_cfg.max_epochs=1', 'train_cfg.val_interval=9',
+    )  # fmt: skip
     assert checkpoint_of(tmp_path, 1)['meta']['iter'] == 16
 
 
@@ -92,5 +94,19 @@ def test_every_iteration_trains_the_schedule_of_its_number(trained):
 
 
 def test_segmentor_trains_with_the_same_tool(tiny, tmp_path):
-    load_tool('train').main([str(tiny.segmentor), '--work-dir', str(tmp_path)])
+    call_tool('train', tiny.segmentor, '--work-dir', tmp_path)
     assert 'decode_head.conv_seg.weight' in checkpoint_of(tmp_path, 1)['state_dict']
+
+
+@pytest.mark.slow
+def test_two_processes_on_a_cpu(tiny, tmp_path):
+    """torchrun starts two processes that share gradients; each sees half of the images."""
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    command += [str(ROOT / 'tools' / 'train.py'), str(tiny.detector), '--launcher', 'pytorch']
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    run = subprocess.run(
+        [*command, '--work-dir', str(tmp_path / 'work')],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert checkpoint_of(tmp_path / 'work', 3)['meta']['iter'] == 24

@@ -75,9 +75,9 @@ visualizer = dict(
 """
 
 # The same detector with a backbone that has no schedule.
-PLAIN_DETECTOR = DETECTOR.replace("type='sparsevit_mm.SparseViT'", "type='SwinTransformer'").replace(
-    'pruning_ratios=[[0.2], [0.4]]', 'strides=(4, 2)'
-)
+PLAIN_DETECTOR = DETECTOR.replace(
+    "type='sparsevit_mm.SparseViT'", "type='SwinTransformer'"
+).replace('pruning_ratios=[[0.2], [0.4]]', 'strides=(4, 2)')
 
 SEGMENTOR = """
 default_scope = 'mmseg'
@@ -85,7 +85,8 @@ env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
-        type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, size=(60, 84), seg_pad_val=255),
+        type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, size=(60, 84),
+        seg_pad_val=255),
     backbone=dict(
         type='sparsevit_mm.SparseViT', embed_dims=12, depths=(2, 2), num_heads=(1, 2),
         pruning_ratios=[[0.5], [0.5]], out_indices=(0, 1), window_size=4),

@@ -1,0 +1,187 @@
+"""One real training step of any config on made-up images: its own pipeline, optimizer, hooks."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from PIL import Image
+
+from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.engine.launch import innermost_dataset, load_config, register_framework
+
+HEIGHT, WIDTH = 120, 160
+SMALL_DIMS, SMALL_HEADS = 12, (1, 2, 3, 6)
+
+
+def family(cfg):
+    """What a step of a config exercises: framework, model with its heads, and backbone."""
+    heads = [
+        f'{name}={part["type"]}'
+        for name, part in sorted(cfg.model.items())
+        if 'head' in name and isinstance(part, dict)
+    ]
+    return ' '.join([cfg.default_scope, cfg.model.type, *heads, cfg.model.backbone.type])
+
+
+def without_downloads(cfg):
+    """Drops what would be fetched: pre-trained weights and a checkpoint to start from."""
+    cfg.load_from = None
+    for part in _dicts(cfg.model):
+        if 'init_cfg' in part and (part['init_cfg'] or {}).get('type') == 'Pretrained':
+            part['init_cfg'] = None
+    return cfg
+
+
+def with_small_backbone(cfg):
+    """Narrows a Swin to 12 channels, and what reads from it; depths and schedule stay."""
+    backbone = cfg.model.backbone
+    dims = backbone.get('embed_dims')
+    if 'arch' in backbone:
+        dims = SwinArch.build(backbone.arch, backbone.get('width', 1.0)).embed_dims
+    stages = len(backbone.get('depths', SMALL_HEADS))
+    narrowed = {dims * 2**stage: SMALL_DIMS * 2**stage for stage in range(stages)}
+    backbone.update(embed_dims=SMALL_DIMS, num_heads=SMALL_HEADS[:stages])
+    backbone.pop('width', None)
+    for name, part in cfg.model.items():
+        if name != 'backbone' and isinstance(part, dict) and 'in_channels' in part:
+            found = part['in_channels']
+            if isinstance(found, (list, tuple)):
+                part['in_channels'] = [narrowed[channels] for channels in found]
+            elif name != 'rpn_head':
+                part['in_channels'] = narrowed[found]
+    return cfg
+
+
+def with_small_images(cfg, factor=6):
+    """Divides every size that the training pipeline resizes or crops to."""
+    steps = list(_dicts(innermost_dataset(cfg.train_dataloader).pipeline))
+    for step in [*steps, cfg.model.get('data_preprocessor', {})]:
+        for key in ('scale', 'scales', 'crop_size', 'size'):
+            if key in step and step[key] is not None:
+                step[key] = _divided(step[key], factor)
+    return cfg
+
+
+def train_one_step(cfg, folder: Path) -> dict[str, Any]:
+    """Trains one iteration on generated data.
+
+    Returns:
+        The number of parameters, the loss, and how many tensors of the backbone and of the rest
+        moved.
+    """
+    dataset = innermost_dataset(cfg.train_dataloader)
+    _write_data(cfg, dataset, folder / 'data')
+    dataset.data_root = str(folder / 'data')
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1)
+    cfg.default_hooks = dict(checkpoint=None, logger=dict(type='LoggerHook', interval=1))
+    cfg.optim_wrapper.type = 'OptimWrapper'  # mixed precision needs a GPU
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg[key] = None
+    for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
+        cfg[key] = None
+    # Warm-up begins at a rate too small to see.
+    cfg.param_scheduler = None
+    cfg.randomness = dict(seed=0)
+    cfg.work_dir = str(folder / 'work')
+    runner = Runner.from_cfg(cfg)
+    before = {}
+
+    class RememberWeights(Hook):
+        def before_train(self, runner):
+            before.update({n: p.detach().clone() for n, p in runner.model.named_parameters()})
+
+    runner.register_hook(RememberWeights())
+    runner.train()
+    moved = [n for n, p in runner.model.named_parameters() if not torch.equal(p, before[n])]
+    return dict(
+        parameters=sum(weight.numel() for weight in before.values()),
+        loss=runner.message_hub.get_scalar('train/loss').current(),
+        moved_in_backbone=sum(name.startswith('backbone.') for name in moved),
+        moved_elsewhere=sum(not name.startswith('backbone.') for name in moved),
+    )
+
+
+def load_for_step(path: Path):
+    """A config whose framework is registered and that downloads nothing."""
+    cfg = load_config(str(path))
+    register_framework(cfg)
+    return without_downloads(cfg)
+
+
+def _write_data(cfg, dataset, root: Path) -> None:
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+        known = registry.get(dataset.type).METAINFO
+    classes = dataset.get('metainfo', {}).get('classes') or known['classes']
+    write = {'mmdet': _write_coco, 'mmseg': _write_label_maps}[cfg.default_scope]
+    write(dataset, root, classes)
+
+
+def _write_coco(dataset, root: Path, classes) -> None:
+    images, annotations = [], []
+    for number, picture in enumerate(_pictures(2)):
+        name = f'{number}.jpg'
+        _save(picture, root / dataset.data_prefix.img / name)
+        images.append(dict(id=number, file_name=name, height=HEIGHT, width=WIDTH))
+        for category, (x, y, w, h) in enumerate([(10, 20, 50, 60), (90, 40, 60, 70)]):
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=number,
+                    category_id=category,
+                    bbox=[x, y, w, h],
+                    area=w * h,
+                    iscrowd=0,
+                    segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]],
+                )
+            )
+    categories = [dict(id=number, name=name) for number, name in enumerate(classes[:2])]
+    path = root / dataset.ann_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+
+
+def _write_label_maps(dataset, root: Path, classes) -> None:
+    rng = np.random.default_rng(1)
+    for number, picture in enumerate(_pictures(2)):
+        images, labels = dataset.data_prefix.img_path, dataset.data_prefix.seg_map_path
+        _save(picture, root / images / f'{number}{dataset.get("img_suffix", ".jpg")}')
+        blocks = rng.integers(0, len(classes), (HEIGHT // 20, WIDTH // 20), dtype=np.uint8)
+        label_map = blocks.repeat(20, axis=0).repeat(20, axis=1)
+        _save(label_map, root / labels / f'{number}{dataset.get("seg_map_suffix", ".png")}')
+
+
+def _pictures(count: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        yield rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+def _dicts(value: Any) -> Iterator[dict]:
+    """Every dict inside a config value."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _dicts(inner)
+
+
+def _divided(size: Any, factor: int) -> Any:
+    if isinstance(size, (list, tuple)):
+        return type(size)(_divided(side, factor) for side in size)
+    return math.ceil(size / factor)

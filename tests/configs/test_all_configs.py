@@ -1,0 +1,149 @@
+"""Every shipped config parses and builds; one step of each family; `slow`: one step of each."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import mmengine
+import pytest
+import torch
+from mmengine.config import Config
+
+from sparsevit_mm.engine.preflight import build_model, check_schedules
+from sparsevit_mm.engine.prunable import find_prunable_backbone
+from sparsevit_mm.profiling import backbone_macs
+from tests.configs.one_step import (
+    family,
+    load_for_step,
+    train_one_step,
+    with_small_backbone,
+    with_small_images,
+)
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / 'configs').rglob('*.py')
+    if path.parent.name != '_base_'
+)
+RESULTS = ROOT / 'tests' / 'results' / 'configs.json'
+
+
+def first_of_each_family():
+    found = {}
+    for path in CONFIGS:
+        found.setdefault(family(Config.fromfile(ROOT / path)), path)
+    return list(found.values())
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_parses_and_builds(path):
+    cfg = load_for_step(ROOT / path)
+    model = build_model(cfg)
+    check_schedules(model, cfg)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_is_named_as_the_frameworks_name_theirs(path):
+    """algorithm, components, settings, dataset: `_` between parts and `-` inside one."""
+    parts = Path(path).stem.split('_')
+    assert len(parts) in (4, 5), parts
+    assert all(re.fullmatch(r'[a-z0-9.]+(-[a-z0-9.]+)*', part) for part in parts), parts
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_inherits_through_three_levels_at_most(path):
+    def level(file):
+        bases = re.findall(r"^_base_ = (\[.*?\]|'.*?')", file.read_text(), re.M | re.S)
+        names = re.findall(r"'(.*?)'", bases[0]) if bases else []
+        return 1 + max(
+            (1 if '::' in name else level(file.parent / name) for name in names), default=0
+        )
+
+    assert level(ROOT / path) <= 3
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_says_where_its_data_come_from(path):
+    assert Config.fromfile(ROOT / path).get('data_source')
+
+
+@pytest.mark.parametrize('path', first_of_each_family())
+def test_one_step_of_each_family(path, tmp_path):
+    cfg = with_small_images(with_small_backbone(load_for_step(ROOT / path)))
+    check_step(train_one_step(cfg, tmp_path))
+
+
+@pytest.fixture(scope='module')
+def results():
+    """What came out of one step of every config; committed, and written when all are there."""
+    steps = {}
+    yield steps
+    if list(steps) == CONFIGS:
+        report = dict(torch=torch.__version__, mmengine=mmengine.__version__, steps=steps)
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(report, indent=2) + '\n')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', CONFIGS)
+def test_one_step_of_every_config(path, results, tmp_path):
+    """At full width."""
+    cfg = with_small_images(load_for_step(ROOT / path), factor=4)
+    step = train_one_step(cfg, tmp_path)
+    check_step(step)
+    results[path] = dict(
+        family=family(cfg), parameters=step['parameters'], loss=round(float(step['loss']), 3)
+    )
+
+
+def test_committed_results_name_every_config():
+    assert list(json.loads(RESULTS.read_text())['steps']) == CONFIGS
+
+
+def check_step(step):
+    assert math.isfinite(step['loss']) and step['loss'] > 0
+    assert step['moved_in_backbone'] > 0
+    assert step['moved_elsewhere'] > 0
+
+
+@pytest.mark.parametrize(
+    'row, size, counted',
+    [
+        # GMACs of the backbone for the paper's batch of four, counted; see the table in the README.
+        ('sparsevit-t-cfg1_fpn_amp-finetune-3x_coco-672x672', 672, 139.3),
+        ('sparsevit-t-cfg2_fpn_amp-finetune-3x_coco-672x672', 672, 116.3),
+        ('sparsevit-t-cfg3_fpn_amp-finetune-3x_coco-672x672', 672, 113.6),
+        ('sparsevit-t_fpn_amp-adaptation-1x_coco-672x672', 672, 161.6),
+        ('swin-t-width0.9-p4-w7_fpn_amp-ms-crop-3x_coco-640x640', 640, 122.2),
+        ('swin-t-width0.8-p4-w7_fpn_amp-ms-crop-3x_coco-640x640', 640, 90.3),
+        ('swin-t-width0.6-p4-w7_fpn_amp-ms-crop-3x_coco-640x640', 640, 63.3),
+    ],
+)
+def test_rows_of_table_2_cost_what_they_should(row, size, counted):
+    cfg = load_for_step(ROOT / f'configs/sparsevit/coco/mask-rcnn_{row}.py')
+    assert cfg.test_dataloader.dataset.pipeline[1].scale == (size, size)
+    backbone = find_prunable_backbone(build_model(cfg))
+    macs = backbone_macs(backbone.arch, backbone.pruning_schedule, size, size, batch=4)
+    assert macs.total / 1e9 == pytest.approx(counted, abs=0.06)
+
+
+def test_recipe_of_the_sparse_rows():
+    """12 epochs of adaptation, then 36 of finetuning from its weights, both at 1e-5."""
+    folder = ROOT / 'configs/sparsevit/coco'
+    adaptation = folder / 'mask-rcnn_sparsevit-t_fpn_amp-adaptation-1x_coco-672x672.py'
+    cfg = Config.fromfile(adaptation)
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler[1].milestones) == (12, [8, 11])
+    assert cfg.optim_wrapper.optimizer.lr == 1e-5
+    for name in ('cfg1', 'cfg2', 'cfg3'):
+        path = folder / f'mask-rcnn_sparsevit-t-{name}_fpn_amp-finetune-3x_coco-672x672.py'
+        cfg = Config.fromfile(path)
+        assert (cfg.train_cfg.max_epochs, cfg.param_scheduler[1].milestones) == (36, [27, 33])
+        assert cfg.param_scheduler[0].end == 1000
+        assert cfg.optim_wrapper.optimizer.lr == 1e-5
+        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+        assert cfg.load_from == f'work_dirs/{adaptation.stem}/epoch_12.pth'

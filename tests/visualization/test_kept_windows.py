@@ -1,0 +1,137 @@
+"""Recorded selections against what the backbone keeps, and the picture against the record."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sparsevit_mm import SparseViT
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.pruning.selection import WindowSelection
+from sparsevit_mm.visualization import draw_kept_windows, record_kept_windows, stage_use
+
+DEPTHS = (2, 3)
+
+
+@pytest.fixture
+def backbone():
+    torch.manual_seed(0)
+    return SparseViT(
+        embed_dims=8, depths=DEPTHS, num_heads=(1, 2), out_indices=(0, 1), window_size=4,
+        pruning_ratios=[[0.5], [0.2, 0.6]],
+    ).eval()  # fmt: skip
+
+
+@torch.no_grad()
+def selections_of(backbone, height=75, width=110, batch=2):
+    with record_kept_windows(backbone) as record:
+        backbone(torch.rand(batch, 3, height, width))
+    (selections,) = record.passes
+    return selections
+
+
+def test_record_holds_every_block_of_every_forward(backbone):
+    before = []
+    backbone.window_observer = before.append
+    with record_kept_windows(backbone) as record, torch.no_grad():
+        backbone(torch.rand(1, 3, 64, 64))
+        backbone(torch.rand(2, 3, 40, 80))
+    blocks = [(stage, block) for stage, depth in enumerate(DEPTHS) for block in range(depth)]
+    assert [[(s.stage, s.block) for s in one] for one in record.passes] == [blocks, blocks]
+    assert not before
+    assert backbone.window_observer == before.append
+
+
+def test_observer_is_put_back_after_an_error(backbone):
+    with pytest.raises(RuntimeError), record_kept_windows(backbone):
+        raise RuntimeError
+    assert backbone.window_observer is None
+
+
+def test_counts_are_those_of_the_schedule(backbone):
+    selections = selections_of(backbone)
+    kept = backbone.pruning_schedule.kept_windows(75, 110, window_size=4)
+    for use, counts in zip(stage_use(selections, index=1), kept):
+        assert use.kept == tuple(count.kept for count in counts)
+        assert use.grid.num_windows == counts[0].total
+        assert use.counts.max() <= len(counts)
+        assert use.counts.shape == (use.grid.height, use.grid.width)
+
+
+def test_windows_lie_where_the_grid_puts_them():
+    """A shifted window in the last row reaches around to the first tokens of the map."""
+    plain, shifted = WindowGrid(6, 8, 4), WindowGrid(6, 8, 4, shift=2)
+    selections = [
+        WindowSelection(0, 0, plain, torch.tensor([[1]])),
+        WindowSelection(0, 1, shifted, torch.tensor([[2]])),
+    ]
+    (use,) = stage_use(selections)
+    expected = np.zeros((6, 8), dtype=int)
+    expected[:4, 4:] += 1  # the top right window
+    # Rows 6 and 7 of the padded map are padding; the roll brings rows 0 and 1 behind them.
+    expected[:2, 2:6] += 1
+    np.testing.assert_array_equal(use.counts, expected)
+
+
+def test_images_of_a_batch_are_told_apart(backbone):
+    selections = selections_of(backbone)
+    first, second = (stage_use(selections, index)[0].counts for index in (0, 1))
+    assert first.sum() > 0
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize('size', [(50, 80), (700, 300), (1, 1), (30, 900)])
+def test_picture_of_any_image(backbone, size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    picture = draw_kept_windows(
+        image, selections_of(backbone), resized=(70, 101), schedule=backbone.pruning_schedule
+    )
+    assert picture.dtype == np.uint8
+    assert picture.ndim == 3 and picture.shape[2] == 3
+    assert max(picture.shape) < 6000
+
+
+def test_skipped_windows_are_dim_and_kept_ones_are_not():
+    """One window of four is kept: its quarter keeps its colour, the others lose theirs."""
+    grid = WindowGrid(8, 8, 4)
+    image = np.full((64, 64, 3), (250, 40, 40), dtype=np.uint8)
+    picture = draw_kept_windows(image, [WindowSelection(0, 0, grid, torch.tensor([[3]]))])
+    red = (np.abs(picture.astype(int) - (250, 40, 40)) < 12).all(axis=2)
+    rows, cols = np.nonzero(red)
+    side = np.ptp(rows), np.ptp(cols)
+    assert red.mean() > 0.1
+    # One quarter of the panel, at its bottom right.
+    panel = picture.shape[1] - 2 * 28
+    assert all(0.45 * panel < extent < 0.55 * panel for extent in side)
+    assert cols.min() > picture.shape[1] / 2 - 10
+
+
+def test_padding_is_not_drawn():
+    """The image fills the left half of the input; a window kept there spans the picture."""
+    grid = WindowGrid(4, 8, 4)
+    image = np.full((64, 64, 3), (250, 40, 40), dtype=np.uint8)
+    kept = WindowSelection(0, 0, grid, torch.tensor([[0]]))
+    whole = draw_kept_windows(image, [kept], resized=(16, 16))
+    half = draw_kept_windows(image, [kept], resized=(16, 32))
+
+    def red_share(picture):
+        return (np.abs(picture.astype(int) - (250, 40, 40)) < 12).all(axis=2).mean()
+
+    assert red_share(half) == pytest.approx(red_share(whole) / 2, rel=0.1)
+
+
+def test_dense_stages_are_drawn_undimmed(backbone):
+    backbone.pruning_schedule = 0
+    image = np.full((40, 60, 3), (40, 200, 90), dtype=np.uint8)
+    dense = draw_kept_windows(image, selections_of(backbone))
+    backbone.pruning_schedule = 0.7
+    sparse = draw_kept_windows(image, selections_of(backbone))
+    assert dense.shape == sparse.shape
+    assert sparse.mean() < dense.mean() - 5
+
+
+def test_nothing_recorded_is_an_error():
+    with pytest.raises(ConfigError, match='selections is empty'):
+        draw_kept_windows(np.zeros((4, 4, 3), dtype=np.uint8), [])

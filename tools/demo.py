@@ -1,0 +1,59 @@
+"""Draws street scenes, trains a SparseViT detector on them, compares, and draws pictures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from sparsevit_mm.demo.dataset import DemoSettings
+from sparsevit_mm.demo.walkthrough import Demo, run_demo
+from sparsevit_mm.engine.launch import user_errors_exit
+
+CONFIG = 'configs/demo/mask-rcnn_sparsevit-mini_fpn_adaptation_demo.py'
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    default = DemoSettings()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seed', type=int, default=0, help='seed of scenes and training')
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/demo, or demo-seed<seed>')
+    parser.add_argument('--data-root', type=Path, help='default: data/demo, or demo-seed<seed>')
+    parser.add_argument('--training', type=int, default=default.training, help='training scenes')
+    parser.add_argument(
+        '--validation', type=int, default=default.validation, help='validation scenes'
+    )
+    parser.add_argument('--config', default=CONFIG, help='config of a detector')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='replace fields of the config',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the demo, or what is left of it."""
+    args = parse_args(argv)
+    name = 'demo' if args.seed == 0 else f'demo-seed{args.seed}'
+    with user_errors_exit():
+        run_demo(
+            Demo(
+                config=args.config,
+                seed=args.seed,
+                work_dir=args.work_dir or Path('work_dirs') / name,
+                data_root=args.data_root or Path('data') / name,
+                settings=DemoSettings(args.training, args.validation, seed=args.seed),
+                cfg_options=args.cfg_options,
+            )
+        )
+
+
+if __name__ == '__main__':
+    main()

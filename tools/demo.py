@@ -12,7 +12,7 @@ from sparsevit_mm.demo.dataset import DemoSettings
 from sparsevit_mm.demo.walkthrough import Demo, run_demo
 from sparsevit_mm.engine.launch import user_errors_exit
 
-CONFIG = 'configs/demo/mask-rcnn_sparsevit-mini_fpn_adaptation_demo.py'
+CONFIG = 'configs/demo/mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

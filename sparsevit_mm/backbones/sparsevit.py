@@ -370,7 +370,6 @@ class SparseViT(BaseModule):
         self.stages = nn.ModuleList(stages)
         for stage in self.out_indices:
             self.add_module(f'norm{stage}', norm(self.arch.stage_dims[stage]))
-        self._reset_parameters()
         self._freeze()
 
     @property

@@ -81,7 +81,12 @@ def read_weights(path: str) -> dict[str, Tensor]:
             content = torch.load(path, map_location='cpu', weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f'the checkpoint {path} does not exist.') from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"the checkpoint {path} is no checkpoint, or holds more than tensors and mmengine's "
+            'records, which is not loaded because it could run code.'
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f'the checkpoint {path} cannot be read: {reason}') from error
     for wrapper in WRAPPERS:

@@ -23,7 +23,10 @@ from numpy.typing import NDArray
 
 from sparsevit_mm.engine.launch import innermost_dataset, load_config, register_framework
 from sparsevit_mm.engine.preflight import build_model, check_checkpoint_exists, check_weights_fit
-from sparsevit_mm.engine.prunable import PrunableBackbone, find_prunable_backbone
+from sparsevit_mm.engine.prunable import (
+    find_prunable_backbone,
+    prunable_or_none,
+)
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
@@ -161,14 +164,6 @@ def _usable_device(name: str | None) -> torch.device:
             f'device is {name}, but it must be one that is here, such as {get_device()}.'
         ) from None
     return device
-
-
-def prunable_or_none(model: torch.nn.Module) -> PrunableBackbone | None:
-    """The part of a model that has a pruning schedule, or None if there is not exactly one."""
-    try:
-        return find_prunable_backbone(model)
-    except ConfigError:
-        return None
 
 
 def _dataset_meta(cfg: Config) -> dict[str, Any]:

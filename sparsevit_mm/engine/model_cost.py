@@ -9,10 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from sparsevit_mm.engine.inference import prunable_or_none
 from sparsevit_mm.engine.launch import load_config, read_schedule, register_framework
 from sparsevit_mm.engine.preflight import build_model, check_writable_folder
-from sparsevit_mm.engine.prunable import find_prunable_backbone
+from sparsevit_mm.engine.prunable import find_prunable_backbone, prunable_or_none
 from sparsevit_mm.profiling.cost_report import CostReport, cost_report, cost_table
 
 

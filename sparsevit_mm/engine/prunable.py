@@ -55,5 +55,13 @@ def find_prunable_backbone(model: nn.Module) -> PrunableBackbone:
     )
 
 
+def prunable_or_none(model: nn.Module) -> PrunableBackbone | None:
+    """The part of a model that has a pruning schedule, or None if there is not exactly one."""
+    try:
+        return find_prunable_backbone(model)
+    except ConfigError:
+        return None
+
+
 def _is_backbone(name: str) -> bool:
     return name.rsplit('.', 1)[-1] == 'backbone'

@@ -176,7 +176,7 @@ class Exploit:
 def test_pickles_are_not_executed(tmp_path, capsys):
     path = tmp_path / 'weights.pth'
     torch.save({'state_dict': Exploit()}, path)
-    with pytest.raises(CheckpointError, match='cannot be read'):
+    with pytest.raises(CheckpointError, match='holds more than tensors'):
         read_weights(str(path))
     assert 'never run' not in capsys.readouterr().out
 
@@ -186,5 +186,6 @@ def test_broken_and_missing_files(tmp_path):
     with pytest.raises(CheckpointError, match='does not exist'):
         read_weights(str(path))
     path.write_bytes(b'not a checkpoint')
-    with pytest.raises(CheckpointError, match='cannot be read'):
+    with pytest.raises(CheckpointError, match='is no checkpoint') as error:
         read_weights(str(path))
+    assert 'weights_only' not in str(error.value)

@@ -1,9 +1,13 @@
 # Mask R-CNN with a SparseViT small enough to train from scratch on a CPU in minutes, on the scenes
-# that tools/make_demo_data.py draws. The first half trains dense, the second half a random pruning
-# schedule each iteration, so that one network serves every schedule.
-_base_ = ['mmdet::_base_/models/mask-rcnn_r50_fpn.py', 'mmdet::_base_/default_runtime.py']
+# that tools/make_demo_data.py draws.
+_base_ = [
+    'mmdet::_base_/models/mask-rcnn_r50_fpn.py', 'mmdet::_base_/default_runtime.py',
+    './_base_/adaptation_800it.py'
+]
 
-max_iters = 800
+# What the tools say when data/demo is missing.
+data_source = 'the demo scenes (python tools/make_demo_data.py)'
+
 image_size = (448, 224)
 channels = 64
 num_classes = 3
@@ -87,27 +91,6 @@ val_evaluator = dict(
     metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        custom_keys=dict(relative_position_bias_table=dict(decay_mult=0.0))),
-    clip_grad=dict(max_norm=1.0))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=40, end=max_iters, eta_min=1e-5)
-]
-
 default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=50, max_keep_ckpts=1))
+    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=50, max_keep_ckpts=2))
 log_processor = dict(by_epoch=False)
-custom_hooks = [
-    dict(type='sparsevit_mm.WindowPruningHook'),
-    dict(type='sparsevit_mm.SparsityAdaptationHook', begin=max_iters // 2)
-]
-randomness = dict(seed=0)

@@ -1,9 +1,11 @@
 # UPerNet with the same small SparseViT as the Mask R-CNN beside this file, on the label maps of the
 # same scenes.
-_base_ = ['mmseg::_base_/models/upernet_swin.py', 'mmseg::_base_/default_runtime.py']
+_base_ = [
+    'mmseg::_base_/models/upernet_swin.py', 'mmseg::_base_/default_runtime.py',
+    './_base_/adaptation_800it.py'
+]
 
 data_source = 'the demo scenes (python tools/make_demo_data.py)'
-max_iters = 400
 norm_cfg = dict(type='BN', requires_grad=True)
 classes = (
     'sky', 'road', 'sidewalk', 'terrain', 'building', 'vegetation', 'pole', 'car', 'person', 'sign')
@@ -45,7 +47,7 @@ dataset = dict(
     data_root=data_root,
     reduce_zero_label=True)
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
@@ -66,21 +68,6 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        custom_keys=dict(relative_position_bias_table=dict(decay_mult=0.0))),
-    clip_grad=dict(max_norm=1.0))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=40, end=max_iters, eta_min=1e-5),
-]
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=10, log_metric_by_epoch=False),
@@ -88,8 +75,3 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=50, max_keep_ckpts=1),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))
-custom_hooks = [
-    dict(type='sparsevit_mm.WindowPruningHook'),
-    dict(type='sparsevit_mm.SparsityAdaptationHook', begin=max_iters // 2),
-]
-randomness = dict(seed=0)

@@ -80,7 +80,7 @@ class TrainingProgressHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Moves the bar."""
-        loss = float(outputs['loss'])
+        loss = outputs['loss'].item()
         past = loss if self._loss is None else self._loss
         self._loss = self.smoothing * past + (1 - self.smoothing) * loss
         self.progress.update(self._task, completed=runner.iter + 1, loss=f'{self._loss:.2f}')

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -117,7 +116,7 @@ def run_demo(demo: Demo) -> None:
         candidates = list_candidates(
             arch, demo.settings.width, demo.settings.height, SPARSE_SCHEDULES
         )
-        metrics = _evaluate(demo, candidates, checkpoint, console)
+        metrics = _evaluate(demo, cfg, candidates, checkpoint, console)
         latencies = backbone_latency(predictor.model.backbone, candidates, LATENCY_RUNS)
         table = comparison_table(candidates, arch, metrics, latencies)
         console.print(table)
@@ -147,11 +146,13 @@ def _check_same_run(demo: Demo, cfg: Config) -> None:
 
 
 def _evaluate(
-    demo: Demo, candidates: list[Candidate], checkpoint: Path, console: Console
+    demo: Demo, cfg: Config, candidates: list[Candidate], checkpoint: Path, console: Console
 ) -> list[dict[str, float]]:
     """CocoMetric's numbers of every candidate; those of an earlier run are kept."""
     path = demo.work_dir / 'results.json'
     results = _read_json(path) or {}
+    steps = [step['type'] for step in cfg.test_dataloader.dataset.pipeline]
+    resize = f'test_dataloader.dataset.pipeline.{steps.index("Resize")}.scale'
     with _bar(console, 'Evaluating') as (progress, task):
         for candidate in progress.track(candidates, task_id=task):
             if candidate.key in results:
@@ -164,10 +165,7 @@ def _evaluate(
                 str(checkpoint),
                 work_dir=str(demo.work_dir / 'evaluation'),
                 schedule=str(schedule),
-                cfg_options={
-                    **demo.options,
-                    'test_dataloader.dataset.pipeline.1.scale': (candidate.width, candidate.height),
-                },
+                cfg_options={**demo.options, resize: (candidate.width, candidate.height)},
             )
             _write_json(path, results)
     return [results[candidate.key] for candidate in candidates]
@@ -241,4 +239,4 @@ def _write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix('.tmp')
     scratch.write_text(json.dumps(content, indent=2) + '\n')
-    os.replace(scratch, path)
+    scratch.replace(path)

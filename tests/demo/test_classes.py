@@ -1,0 +1,24 @@
+"""The configs name the classes of the scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+
+from sparsevit_mm.demo.classes import PALETTE, SEMANTIC_CLASSES, THING_CLASSES
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'demo'
+
+
+def test_configs_have_the_same_classes_and_colours():
+    found = 0
+    for path in CONFIGS.glob('*.py'):
+        cfg = Config.fromfile(path)
+        classes = THING_CLASSES if cfg.default_scope == 'mmdet' else SEMANTIC_CLASSES
+        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            assert tuple(loader.dataset.metainfo.classes) == classes
+            colours = [tuple(colour) for colour in loader.dataset.metainfo.palette]
+            assert colours == [PALETTE[name] for name in classes]
+        found += 1
+    assert found == 2

@@ -4,13 +4,14 @@ Importing the package needs torch and mmengine, nothing else. It registers the b
 and lets torch's safe loader read mmengine's training checkpoints.
 """
 
-from sparsevit_mm.backbones import SparseViT
+from sparsevit_mm.backbones import FasterViT, SparseViT
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook, WindowPruningHook
 from sparsevit_mm.engine.safe_checkpoints import allow_mmengine_checkpoints
 from sparsevit_mm.pruning import PruningSchedule
 from sparsevit_mm.versions import __version__
 
 __all__ = [
+    'FasterViT',
     'PruningSchedule',
     'SparseViT',
     'SparsityAdaptationHook',

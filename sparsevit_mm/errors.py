@@ -17,3 +17,7 @@ class ConfigError(SparseVitError, ValueError):
 
 class CheckpointError(SparseVitError, ValueError):
     """A checkpoint file cannot be read, or holds another architecture."""
+
+
+class DeployedModelError(SparseVitError, RuntimeError):
+    """A model in its inference form is asked for something that only its training form can do."""

@@ -1,5 +1,6 @@
 """What a config names as its backbone."""
 
+from sparsevit_mm.backbones.fastervit import FasterViT
 from sparsevit_mm.backbones.sparsevit import SparseViT
 
-__all__ = ['SparseViT']
+__all__ = ['FasterViT', 'SparseViT']

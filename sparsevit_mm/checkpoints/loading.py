@@ -1,4 +1,4 @@
-"""Reading a checkpoint of any known layout into a Swin-shaped backbone.
+"""Reading a checkpoint of any known layout into a backbone.
 
 Nothing is guessed: a file is recognised by its keys, every tensor must fit, and what was loaded,
 resized, missing and left over is reported.
@@ -17,15 +17,20 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from sparsevit_mm.checkpoints.layouts import recognise_layout, translate
+from sparsevit_mm.backbones.fastervit_arch import NUM_LEVELS, VARIANTS
+from sparsevit_mm.checkpoints.layouts import (
+    FASTERVIT,
+    SWIN,
+    Family,
+    recognise_layout,
+    translate,
+)
 from sparsevit_mm.errors import CheckpointError
 from sparsevit_mm.layers.position_bias import resize_bias_table
 from sparsevit_mm.layers.position_embedding import resize_position_embedding
 
 WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'model_ema')
 """Keys under which training frameworks put the weights, in the order they are looked for."""
-
-_OUTPUT_NORM = re.compile(r'^norm\d+\.')
 
 
 @dataclass
@@ -119,46 +124,145 @@ def load_pretrained_swin(
         CheckpointError: If the file is no Swin or a Swin of other sizes; the backbone is then
             unchanged.
     """
-    weights = read_weights(str(path))
+    translated, report = _read_backbone(str(path), SWIN, prefix)
+    resized = {name: _resize(backbone, name, weight) for name, weight in translated.items()}
+    report.resized = [name for name in resized if resized[name] is not translated[name]]
+    wrong = _copy_fitting(backbone, resized, report, SWIN)
+    if wrong:
+        raise CheckpointError(
+            f'the checkpoint {path} is of another architecture: {_summary(wrong)}; choose the '
+            'arch, depths and width it was trained with.'
+        )
+    return report
+
+
+def load_pretrained_fastervit(
+    backbone: nn.Module, path: str | Path, prefix: str | None = None
+) -> LoadReport:
+    """Loads a FasterViT checkpoint, of any resolution and window, the authors' or ours.
+
+    Args:
+        backbone: A FasterViT.
+        path: A classifier, a bare backbone, or a whole model that has one as `backbone.`.
+        prefix: Prefix of the backbone's keys in the file; `backbone.` is found without being told.
+
+    Returns:
+        What was loaded, missing and left over.
+
+    Raises:
+        CheckpointError: If the file is no FasterViT or one of another variant; the backbone is then
+            unchanged.
+    """
+    translated, report = _read_backbone(str(path), FASTERVIT, prefix)
+    wanted = backbone.state_dict()
+    # A backbone whose last levels are not asked for does not have them.
+    levels = {name.split('.')[1] for name in wanted if name.startswith('levels.')}
+    unused = [
+        name
+        for name in translated
+        if name.startswith('levels.') and name.split('.')[1] not in levels
+    ]
+    unused += [
+        name
+        for name in translated
+        if name.startswith(f'levels.{max(levels)}.downsample.') and name not in wanted
+    ]
+    fitting = {name: weight for name, weight in translated.items() if name not in unused}
+    wrong = _copy_fitting(backbone, fitting, report, FASTERVIT)
+    report.left_over += unused
+    for level in sorted(levels):
+        carriers = f'levels.{level}.carrier_pooling.conv.weight'
+        if (carriers in wanted) != (carriers in translated):
+            has, lacks = ('has', 'has none') if carriers in translated else ('has no', 'wants them')
+            raise CheckpointError(
+                f'the checkpoint {path} {has} carrier tokens in level {level}, but the network '
+                f'{lacks} there: set hat to what the checkpoint was trained with.'
+            )
+    if wrong:
+        raise CheckpointError(
+            f'the checkpoint {path} holds {describe_fastervit(translated)}, but the network is '
+            f'{describe_fastervit(wanted)}: {_summary(wrong)}.'
+        )
+    return report
+
+
+def describe_fastervit(weights: Mapping[str, Tensor]) -> str:
+    """Names the variant that parameters belong to, or its sizes if it is no published one.
+
+    Args:
+        weights: Parameters under our names.
+    """
+    dim = weights['patch_embed.3.weight'].shape[0]
+    depths = tuple(
+        len({n.split('.')[3] for n in weights if n.startswith(f'levels.{level}.blocks.')})
+        for level in range(NUM_LEVELS)
+    )
+    carriers = any('.carriers.' in name for name in weights)
+    names = [
+        name
+        for name, arch in VARIANTS.items()
+        if arch.dim == dim
+        and any(arch.hat) == carriers
+        and all(mine in (0, depth) for mine, depth in zip(depths, arch.depths))
+    ]
+    if names:
+        return (
+            f'FasterViT-{names[0]}'
+            if len(names) == 1
+            else f'FasterViT-{names[0].rsplit("-", 1)[0]}'
+        )
+    return f'a FasterViT of dim {dim} and depths {depths}'
+
+
+def _read_backbone(
+    path: str, family: Family, prefix: str | None
+) -> tuple[dict[str, Tensor], LoadReport]:
+    """The backbone's tensors of a file, under our names."""
+    weights = read_weights(path)
     for candidate in (prefix, 'backbone.'):
         if candidate is not None:
             weights = _strip_prefix(weights, candidate.rstrip('.') + '.')
-    layout = recognise_layout(weights)
+    layout = recognise_layout(weights, family)
     if layout is None:
         seen = ', '.join(list(weights)[:3]) or 'no tensors'
         raise CheckpointError(
-            f"the checkpoint {path} holds no Swin backbone in MMDetection's, the SparseViT "
-            f"authors', Microsoft's or timm's layout (it begins with {seen})."
+            f'the checkpoint {path} holds no {family.name} backbone in {family.origins} (it begins '
+            f'with {seen}).'
         )
-    report = LoadReport(str(path), layout.name)
-    wanted = dict(backbone.named_parameters())
-    fitting, wrong = {}, []
-    for name, weight in translate(weights, layout).items():
+    return translate(weights, layout), LoadReport(path, layout.name)
+
+
+def _copy_fitting(
+    backbone: nn.Module, weights: Mapping[str, Tensor], report: LoadReport, family: Family
+) -> list[str]:
+    """Copies the weights and reports, if everything fits; else copies nothing.
+
+    Returns:
+        What does not fit.
+    """
+    wanted: dict[str, Tensor] = backbone.state_dict(keep_vars=True)
+    wrong = []
+    for name, weight in weights.items():
         if name not in wanted:
             report.left_over.append(name)
-            continue
-        weight, target = weight.detach(), wanted[name]
-        resized = _resize(backbone, name, weight, target)
-        if resized.shape != target.shape:
-            wrong.append(f'{name} is {tuple(weight.shape)} instead of {tuple(target.shape)}')
-            continue
-        if resized is not weight:
-            report.resized.append(name)
-        fitting[name] = resized
-        report.loaded.append(name)
-    report.missing = [name for name in wanted if name not in fitting]
-    wrong += [f'{name} is missing' for name in report.missing if not _OUTPUT_NORM.match(name)]
-    wrong += [f'{name} has no place' for name in report.left_over if not _OUTPUT_NORM.match(name)]
-    if wrong:
-        others = f' ({len(wrong) - 1} more such)' if len(wrong) > 1 else ''
-        raise CheckpointError(
-            f'the checkpoint {path} is of another architecture: {wrong[0]}{others}; choose the '
-            'arch, depths and width it was trained with.'
-        )
-    with torch.no_grad():
-        for name, weight in fitting.items():
-            wanted[name].copy_(weight)
-    return report
+        elif weight.shape != wanted[name].shape:
+            shape, wish = tuple(weight.shape), tuple(wanted[name].shape)
+            wrong.append(f'{name} is {shape} instead of {wish}')
+        else:
+            report.loaded.append(name)
+    report.missing = [name for name in wanted if name not in weights]
+    wrong += [f'{n} is missing' for n in report.missing if not re.search(family.optional, n)]
+    wrong += [f'{n} has no place' for n in report.left_over if not re.search(family.optional, n)]
+    if not wrong:
+        with torch.no_grad():
+            for name in report.loaded:
+                wanted[name].copy_(weights[name])
+    return wrong
+
+
+def _summary(wrong: list[str]) -> str:
+    others = f' ({len(wrong) - 1} more such)' if len(wrong) > 1 else ''
+    return f'{wrong[0]}{others}'
 
 
 def _strip_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -169,9 +273,10 @@ def _strip_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return inner or weights
 
 
-def _resize(backbone: Any, name: str, weight: Tensor, target: Tensor) -> Tensor:
+def _resize(backbone: Any, name: str, weight: Tensor) -> Tensor:
     """Interpolates what depends on the window or the image size; returns anything else as it is."""
-    if weight.ndim != target.ndim or weight.shape == target.shape:
+    target = dict(backbone.named_parameters()).get(name)
+    if target is None or weight.ndim != target.ndim or weight.shape == target.shape:
         return weight
     if name.endswith('relative_position_bias_table') and weight.shape[1] == target.shape[1]:
         return resize_bias_table(weight, (round(target.shape[0] ** 0.5) + 1) // 2)

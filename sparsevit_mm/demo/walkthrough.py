@@ -123,7 +123,7 @@ def run_demo(demo: Demo) -> None:
 
         console.print('[bold]4/4 Pictures[/]')
         _draw(demo, predictor, {c.name: c for c in reversed(candidates)})
-    console.print(_farewell(demo, checkpoint, candidates[1]))
+    console.print(_farewell(demo, checkpoint, candidates[1]), soft_wrap=True)
     console.print(f'\nDone in {(time.monotonic() - started) / 60:.1f} minutes.')
 
 

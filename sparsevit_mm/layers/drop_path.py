@@ -22,17 +22,18 @@ class DropPath(nn.Module):
         """Drops and rescales.
 
         Args:
-            branch: (W, N, C), ordered image by image, equally many windows in each.
+            branch: (W, ...), ordered image by image, equally many windows in each.
             batch_size: Images in the batch.
 
         Returns:
-            (W, N, C), the same in expectation.
+            (W, ...), the same in expectation.
         """
         if self.rate == 0 or not self.training:
             return branch
         keep = 1 - self.rate
-        images = branch.new_empty(batch_size, 1, 1).bernoulli_(keep).div_(keep)
-        return branch * images.repeat_interleave(branch.shape[0] // batch_size, dim=0)
+        images = branch.new_empty(batch_size).bernoulli_(keep).div_(keep)
+        factors = images.repeat_interleave(branch.shape[0] // batch_size)
+        return branch * factors.view(-1, *[1] * (branch.ndim - 1))
 
     def extra_repr(self) -> str:
         """Shows the rate in a printed model."""

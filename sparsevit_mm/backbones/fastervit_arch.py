@@ -1,0 +1,152 @@
+"""The numbers that make a FasterViT: published variants and their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sparsevit_mm.errors import ConfigError
+
+NUM_LEVELS = 4
+FIRST_ATTENTION_LEVEL = 2
+
+
+@dataclass(frozen=True)
+class FasterViTArch:
+    """Sizes of a FasterViT. Levels 0 and 1 are convolutional, 2 and 3 attend in windows.
+
+    Attributes:
+        dim: Channels C of the first level; level i has C * 2**i.
+        in_dim: Channels between the two convolutions of the patch embedding.
+        depths: Blocks in each level.
+        num_heads: Attention heads in each level; those of convolutional levels mean nothing.
+        window_size: Side of a window in tokens in each level, likewise.
+        ct_size: Side of a window's carrier tokens.
+        mlp_ratio: Hidden channels of the FFN over its channels.
+        hat: Which levels have carrier tokens.
+        layer_scale: Initial value of the factors on the branches of attention levels; None for no
+            factors.
+        do_propagation: Whether carriers are added to their windows' tokens at the end of a level.
+        drop_path_rate: Stochastic depth of the last block.
+
+    Raises:
+        ConfigError: If a list has another length than 4, a number is not positive, the heads of an
+            attention level do not divide its channels, a window is smaller than its carriers, or a
+            convolutional level is asked to have carriers.
+    """
+
+    dim: int
+    in_dim: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_size: tuple[int, ...] = (7, 7, 7, 7)
+    ct_size: int = 2
+    mlp_ratio: float = 4
+    hat: tuple[bool, ...] = (False, False, True, False)
+    layer_scale: float | None = None
+    do_propagation: bool = False
+    drop_path_rate: float = 0.2
+
+    def __post_init__(self) -> None:
+        for field in ('depths', 'num_heads', 'window_size', 'hat'):
+            if len(getattr(self, field)) != NUM_LEVELS:
+                raise ConfigError(
+                    f'{field} is {getattr(self, field)}, but it must hold one entry for each of '
+                    f'the {NUM_LEVELS} levels.'
+                )
+        for field in (
+            'dim', 'in_dim', 'depths', 'num_heads', 'window_size', 'ct_size', 'mlp_ratio',
+        ):  # fmt: skip
+            value = getattr(self, field)
+            if any(number <= 0 for number in (value if isinstance(value, tuple) else (value,))):
+                raise ConfigError(f'{field} is {value}, but it must be positive.')
+        if not 0 <= self.drop_path_rate < 1:
+            raise ConfigError(
+                f'drop_path_rate is {self.drop_path_rate}, but it must be at least 0 and below 1.'
+            )
+        for level in range(FIRST_ATTENTION_LEVEL):
+            if self.hat[level]:
+                raise ConfigError(
+                    f'hat is {self.hat}, but level {level} is convolutional and cannot have '
+                    'carrier tokens.'
+                )
+        for level in range(FIRST_ATTENTION_LEVEL, NUM_LEVELS):
+            channels, heads = self.level_dims[level], self.num_heads[level]
+            if channels % heads:
+                raise ConfigError(
+                    f'num_heads of level {level} is {heads}, but it must divide the {channels} '
+                    'channels of that level.'
+                )
+            if self.hat[level] and self.ct_size > self.window_size[level]:
+                raise ConfigError(
+                    f'ct_size is {self.ct_size}, but it must be at most the window_size of level '
+                    f'{level}, {self.window_size[level]}.'
+                )
+
+    @property
+    def level_dims(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.dim * 2**level for level in range(NUM_LEVELS))
+
+    @property
+    def hidden_dims(self) -> tuple[int, ...]:
+        """Hidden channels of the FFN in each level."""
+        return tuple(int(self.mlp_ratio * channels) for channels in self.level_dims)
+
+    @classmethod
+    def build(cls, arch: str = '0', **numbers: Any) -> FasterViTArch:
+        """Makes the sizes from a variant's name and whatever is given outright.
+
+        Args:
+            arch: A key of `VARIANTS`.
+            **numbers: Fields to replace; None keeps the variant's. A `layer_scale` of 0 or False
+                means no factors.
+
+        Raises:
+            ConfigError: If the name is unknown or a number is not allowed.
+        """
+        if arch not in VARIANTS:
+            raise ConfigError(f'arch is {arch!r}, but it must be one of {", ".join(VARIANTS)}.')
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, Sequence) else value
+            for name, value in numbers.items()
+            if value is not None
+        }
+        if 'layer_scale' in given and not given['layer_scale']:
+            given['layer_scale'] = None
+        return replace(VARIANTS[arch], **given)
+
+
+_HEADS, _MORE_HEADS = (2, 4, 8, 16), (4, 8, 16, 32)
+_SCALED: dict[str, Any] = dict(layer_scale=1e-5, do_propagation=True)
+
+
+def _variant_4_21k(stage_2_window: int, stage_3_window: int) -> FasterViTArch:
+    return FasterViTArch(
+        196,
+        64,
+        (3, 3, 12, 5),
+        _MORE_HEADS,
+        window_size=(7, 7, stage_2_window, stage_3_window),
+        hat=(False,) * NUM_LEVELS,
+        drop_path_rate=0.42,
+        layer_scale=1e-5,
+    )
+
+
+VARIANTS = {
+    '0': FasterViTArch(64, 64, (2, 3, 6, 5), _HEADS),
+    '1': FasterViTArch(80, 32, (1, 3, 8, 5), _HEADS),
+    '2': FasterViTArch(96, 64, (3, 3, 8, 5), _HEADS),
+    '3': FasterViTArch(128, 64, (3, 3, 12, 5), _HEADS, drop_path_rate=0.3, **_SCALED),
+    '4': FasterViTArch(196, 64, (3, 3, 12, 5), _MORE_HEADS, drop_path_rate=0.3, **_SCALED),
+    '5': FasterViTArch(320, 64, (3, 3, 12, 5), _MORE_HEADS, drop_path_rate=0.3, **_SCALED),
+    '6': FasterViTArch(320, 64, (3, 3, 16, 8), _MORE_HEADS, drop_path_rate=0.5, **_SCALED),
+    '4-21k-224': _variant_4_21k(14, 7),
+    '4-21k-384': _variant_4_21k(24, 12),
+    '4-21k-512': _variant_4_21k(32, 16),
+    '4-21k-768': _variant_4_21k(48, 24),
+}
+"""The published variants; '4-21k-…' are pre-trained on ImageNet-21K, without carrier tokens, for
+images of that side."""

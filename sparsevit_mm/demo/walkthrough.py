@@ -37,7 +37,7 @@ from sparsevit_mm.visualization.pictures import read_picture
 
 SPARSE_SCHEDULES: dict[str, Any] = {
     'sparse': [[0.0, 0.6], [0.0, 0.6], [0.0], [0.0]],
-    'sparser': [[0.0, 0.8], [0.0, 0.8], [0.0, 0.5], [0.0]],
+    'sparser': [[0.0, 0.8], [0.0, 0.8], [0.0, 0.8], [0.0]],
 }
 """Pruning ratios the demo compares. The first block of a stage computes every window, so that the
 second ranks them by what came of it: raw colours say little about what matters."""

@@ -123,7 +123,7 @@ CASES = {
     'checkpoint missing': (
         'test', ['detector.py', 'nope.pth'], 'checkpoint is nope.pth, but there is no such file',
     ),
-    'checkpoint broken': ('test', ['detector.py', 'garbage.pth'], 'garbage.pth cannot be read'),
+    'checkpoint broken': ('test', ['detector.py', 'garbage.pth'], 'garbage.pth is no checkpoint'),
     'checkpoint of another architecture': (
         'test', ['detector.py', 'wider_detector.pth'], 'is of another architecture',
     ),

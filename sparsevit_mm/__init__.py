@@ -4,7 +4,7 @@ Importing the package needs torch and mmengine, nothing else. It registers the b
 and lets torch's safe loader read mmengine's training checkpoints.
 """
 
-from sparsevit_mm.backbones import FasterViT, SparseViT
+from sparsevit_mm.backbones import FasterViT, SparseViT, SwinHAT
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook, WindowPruningHook
 from sparsevit_mm.engine.safe_checkpoints import allow_mmengine_checkpoints
 from sparsevit_mm.pruning import PruningSchedule
@@ -15,6 +15,7 @@ __all__ = [
     'PruningSchedule',
     'SparseViT',
     'SparsityAdaptationHook',
+    'SwinHAT',
     'WindowPruningHook',
     '__version__',
 ]

@@ -2,5 +2,6 @@
 
 from sparsevit_mm.backbones.fastervit import FasterViT
 from sparsevit_mm.backbones.sparsevit import SparseViT
+from sparsevit_mm.backbones.swin_hat import SwinHAT
 
-__all__ = ['FasterViT', 'SparseViT']
+__all__ = ['FasterViT', 'SparseViT', 'SwinHAT']

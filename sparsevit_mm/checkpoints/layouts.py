@@ -48,7 +48,7 @@ class Family:
         name: What the family is called in messages.
         origins: Whose files are known, for messages.
         layouts: The known layouts, ours first.
-        optional: Pattern of our parameters that a file may lack, or have beyond what is wanted.
+        optional: Pattern of our parameters that a file may lack.
     """
 
     name: str

@@ -33,6 +33,9 @@ WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'model_ema')
 """Keys under which training frameworks put the weights, in the order they are looked for."""
 
 
+_OUTPUT_NORM = re.compile(r'^norm\d+\.')
+
+
 @dataclass
 class LoadReport:
     """What became of a file's tensors.
@@ -108,7 +111,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
 
 def load_pretrained_swin(
-    backbone: nn.Module, path: str | Path, prefix: str | None = None
+    backbone: nn.Module, path: str | Path, prefix: str | None = None, own: str = r'(?!)'
 ) -> LoadReport:
     """Loads a Swin checkpoint of any known layout into a backbone with MMDetection's names.
 
@@ -116,6 +119,7 @@ def load_pretrained_swin(
         backbone: The backbone; its own parameters decide which tensors are wanted.
         path: A bare backbone or a whole detector or segmentor that has one as `backbone.`.
         prefix: Prefix of the backbone's keys in the file; `backbone.` is found without being told.
+        own: Pattern of parameters that the backbone has beyond Swin, which the file may lack.
 
     Returns:
         What was loaded, resized, missing and left over.
@@ -127,7 +131,7 @@ def load_pretrained_swin(
     translated, report = _read_backbone(str(path), SWIN, prefix)
     resized = {name: _resize(backbone, name, weight) for name, weight in translated.items()}
     report.resized = [name for name in resized if resized[name] is not translated[name]]
-    wrong = _copy_fitting(backbone, resized, report, SWIN)
+    wrong = _copy_fitting(backbone, resized, report, f'{SWIN.optional}|{own}')
     if wrong:
         raise CheckpointError(
             f'the checkpoint {path} is of another architecture: {_summary(wrong)}; choose the '
@@ -168,7 +172,7 @@ def load_pretrained_fastervit(
         if name.startswith(f'levels.{max(levels)}.downsample.') and name not in wanted
     ]
     fitting = {name: weight for name, weight in translated.items() if name not in unused}
-    wrong = _copy_fitting(backbone, fitting, report, FASTERVIT)
+    wrong = _copy_fitting(backbone, fitting, report, FASTERVIT.optional)
     report.left_over += unused
     for level in sorted(levels):
         carriers = f'levels.{level}.carrier_pooling.conv.weight'
@@ -233,9 +237,9 @@ def _read_backbone(
 
 
 def _copy_fitting(
-    backbone: nn.Module, weights: Mapping[str, Tensor], report: LoadReport, family: Family
+    backbone: nn.Module, weights: Mapping[str, Tensor], report: LoadReport, optional: str
 ) -> list[str]:
-    """Copies the weights and reports, if everything fits; else copies nothing.
+    """Copies the weights and reports, if everything but the optional fits; else copies nothing.
 
     Returns:
         What does not fit.
@@ -251,8 +255,8 @@ def _copy_fitting(
         else:
             report.loaded.append(name)
     report.missing = [name for name in wanted if name not in weights]
-    wrong += [f'{n} is missing' for n in report.missing if not re.search(family.optional, n)]
-    wrong += [f'{n} has no place' for n in report.left_over if not re.search(family.optional, n)]
+    wrong += [f'{n} is missing' for n in report.missing if not re.search(optional, n)]
+    wrong += [f'{n} has no place' for n in report.left_over if not _OUTPUT_NORM.search(n)]
     if not wrong:
         with torch.no_grad():
             for name in report.loaded:

@@ -6,6 +6,7 @@ Microsoft's Swin; renaming one breaks every existing checkpoint.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,6 +44,22 @@ def attend(
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask.to(query.dtype), dropout_p=dropout, scale=scale
     )
+
+
+@dataclass(frozen=True)
+class WindowCarriers:
+    """Carrier tokens that windows take along, before their own tokens.
+
+    Attributes:
+        tokens: (W, K, C) of each window.
+        masks: (4, 1, 1, K) additive masks of them as keys, one for each kind of window; None if all
+            may be seen.
+        pattern: (W,) kind of each window, see `WindowGrid.edge_pattern`; None without masks.
+    """
+
+    tokens: Tensor
+    masks: Tensor | None = None
+    pattern: Tensor | None = None
 
 
 class WindowAttention(nn.Module):
@@ -83,13 +100,22 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
 
-    def forward(self, windows: Tensor, edge_pattern: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        windows: Tensor,
+        edge_pattern: Tensor | None = None,
+        carriers: WindowCarriers | None = None,
+    ) -> Tensor:
         """Attends inside each window.
 
+        Carriers have no place: there is no bias between them and any token, and they see, and are
+        seen from, all sides of an edge.
+
         Args:
-            windows: (W, N, C) normed tokens.
+            windows: (W, N, C) normed tokens, those of the carriers first.
             edge_pattern: (W,) kind of each window of a shifted grid, see
                 `WindowGrid.edge_pattern`; None for a plain grid.
+            carriers: What `windows` begins with, or None.
 
         Returns:
             (W, N, C).
@@ -101,8 +127,14 @@ class WindowAttention(nn.Module):
         if edge_pattern is not None:
             masks = edge_masks(self.window_size, self.shift, windows.device)
             biases = biases + masks[:, None].to(biases.dtype)
+        pattern = edge_pattern
+        if carriers is not None:
+            biases = F.pad(biases, (carriers.tokens.shape[1], 0) * 2)
+            if carriers.masks is not None:
+                biases = biases + F.pad(carriers.masks, (0, num_tokens - carriers.masks.shape[-1]))
+                pattern = carriers.pattern
         dropout = self.attn_drop_rate if self.training else 0.0
-        out = attend(query, key, value, biases, edge_pattern, self.scale, dropout)
+        out = attend(query, key, value, biases, pattern, self.scale, dropout)
         out = out.transpose(1, 2).reshape(num_windows, num_tokens, channels)
         return self.proj_drop(self.proj(out))
 

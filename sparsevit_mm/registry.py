@@ -21,13 +21,31 @@ MODELS = Registry(
     'model',
     parent=mmengine_registry.MODELS,
     scope=SCOPE,
-    locations=['sparsevit_mm.backbones'],
+    locations=['sparsevit_mm.backbones', 'sparsevit_mm.classification.classifier'],
 )
 HOOKS = Registry(
     'hook',
     parent=mmengine_registry.HOOKS,
     scope=SCOPE,
     locations=['sparsevit_mm.engine.hooks'],
+)
+DATASETS = Registry(
+    'dataset',
+    parent=mmengine_registry.DATASETS,
+    scope=SCOPE,
+    locations=['sparsevit_mm.classification.dataset'],
+)
+TRANSFORMS = Registry(
+    'transform',
+    parent=mmengine_registry.TRANSFORMS,
+    scope=SCOPE,
+    locations=['sparsevit_mm.classification.transforms'],
+)
+METRICS = Registry(
+    'metric',
+    parent=mmengine_registry.METRICS,
+    scope=SCOPE,
+    locations=['sparsevit_mm.classification.metric'],
 )
 
 _Class = TypeVar('_Class', bound=type)
@@ -36,6 +54,26 @@ _Class = TypeVar('_Class', bound=type)
 def register_backbone(cls: _Class) -> _Class:
     """Registers a backbone under the plugin's scope and at the root."""
     return _register(cls, MODELS, mmengine_registry.MODELS)
+
+
+def register_model(cls: _Class) -> _Class:
+    """Registers a whole model under the plugin's scope."""
+    return _register(cls, MODELS)
+
+
+def register_dataset(cls: _Class) -> _Class:
+    """Registers a data set under the plugin's scope."""
+    return _register(cls, DATASETS)
+
+
+def register_transform(cls: _Class) -> _Class:
+    """Registers a step of a data pipeline under the plugin's scope."""
+    return _register(cls, TRANSFORMS)
+
+
+def register_metric(cls: _Class) -> _Class:
+    """Registers a metric under the plugin's scope."""
+    return _register(cls, METRICS)
 
 
 def register_hook(cls: _Class) -> _Class:

@@ -49,7 +49,7 @@ class PositionMLP(nn.Module):
         if not self._may_remember():
             return self.values(*grid)
         state = [
-            (p._version, p.data_ptr(), p.dtype, p.device, torch.is_autocast_enabled(p.device.type))
+            (p._version, p.data_ptr(), p.dtype, p.device, _autocasts(p.device.type))
             for p in self.parameters()
         ]
         found = self._remembered.get(grid)
@@ -162,3 +162,7 @@ class FixedValues(nn.Module):
     def forward(self, *grid: int) -> Tensor:
         """The values; the grid is the one they were made for."""
         return self.values
+
+
+def _autocasts(device_type: str) -> bool:
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)

@@ -1,0 +1,1 @@
+"""ImageNet classification for the backbones, without another framework."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from PIL import Image
 
+from sparsevit_mm.backbones.fastervit_arch import FasterViTArch
 from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.engine.launch import innermost_dataset, load_config, register_framework
 
@@ -42,22 +44,29 @@ def without_downloads(cfg):
 
 
 def with_small_backbone(cfg):
-    """Narrows a Swin to 12 channels, and what reads from it; depths and schedule stay."""
+    """Narrows a backbone to 12 channels, and what reads from it; all else of it stays."""
     backbone = cfg.model.backbone
-    dims = backbone.get('embed_dims')
-    if 'arch' in backbone:
-        dims = SwinArch.build(backbone.arch, backbone.get('width', 1.0)).embed_dims
     stages = len(backbone.get('depths', SMALL_HEADS))
+    if backbone.type.endswith('FasterViT'):
+        dims = FasterViTArch.build(backbone.arch).dim
+        backbone.update(dim=SMALL_DIMS, in_dim=SMALL_DIMS, num_heads=SMALL_HEADS)
+    else:
+        dims = backbone.get('embed_dims')
+        if 'arch' in backbone:
+            dims = SwinArch.build(backbone.arch, backbone.get('width', 1.0)).embed_dims
+        backbone.update(embed_dims=SMALL_DIMS, num_heads=SMALL_HEADS[:stages])
+        backbone.pop('width', None)
     narrowed = {dims * 2**stage: SMALL_DIMS * 2**stage for stage in range(stages)}
-    backbone.update(embed_dims=SMALL_DIMS, num_heads=SMALL_HEADS[:stages])
-    backbone.pop('width', None)
-    for name, part in cfg.model.items():
-        if name != 'backbone' and isinstance(part, dict) and 'in_channels' in part:
-            found = part['in_channels']
-            if isinstance(found, (list, tuple)):
-                part['in_channels'] = [narrowed[channels] for channels in found]
-            elif name != 'rpn_head':
-                part['in_channels'] = narrowed[found]
+    if isinstance(cfg.model.get('in_channels'), int):
+        cfg.model.in_channels = narrowed[cfg.model.in_channels]
+    # With a neck only the neck reads from the backbone.
+    readers = ['neck'] if 'neck' in cfg.model else [name for name in cfg.model if 'head' in name]
+    for part in (cfg.model[name] for name in readers):
+        found = part.get('in_channels')
+        if isinstance(found, (list, tuple)):
+            part['in_channels'] = [narrowed[channels] for channels in found]
+        elif found is not None:
+            part['in_channels'] = narrowed[found]
     return cfg
 
 
@@ -89,6 +98,8 @@ def train_one_step(cfg, folder: Path) -> dict[str, Any]:
         cfg[key] = None
     for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         cfg[key] = None
+    if 'num_queries' in cfg.model:
+        cfg.model.num_queries = 30  # small maps have fewer places than the queries of a detector
     # Warm-up begins at a rate too small to see.
     cfg.param_scheduler = None
     cfg.randomness = dict(seed=0)
@@ -119,10 +130,17 @@ def load_for_step(path: Path):
 
 
 def _write_data(cfg, dataset, root: Path) -> None:
+    if cfg.default_scope == 'mmengine':
+        _write_class_folders(dataset, root)
+        return
     with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
         known = registry.get(dataset.type).METAINFO
     classes = dataset.get('metainfo', {}).get('classes') or known['classes']
-    write = {'mmdet': _write_coco, 'mmseg': _write_label_maps}[cfg.default_scope]
+    write = {
+        'mmdet': _write_coco,
+        'mmseg': _write_label_maps,
+        'mmdet3d': _write_nuscenes_infos,
+    }[cfg.default_scope]
     write(dataset, root, classes)
 
 
@@ -158,6 +176,45 @@ def _write_label_maps(dataset, root: Path, classes) -> None:
         blocks = rng.integers(0, len(classes), (HEIGHT // 20, WIDTH // 20), dtype=np.uint8)
         label_map = blocks.repeat(20, axis=0).repeat(20, axis=1)
         _save(label_map, root / labels / f'{number}{dataset.get("seg_map_suffix", ".png")}')
+
+
+def _write_nuscenes_infos(dataset, root: Path, classes) -> None:
+    """Two key frames of one camera in nuScenes' v2 infos, each with two boxes on the road."""
+    focal, data_list = 120.0, []
+    cam2img = [[focal, 0.0, WIDTH / 2], [0.0, focal, HEIGHT / 2], [0.0, 0.0, 1.0]]
+    for number, picture in enumerate(_pictures(2)):
+        name = f'{number}.jpg'
+        _save(picture, root / dataset.data_prefix.CAM_FRONT / name)
+        boxes = []
+        for label, (x, depth) in enumerate([(-1.5, 6.0), (2.0, 9.0)]):
+            length, height, width = 3.9, 1.6, 1.7
+            u, v = focal * x / depth + WIDTH / 2, focal * 0.5 / depth + HEIGHT / 2
+            half_width, half_height = focal * width / depth / 2, focal * height / depth / 2
+            box = dict(
+                bbox=[u - half_width, v - half_height, u + half_width, v + half_height],
+                bbox_label=label,
+                bbox_3d=[x, 0.5, depth, length, height, width, 1.5],
+                bbox_label_3d=label,
+                bbox_3d_isvalid=True,
+                velocity=[0.1, 0.0],
+                center_2d=[u, v],
+                depth=depth,
+                attr_label=label,
+            )
+            boxes.append(box)
+        camera = dict(img_path=name, height=HEIGHT, width=WIDTH, cam2img=cam2img)
+        frame = dict(sample_idx=number, token=str(number), ego2global=np.eye(4).tolist())
+        frame |= dict(images=dict(CAM_FRONT=camera), cam_instances=dict(CAM_FRONT=boxes))
+        data_list.append(frame)
+    metainfo = dict(dataset='nuscenes', info_version='1.1')
+    metainfo['categories'] = {name: label for label, name in enumerate(classes)}
+    path = root / dataset.ann_file
+    path.write_bytes(pickle.dumps(dict(metainfo=metainfo, data_list=data_list)))
+
+
+def _write_class_folders(dataset, root: Path) -> None:
+    for number, picture in enumerate(_pictures(2)):
+        _save(picture, root / dataset.data_prefix.img / f'class-{number}' / '0.jpg')
 
 
 def _pictures(count: int) -> Iterator[np.ndarray]:

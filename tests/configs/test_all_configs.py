@@ -42,7 +42,10 @@ def first_of_each_family():
 @pytest.mark.parametrize('path', CONFIGS)
 def test_parses_and_builds(path):
     cfg = load_for_step(ROOT / path)
-    model = build_model(cfg)
+    # Our largest networks have more than a billion parameters: they are built without memory.
+    ours = cfg.model.backbone.type.startswith('sparsevit_mm.')
+    with torch.device('meta' if ours else 'cpu'):
+        model = build_model(cfg)
     check_schedules(model, cfg)
     assert sum(parameter.numel() for parameter in model.parameters()) > 0
 
@@ -51,7 +54,7 @@ def test_parses_and_builds(path):
 def test_is_named_as_the_frameworks_name_theirs(path):
     """algorithm, components, settings, dataset: `_` between parts and `-` inside one."""
     parts = Path(path).stem.split('_')
-    assert len(parts) in (4, 5), parts
+    assert len(parts) in ((3,) if '/imagenet/' in path else (4, 5)), parts
     assert all(re.fullmatch(r'[a-z0-9.]+(-[a-z0-9.]+)*', part) for part in parts), parts
 
 
@@ -80,10 +83,12 @@ def test_one_step_of_each_family(path, tmp_path):
 
 @pytest.fixture(scope='module')
 def results():
-    """What came out of one step of every config; committed, and written when all are there."""
+    """What came out of one step of every config: committed, renewed for those that are run."""
     steps = {}
     yield steps
-    if list(steps) == CONFIGS:
+    if steps:
+        before = json.loads(RESULTS.read_text())['steps'] if RESULTS.exists() else {}
+        steps = {path: {**before, **steps}[path] for path in CONFIGS if path in {**before, **steps}}
         report = dict(torch=torch.__version__, mmengine=mmengine.__version__, steps=steps)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(report, indent=2) + '\n')
@@ -92,8 +97,10 @@ def results():
 @pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS)
 def test_one_step_of_every_config(path, results, tmp_path):
-    """At full width."""
+    """At full width, but for networks that a machine of 16 GB cannot train."""
     cfg = with_small_images(load_for_step(ROOT / path), factor=4)
+    if cfg.model.backbone.get('arch', '0')[0] in '456':
+        with_small_backbone(cfg)
     step = train_one_step(cfg, tmp_path)
     check_step(step)
     results[path] = dict(

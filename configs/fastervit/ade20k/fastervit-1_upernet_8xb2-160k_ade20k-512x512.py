@@ -1,0 +1,9 @@
+_base_ = '../_base_/fastervit_upernet_8xb2-160k_ade20k-512x512.py'
+
+# Weights of FasterViT's authors, under NVIDIA's non-commercial terms; fetched when training starts.
+pretrained = 'https://huggingface.co/ahatamiz/FasterViT/resolve/main/fastervit_1_224_1k.pth.tar'  # noqa: E501
+
+model = dict(
+    backbone=dict(arch='1', init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
+    decode_head=dict(in_channels=[80, 160, 320, 640]),
+    auxiliary_head=dict(in_channels=320))

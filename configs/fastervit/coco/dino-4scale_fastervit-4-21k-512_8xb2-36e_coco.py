@@ -1,0 +1,12 @@
+_base_ = '../_base_/dino-4scale_fastervit_8xb2-12e_coco.py'
+
+# Weights of FasterViT's authors, under NVIDIA's non-commercial terms; fetched when training starts.
+pretrained = 'https://huggingface.co/ahatamiz/FasterViT/resolve/main/fastervit_4_21k_512_w32.pth.tar'  # noqa: E501
+
+model = dict(
+    backbone=dict(arch='4-21k-512', init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
+    neck=dict(in_channels=[392, 784, 1568]))
+
+train_cfg = dict(max_epochs=36)
+param_scheduler = [
+    dict(type='MultiStepLR', begin=0, end=36, by_epoch=True, milestones=[30], gamma=0.1)]

@@ -178,16 +178,42 @@ class OffsetAttention(nn.Module):
         Returns:
             (G, N, C).
         """
-        groups, num_tokens, channels = tokens.shape
-        qkv = self.qkv(tokens).view(groups, num_tokens, 3, self.num_heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        biases = self.position_bias(*grid)[None]
-        if masks is not None:
-            biases = biases + masks
+        query, key, value, biases = self._project(tokens, grid, masks)
         dropout = self.attn_drop_rate if self.training else 0.0
         out = attend(query, key, value, biases, pattern, dropout=dropout)
-        out = out.transpose(1, 2).reshape(groups, num_tokens, channels)
-        return self.proj_drop(self.proj(out))
+        return self.proj_drop(self.proj(out.transpose(1, 2).reshape(tokens.shape)))
+
+    def weights(
+        self,
+        tokens: Tensor,
+        grid: tuple[int, int, int],
+        masks: Tensor | None = None,
+        pattern: Tensor | None = None,
+    ) -> Tensor:
+        """What `forward` weighs values with, for pictures.
+
+        Args:
+            tokens: As in `forward`, like the other arguments.
+            grid: See there.
+            masks: See there.
+            pattern: See there.
+
+        Returns:
+            (G, heads, N, N), each row (a query) sums to 1.
+        """
+        query, key, _, biases = self._project(tokens, grid, masks)
+        chosen = biases[:1] if pattern is None else biases[pattern]
+        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        return (scores + chosen).softmax(-1)
+
+    def _project(
+        self, tokens: Tensor, grid: tuple[int, int, int], masks: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries, keys and values (G, heads, N, D) and the biases of each kind of group."""
+        qkv = self.qkv(tokens).view(*tokens.shape[:2], 3, self.num_heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        biases = self.position_bias(*grid)[None]
+        return query, key, value, biases if masks is None else biases + masks
 
 
 class FeedForward(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import pickle
@@ -48,10 +49,10 @@ def with_small_backbone(cfg):
     backbone = cfg.model.backbone
     stages = len(backbone.get('depths', SMALL_HEADS))
     if backbone.type.endswith('FasterViT'):
-        dims = FasterViTArch.build(backbone.arch).dim
+        dims = backbone.get('dim') or FasterViTArch.build(backbone.arch).dim
         backbone.update(dim=SMALL_DIMS, in_dim=SMALL_DIMS, num_heads=SMALL_HEADS)
     else:
-        dims = backbone.get('embed_dims')
+        dims = backbone.get('embed_dims', 96)
         if 'arch' in backbone:
             dims = SwinArch.build(backbone.arch, backbone.get('width', 1.0)).embed_dims
         backbone.update(embed_dims=SMALL_DIMS, num_heads=SMALL_HEADS[:stages])
@@ -170,12 +171,18 @@ def _write_coco(dataset, root: Path, classes) -> None:
 
 def _write_label_maps(dataset, root: Path, classes) -> None:
     rng = np.random.default_rng(1)
+    with DATASETS.switch_scope_and_registry('mmseg') as registry:
+        arguments = inspect.signature(registry.get(dataset.type)).parameters
+    img_suffix, seg_map_suffix = (
+        dataset.get(key, arguments[key].default if key in arguments else usual)
+        for key, usual in (('img_suffix', '.jpg'), ('seg_map_suffix', '.png'))
+    )
     for number, picture in enumerate(_pictures(2)):
         images, labels = dataset.data_prefix.img_path, dataset.data_prefix.seg_map_path
-        _save(picture, root / images / f'{number}{dataset.get("img_suffix", ".jpg")}')
+        _save(picture, root / images / f'{number}{img_suffix}')
         blocks = rng.integers(0, len(classes), (HEIGHT // 20, WIDTH // 20), dtype=np.uint8)
         label_map = blocks.repeat(20, axis=0).repeat(20, axis=1)
-        _save(label_map, root / labels / f'{number}{dataset.get("seg_map_suffix", ".png")}')
+        _save(label_map, root / labels / f'{number}{seg_map_suffix}')
 
 
 def _write_nuscenes_infos(dataset, root: Path, classes) -> None:

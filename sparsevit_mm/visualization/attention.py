@@ -1,0 +1,201 @@
+"""Where a token of a FasterViT looks: inside its window, and through the carrier tokens.
+
+A carrier stands for the part of the map it was pooled from. What a token takes from its window's
+carriers is followed one step back, through the attention among all carriers of the same block, and
+spread over those parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sparsevit_mm.backbones.fastervit import FasterViT, FasterViTLevel, HierarchicalAttentionBlock
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.layers.carrier_tokens import pooling_matrices
+from sparsevit_mm.layers.window_grid import WindowGrid
+
+_DPI = 100
+_INK, _FAINT_INK, _TOKEN = '#16191f', '#5c6370', '#00e5ff'
+
+
+@dataclass(frozen=True)
+class TokenAttention:
+    """Where one token looks, mean over the heads of one block.
+
+    Attributes:
+        grid: The windows of the level.
+        row: Row of the token in the level's map.
+        col: Column of the token.
+        window: (H, W) weights of the tokens of its window, 0 elsewhere.
+        carriers: (H, W) weights that reach tokens through the carriers; all 0 without carriers.
+            Together both sum to 1, but for carriers that see padding only.
+    """
+
+    grid: WindowGrid
+    row: int
+    col: int
+    window: NDArray[np.float32]
+    carriers: NDArray[np.float32]
+
+
+@torch.no_grad()
+def trace_attention(
+    backbone: FasterViT, images: Tensor, place: tuple[float, float], level: int = 2, block: int = -1
+) -> TokenAttention:
+    """Follows the attention of the token at a place of the image.
+
+    Args:
+        backbone: The network, in evaluation.
+        images: (1, 3, H, W), normalised.
+        place: (row, column) in the image as shares of its height and width, in [0, 1].
+        level: An attention level, 2 or 3.
+        block: Block of the level; negative numbers count from its end.
+
+    Raises:
+        ConfigError: If the place, the level or the block does not exist.
+    """
+    if not all(0 <= share <= 1 for share in place):
+        raise ConfigError(f'place is {place}, but both shares must lie between 0 and 1.')
+    levels = {
+        number: part
+        for number, part in enumerate(backbone.levels)
+        if isinstance(part, FasterViTLevel)
+        and isinstance(part.blocks[0], HierarchicalAttentionBlock)
+    }
+    if level not in levels:
+        raise ConfigError(f'level is {level}, but levels with attention are {list(levels)}.')
+    blocks = levels[level].blocks
+    if not -len(blocks) <= block < len(blocks):
+        raise ConfigError(f'block is {block}, but level {level} has {len(blocks)} blocks.')
+    traced = blocks[block]
+    assert isinstance(traced, HierarchicalAttentionBlock)
+    attentions = [traced.attn] if traced.carriers is None else [traced.attn, traced.carriers.attn]
+    calls: dict[int, tuple[Any, ...]] = {}
+    shapes: list[tuple[int, int]] = []
+    handles = [
+        part.register_forward_pre_hook(lambda module, args: calls.update({id(module): args}))
+        for part in attentions
+    ]
+    handles.append(
+        levels[level].register_forward_pre_hook(
+            lambda module, args: shapes.append((args[0].shape[2], args[0].shape[3]))
+        )
+    )
+    try:
+        backbone(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    (height, width), window_size = shapes[0], traced.window_size
+    grid = WindowGrid(height, width, window_size)
+    row, col = (min(int(s * side), side - 1) for s, side in zip(place, (height, width)))
+    window = row // window_size * grid.cols + col // window_size
+    inside = row % window_size * window_size + col % window_size
+    num_carriers = traced.ct_size**2
+    weights = traced.attn.weights(*calls[id(traced.attn)])[window].mean(0)[num_carriers + inside]
+
+    direct = torch.zeros(grid.rows * window_size, grid.cols * window_size)
+    top, left = row // window_size * window_size, col // window_size * window_size
+    direct[top : top + window_size, left : left + window_size] = weights[num_carriers:].view(
+        window_size, window_size
+    )
+    through = torch.zeros(height, width)
+    if traced.carriers is not None:
+        pooling = levels[level].carrier_pooling
+        assert pooling is not None
+        among = traced.carriers.attn.weights(*calls[id(traced.carriers.attn)])[0].mean(0)
+        carriers = torch.arange(grid.rows * grid.cols * num_carriers)
+        carriers = carriers.view(grid.rows * traced.ct_size, grid.cols * traced.ct_size)
+        ct = traced.ct_size
+        first_row, first_col = row // window_size * ct, col // window_size * ct
+        own = carriers[first_row : first_row + ct, first_col : first_col + ct].flatten()
+        seen = (weights[:num_carriers] @ among[own]).view(carriers.shape)
+        rows, cols = pooling_matrices(grid, ct, pooling.pooling, images.device)
+        through = rows.t() @ seen @ cols
+    return TokenAttention(
+        grid, row, col, direct[:height, :width].cpu().numpy(), through.cpu().numpy()
+    )
+
+
+def draw_attention(
+    image: NDArray[np.uint8], attention: TokenAttention, panel_width: int = 560
+) -> NDArray[np.uint8]:
+    """Draws the token, its window, and both ways of looking over the image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the whole of what the network saw.
+        attention: From `trace_attention`.
+        panel_width: Width of each of the three panels in pixels.
+
+    Returns:
+        (height, width, 3) uint8 RGB picture.
+    """
+    panel_height = round(panel_width * image.shape[0] / image.shape[1])
+    panel = np.asarray(Image.fromarray(image).resize((panel_width, panel_height)))
+    margin, title = 24, 56
+    size = 4 * margin + 3 * panel_width, 2 * margin + title + panel_height
+    figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, facecolor='white')
+    canvas = FigureCanvasAgg(figure)
+    share = float(attention.window.sum())
+    panels = (
+        ('The token and its window', 'of the level where it was traced', None),
+        ('Inside the window', f'{share:.0%} of the attention', attention.window),
+        (
+            'Through the carriers',
+            f'{float(attention.carriers.sum()):.0%} of the attention',
+            attention.carriers,
+        ),
+    )
+    for number, (name, detail, weights) in enumerate(panels):
+        left = margin + number * (panel_width + margin)
+        box = (left / size[0], margin / size[1], panel_width / size[0], panel_height / size[1])
+        axes = figure.add_axes(box)
+        axes.set_axis_off()
+        _draw_panel(axes, panel, attention, weights)
+        text: dict[str, Any] = dict(xycoords='axes fraction', textcoords='offset pixels')
+        axes.annotate(name, (0, 1), (0, 28), size=12.5, color=_INK, weight='bold', **text)
+        axes.annotate(detail, (0, 1), (0, 9), size=10, color=_FAINT_INK, **text)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw_panel(
+    axes: Axes,
+    panel: NDArray[np.uint8],
+    attention: TokenAttention,
+    weights: NDArray[np.float32] | None,
+) -> None:
+    height, width = panel.shape[:2]
+    grid = attention.grid
+    shown = panel
+    if weights is not None:
+        shown = np.repeat(panel.mean(2, keepdims=True), 3, 2).astype(np.uint8)
+    extent = (0, width, height, 0)
+    axes.imshow(shown, extent=extent, aspect='auto')
+    if weights is not None and weights.max() > 0:
+        heat = np.sqrt(weights / weights.max())
+        axes.imshow(heat, extent=extent, aspect='auto', cmap='inferno', alpha=0.25 + 0.6 * heat)
+    step = height / grid.height, width / grid.width
+    size = grid.window_size
+    row, col = attention.row, attention.col
+    for first, side, line in (
+        ((row // size * size, col // size * size), size, 1.2),
+        ((row, col), 1, 2),
+    ):
+        corner = first[1] * step[1], first[0] * step[0]
+        axes.add_patch(
+            Rectangle(corner, side * step[1], side * step[0], fill=False, ec=_TOKEN, lw=line)
+        )
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)

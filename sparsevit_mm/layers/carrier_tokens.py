@@ -346,7 +346,8 @@ def hidden_keys(
     tokens = _beyond(grid.rows * size - grid.height, grid.cols * size - grid.width, size, device)
     carriers = tokens[:, :0]
     if ct_size:
-        rows, cols = pooling_matrices(grid, ct_size, pooling, device)
+        # Counted on the CPU: reading a number back would make a GPU wait.
+        rows, cols = pooling_matrices(grid, ct_size, pooling, torch.device('cpu'))
         empty_rows, empty_cols = (int((matrix.sum(1) == 0).sum()) for matrix in (rows, cols))
         carriers = _beyond(empty_rows, empty_cols, ct_size, device)
     last_row = torch.arange(grid.rows, device=device) == grid.rows - 1

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from PIL import Image
 
 from sparsevit_mm.classification.classifier import ImageClassifier
-from sparsevit_mm.errors import CheckpointError, ConfigError
+from sparsevit_mm.errors import CheckpointError, ConfigError, DeployedModelError
 from sparsevit_mm.profiling.model_macs import model_macs
 from tests.backbones.test_fastervit import (
     GOLDENS,
@@ -57,6 +57,16 @@ def test_equals_the_authors_logits(variant, case, tmp_path):
         logits = net(golden_images(variant, case))
     expected = np.load(GOLDENS)[f'{variant}/{case}/logits']
     np.testing.assert_allclose(logits.numpy(), expected, rtol=0, atol=1e-5)
+
+
+def test_inference_form_gives_the_same_logits(tmp_path):
+    net = golden_classifier('scaled_propagate', authors_file(tmp_path, 'scaled_propagate'))
+    images = golden_images('scaled_propagate', '224')
+    with torch.no_grad():
+        expected = net(images)
+        torch.testing.assert_close(net.switch_to_deploy()(images), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(DeployedModelError, match='cannot be trained'):
+        net.train()
 
 
 @pytest.mark.parametrize('arch', PUBLISHED)

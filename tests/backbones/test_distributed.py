@@ -1,0 +1,74 @@
+"""Two processes train as one: no parameter left out, the gradients those of the whole batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+from sparsevit_mm import FasterViT, SparseViT, SwinHAT
+
+NETWORKS = {
+    'FasterViT': (
+        FasterViT,
+        dict(
+            dim=4,
+            in_dim=4,
+            depths=(1, 1, 1, 1),
+            num_heads=(1, 1, 2, 4),
+            hat=(False, False, True, True),
+            layer_scale=0.5,
+            do_propagation=True,
+            drop_path_rate=0.0,
+            norm_eval=True,
+        ),
+    ),
+    'SparseViT': (
+        SparseViT,
+        dict(embed_dims=8, depths=(1, 2), num_heads=(1, 2), out_indices=(0, 1), drop_path_rate=0.0)
+        | dict(pruning_ratios=0.5),
+    ),
+    'SwinHAT': (
+        SwinHAT,
+        dict(embed_dims=8, depths=(1, 2), num_heads=(1, 2), out_indices=(0, 1), drop_path_rate=0.0)
+        | dict(hat=(False, True)),
+    ),
+}
+
+
+def gradients(net, images):
+    sum(output.square().mean() for output in net(images)).backward()
+    return [parameter.grad for parameter in net.parameters()]
+
+
+def build(name):
+    torch.manual_seed(0)
+    network, settings = NETWORKS[name]
+    return network(**settings).train()
+
+
+def train_in_a_group(rank, port, images):
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', rank=rank, world_size=2)
+    for name in NETWORKS:
+        expected = gradients(build(name), images)
+        wrapped = DistributedDataParallel(build(name))
+        for _ in range(2):  # the second refuses parameters that took no part in the first
+            wrapped.zero_grad()
+            found = gradients(wrapped, images[rank : rank + 1])
+        for mine, whole in zip(found, expected):
+            torch.testing.assert_close(mine, whole, rtol=1e-3, atol=1e-6)
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_gradients_of_one():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    torch.manual_seed(1)
+    mp.spawn(train_in_a_group, args=(port, torch.randn(2, 3, 64, 96)), nprocs=2)

@@ -1,15 +1,5 @@
-# The demo's UPerNet with a FasterViT of about the same cost, carrier tokens included; nothing is
-# skipped.
-_base_ = './sparsevit-mini_upernet_adaptation_demo-224x448.py'
+# The demo's UPerNet with a FasterViT; nothing is skipped.
+_base_ = ['./sparsevit-mini_upernet_adaptation_demo-224x448.py', './_base_/fastervit_mini.py']
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='sparsevit_mm.FasterViT',
-        dim=32,
-        in_dim=16,
-        depths=(1, 1, 3, 2),
-        num_heads=(1, 2, 4, 8),
-        drop_path_rate=0.0,
-        out_norm_cfg=dict(type='LN')))
+model = dict(backbone=_base_.fastervit_mini)
 custom_hooks = []

@@ -1,0 +1,76 @@
+"""What a backbone gives: channels and strides of its maps, found by building and running it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
+
+from sparsevit_mm.errors import ConfigError
+
+_SIDE = 128
+_FETCHED = ('pretrained', 'init_cfg')
+_known: dict[str, tuple[FeatureMap, ...]] = {}
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """One map of a pyramid.
+
+    Attributes:
+        channels: Channels.
+        stride: Pixels of the image for one place of the map.
+    """
+
+    channels: int
+    stride: int
+
+
+def feature_maps(backbone: Mapping[str, Any], scope: str | None) -> tuple[FeatureMap, ...]:
+    """Builds a backbone with random weights, runs it once on a small image and looks.
+
+    Args:
+        backbone: Its config.
+        scope: Scope of the framework that its type is looked up in.
+
+    Returns:
+        Its maps in order.
+
+    Raises:
+        ConfigError: If it cannot be built or run, or gives something else than maps.
+    """
+    cfg = {key: value for key, value in deepcopy(dict(backbone)).items() if key not in _FETCHED}
+    key = json.dumps([scope, cfg], default=str, sort_keys=True)
+    if key not in _known:
+        _known[key] = _run(cfg, scope)
+    return _known[key]
+
+
+@torch.no_grad()
+def _run(cfg: dict[str, Any], scope: str | None) -> tuple[FeatureMap, ...]:
+    side = cfg.get('img_size', _SIDE)
+    height, width = (side, side) if isinstance(side, int) else tuple(side)[-2:]
+    try:
+        with DefaultScope.overwrite_default_scope(scope):
+            network: nn.Module = MODELS.build(cfg)
+        network.train(False)
+        outputs = network(torch.zeros(1, cfg.get('in_channels', 3), height, width))
+    except Exception as error:  # whatever a framework's backbone raises
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise ConfigError(
+            f'the backbone {cfg.get("type")} cannot be looked at, because it cannot be built and '
+            f'run here: {reason[:200]}.'
+        ) from error
+    if isinstance(outputs, Tensor):
+        outputs = (outputs,)
+    if not isinstance(outputs, (tuple, list)) or not all(
+        isinstance(output, Tensor) and output.ndim == 4 for output in outputs
+    ):
+        raise ConfigError(f'the backbone {cfg.get("type")} gives something else than maps.')
+    return tuple(FeatureMap(o.shape[1], round(height / o.shape[2])) for o in outputs)

@@ -1,0 +1,99 @@
+"""What goes with a backbone besides channels: normalisation of images, optimizer, start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
+"""Statistics that every released weight of our backbones was trained with, on RGB."""
+
+NO_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0)
+UNDECAYED_PARAMETERS = {
+    'sparsevit': ('absolute_pos_embed', 'relative_position_bias_table'),
+    'swin-hat': ('absolute_pos_embed', 'relative_position_bias_table', 'position', 'gamma'),
+    'fastervit': ('position', 'gamma'),
+}
+"""Parameters that do not decay, by family, besides norms and biases."""
+
+_ADAMW = {
+    # What the framework's own Swin configs train with, for batches of 16.
+    'mmseg': dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
+}
+_ADAMW_ELSEWHERE = dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05)
+
+
+def preprocessor_paths(model: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The data preprocessors of a model that normalise images, with their paths."""
+    for path in (
+        ('data_preprocessor',),
+        ('data_preprocessor', 'data_preprocessor'),
+        ('detector', 'data_preprocessor'),
+    ):
+        found: Any = model
+        for key in path:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping) and 'mean' in found:
+            yield path, found
+
+
+def normalisation_changes(preprocessor: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a preprocessor that must change for ImageNet's statistics."""
+    wanted = {**IMAGENET, 'rgb_to_bgr': False} if 'rgb_to_bgr' in preprocessor else IMAGENET
+    return {
+        key: value
+        for key, value in wanted.items()
+        if not _same(preprocessor.get(key, False), value)
+    }
+
+
+def optimizer_changes(
+    optim_wrapper: Mapping[str, Any], scope: str | None, family: str
+) -> dict[str, tuple[Any, str]]:
+    """The fields of an optimizer wrapper that must change, each with the reason.
+
+    An optimizer with adaptive steps stays, with its rates; one with momentum is replaced. Rates of
+    parts of the model that a config sets stay in either case.
+    """
+    changes: dict[str, tuple[Any, str]] = {}
+    optimizer = optim_wrapper.get('optimizer') or {}
+    kept_keys: dict[str, Any] = {}
+    paramwise = optim_wrapper.get('paramwise_cfg') or {}
+    if str(optimizer.get('type')) not in ('Adam', 'AdamW'):
+        changes['optimizer'] = (
+            dict(_ADAMW.get(scope or '', _ADAMW_ELSEWHERE)),
+            f'AdamW as this framework trains Swin with, for batches of 16; {optimizer.get("type")} '
+            'suits convolutional networks.',
+        )
+    else:
+        kept_keys = {
+            key: dict(value) for key, value in (paramwise.get('custom_keys') or {}).items()
+        }
+    if 'LayerDecay' in str(optim_wrapper.get('constructor')) or 'LearningRateDecay' in str(
+        optim_wrapper.get('constructor')
+    ):
+        changes['constructor'] = (
+            'DefaultOptimWrapperConstructor',
+            'The rates by layer were made for the old backbone.',
+        )
+    keys = {key: value for key, value in kept_keys.items() if not _is_of_a_layer(key)}
+    for name in UNDECAYED_PARAMETERS[family]:
+        keys.setdefault(name, dict(decay_mult=0.0))
+    wanted = {**NO_DECAY, 'custom_keys': keys}
+    if not _same(paramwise, wanted):
+        changes['paramwise_cfg'] = (
+            wanted,
+            'Norms, biases and positions do not decay.',
+        )
+    return changes
+
+
+def _is_of_a_layer(key: str) -> bool:
+    """Whether a rule names a layer inside the old backbone."""
+    return key.startswith('backbone.')
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, (list, tuple)) and isinstance(found, (list, tuple)):
+        return list(found) == list(wanted)
+    return bool(found == wanted)

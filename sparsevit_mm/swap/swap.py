@@ -1,0 +1,196 @@
+"""Another backbone in the config of a whole model, and everything that must change with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.swap.feature_maps import feature_maps
+from sparsevit_mm.swap.readers import Path, drops_neck, matching_levels, new_channels
+from sparsevit_mm.swap.recipe import normalisation_changes, optimizer_changes, preprocessor_paths
+from sparsevit_mm.swap.refusals import (
+    backbone_key,
+    backbone_of,
+    host_of,
+    neck_key,
+    why_not,
+)
+from sparsevit_mm.swap.specification import STRIDES, BackboneSpec
+
+SWIN_SIZES = ('embed_dims', 'depths', 'num_heads')
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field that a swap changes.
+
+    Attributes:
+        path: The field.
+        value: Its new value.
+        reason: Why, as a sentence.
+        replaces: Whether a dict takes the place of the old one, instead of being merged into it.
+    """
+
+    path: Path
+    value: Any
+    reason: str
+    replaces: bool = False
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A config with another backbone.
+
+    Attributes:
+        cfg: The config.
+        changes: What differs from the original, in the order of its fields.
+    """
+
+    cfg: Config
+    changes: tuple[Change, ...]
+
+
+def swap_backbone(cfg: Config, spec: BackboneSpec) -> Swap:
+    """Puts a backbone into the config of a detector or segmentor.
+
+    Args:
+        cfg: The config; it stays as it is. Its framework must be registered.
+        spec: The backbone that is wanted.
+
+    Returns:
+        The new config and what was changed. Nothing was, if it has that backbone already.
+
+    Raises:
+        ConfigError: If the model's backbone is no module of its own, or a part that reads from it
+            is not understood.
+    """
+    if not isinstance(cfg.get('model'), Mapping):
+        raise ConfigError('the config has no model, so there is no backbone to swap.')
+    reason = why_not(cfg.model)
+    if reason is not None:
+        raise ConfigError(f'the backbone of {cfg.model.get("type")} cannot be swapped: {reason}.')
+    scope = cfg.get('default_scope')
+    host = host_of(cfg.model)
+    assert host is not None
+    below: Path = ('model',) if host is cfg.model else ('model', 'detector')
+    old = backbone_of(host)
+    if _is_same_swin(old, spec):
+        changes = _swin_to_sparse(old, spec, (*below, backbone_key(host)))
+    else:
+        changes = _other_backbone(cfg, host, below, spec, scope)
+    swapped = deepcopy(cfg)
+    changes = [change for change in changes if not _is_there(cfg, change)]
+    for change in changes:
+        _apply(swapped, change)
+    return Swap(swapped, tuple(changes))
+
+
+def _other_backbone(
+    cfg: Config, host: Mapping[str, Any], below: Path, spec: BackboneSpec, scope: str | None
+) -> list[Change]:
+    old = backbone_of(host)
+    maps = feature_maps(old, scope)
+    levels = matching_levels(maps)
+    backbone = spec.config(levels)
+    if old.get('with_cp'):
+        backbone['with_cp'] = True
+    strides = [found.stride for found in maps]
+    why = f'In place of {old.get("type")}'
+    if strides != [STRIDES[level] for level in levels]:
+        why += f', whose maps have strides {", ".join(map(str, strides))}; ours '
+        why += ', '.join(str(STRIDES[level]) for level in levels)
+    if spec.pretrained is not None and spec.family == 'fastervit' and spec.checkpoint is None:
+        why += ". The weights are under NVIDIA's non-commercial terms"
+    changes = [Change((*below, backbone_key(host)), backbone, f'{why}.', replaces=True)]
+    if host.get('pretrained'):
+        changes.append(Change((*below, 'pretrained'), None, 'It was for the old backbone.'))
+    if drops_neck(host, maps):
+        changes.append(
+            Change(
+                (*below, neck_key(host)),
+                None,
+                'It made a pyramid out of maps of one size; ours is one.',
+            )
+        )
+    channels = [spec.channels[level] for level in levels]
+    for path, value in new_channels(host, maps, channels):
+        changes.append(Change((*below, *path), value, 'Channels of the new maps.'))
+    for path, preprocessor in preprocessor_paths(cfg.model):
+        for key, value in normalisation_changes(preprocessor).items():
+            reason = "ImageNet's statistics, on RGB, as the weights were trained."
+            changes.append(Change(('model', *path, key), value, reason))
+    if isinstance(cfg.get('optim_wrapper'), Mapping):
+        for key, (value, reason) in optimizer_changes(
+            cfg.optim_wrapper, scope, spec.family
+        ).items():
+            replaces = isinstance(value, dict)
+            changes.append(Change(('optim_wrapper', key), value, reason, replaces))
+    if cfg.get('load_from'):
+        changes.append(Change(('load_from',), None, 'It was for the old backbone.'))
+    return changes
+
+
+def _is_same_swin(old: Mapping[str, Any], spec: BackboneSpec) -> bool:
+    """Whether the old backbone is the Swin that is wanted, so that its weights stay good."""
+    if not spec.is_sparse or str(old.get('type')).rpartition('.')[2] != 'SwinTransformer':
+        return False
+    found = dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
+    found |= {key: old[key] for key in SWIN_SIZES if key in old}
+    arch = spec.swin_arch
+    return (
+        found['embed_dims'] == arch.embed_dims
+        and tuple(found['depths']) == arch.depths  # type: ignore[arg-type]
+        and tuple(found['num_heads']) == arch.num_heads  # type: ignore[arg-type]
+    )
+
+
+def _swin_to_sparse(old: Mapping[str, Any], spec: BackboneSpec, path: Path) -> list[Change]:
+    changes = [
+        Change((*path, 'type'), 'sparsevit_mm.SparseViT', 'The same network, with a schedule.')
+    ]
+    defaults = dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
+    for key in SWIN_SIZES:
+        if key not in old and defaults[key] != getattr(spec.swin_arch, key):
+            changes.append(Change((*path, key), getattr(spec.swin_arch, key), 'Sizes.'))
+    if spec.ratios is not None:
+        changes.append(Change((*path, 'pruning_ratios'), spec.ratios, 'Windows to skip.'))
+    if spec.checkpoint is not None:
+        init_cfg = dict(type='Pretrained', checkpoint=spec.checkpoint) if spec.checkpoint else None
+        changes.append(Change((*path, 'init_cfg'), init_cfg, 'Weights to start from.', True))
+    return changes
+
+
+def _is_there(cfg: Config, change: Change) -> bool:
+    found: Any = cfg._cfg_dict
+    for key in change.path:
+        if isinstance(key, str) and (not isinstance(found, Mapping) or key not in found):
+            return False
+        found = found[key]
+    return bool(_plain(found) == _plain(change.value))
+
+
+def _apply(cfg: Config, change: Change) -> None:
+    place: Any = cfg._cfg_dict
+    for key in change.path[:-1]:
+        if isinstance(place, dict) and key not in place:
+            place[key] = ConfigDict()
+        place = place[key]
+    value = deepcopy(change.value)
+    last = change.path[-1]
+    if isinstance(place, tuple):
+        raise ConfigError(f'{change.path} lies in a tuple, which cannot be changed.')
+    place[last] = ConfigDict(value) if isinstance(value, dict) else value
+
+
+def _plain(value: Any) -> Any:
+    """The value with dicts and lists only, for comparing."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value

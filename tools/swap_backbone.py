@@ -1,0 +1,54 @@
+"""Puts one of our backbones into any config of the OpenMMLab frameworks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparsevit_mm.engine.launch import read_schedule, user_errors_exit
+from sparsevit_mm.swap.command import swap_to_file
+from sparsevit_mm.swap.specification import backbone_names
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help="a config's path, or an installed one such as mmdet::….py")
+    parser.add_argument(
+        '--backbone',
+        required=True,
+        metavar='NAME',
+        help=f'one of {", ".join(backbone_names())}',
+    )
+    schedule = parser.add_mutually_exclusive_group()
+    schedule.add_argument(
+        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
+    )
+    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    parser.add_argument(
+        '--checkpoint', help='weights to start from; default: the released ImageNet ones; "" none'
+    )
+    parser.add_argument('--out', help='the new config; default: <config>_<backbone>.py here')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Swaps, writes, and says what changed."""
+    args = parse_args(argv)
+    out = args.out or f'{Path(args.config).stem}_{args.backbone}.py'
+    with user_errors_exit():
+        swap = swap_to_file(
+            args.config,
+            args.backbone,
+            out,
+            ratios=read_schedule(args.ratios, args.schedule),
+            checkpoint=args.checkpoint,
+        )
+    for change in swap.changes:
+        print(f'{".".join(map(str, change.path))}: {change.reason}')
+    print(out)
+
+
+if __name__ == '__main__':
+    main()

@@ -4,10 +4,11 @@
 VENV := .venv/bin/python
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo test test-all lint clean
+.PHONY: help setup demo recipe test test-all lint clean
 
 help:
 	@echo 'make demo      draw street scenes, train a SparseViT detector on them, compare, draw pictures'
+	@echo 'make recipe    dense training, adaptation, search and finetuning of a small segmentor, compared'
 	@echo 'make test      run the quick tests'
 	@echo 'make test-all  run every test, with a training step of every config'
 	@echo 'make lint      ruff, mypy, and no code twice in backbones and configs'
@@ -24,6 +25,9 @@ setup:
 
 demo: setup
 	@$(VENV) tools/demo.py
+
+recipe: setup
+	@$(VENV) tools/recipe.py
 
 test: setup
 	@$(VENV) -m pytest -m 'not slow'

@@ -1,9 +1,11 @@
 """Packaging. Versions come from sparsevit_mm/versions.py, which is read without being imported."""
 
 import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSIONS = runpy.run_path(str(HERE / 'sparsevit_mm' / 'versions.py'))
@@ -19,6 +21,49 @@ EXTRAS = {
     'dev': list(VERSIONS['DEV_TOOLS']),
 }
 
+FOR_MIM = ('configs', 'tools', 'model-index.yml')
+NOT_FOR_MIM = ('set_up.py', '__pycache__', '*.pyc')  # the set-up is the source tree's own
+
+
+class BuildWithMim(build_py):
+    """Puts configs, tools and the model index into sparsevit_mm/.mim, where `mim` looks for them.
+
+    A wheel gets copies; an editable installation gets links, so that it follows the sources.
+    """
+
+    def run(self) -> None:
+        """Builds, and adds what is for mim."""
+        super().run()
+        if self.editable_mode:
+            self._link(HERE / 'sparsevit_mm' / '.mim')
+        else:
+            self._copy(Path(self.build_lib) / 'sparsevit_mm' / '.mim')
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Every file built, those for mim too."""
+        outputs: list[str] = super().get_outputs(include_bytecode)
+        if not self.editable_mode:
+            folder = Path(self.build_lib) / 'sparsevit_mm' / '.mim'
+            outputs += [str(path) for path in folder.rglob('*') if path.is_file()]
+        return outputs
+
+    def _copy(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name in FOR_MIM:
+            if (HERE / name).is_dir():
+                unwanted = shutil.ignore_patterns(*NOT_FOR_MIM)
+                shutil.copytree(HERE / name, folder / name, ignore=unwanted)
+            else:
+                shutil.copy2(HERE / name, folder / name)
+
+    def _link(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        for name in FOR_MIM:
+            if not (folder / name).exists():
+                (folder / name).symlink_to(Path('..', '..', name))
+
+
 setup(
     name='sparsevit_mm',
     version=VERSIONS['__version__'],
@@ -27,6 +72,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     author='The sparsevit_mm authors',
+    cmdclass={'build_py': BuildWithMim},
     packages=find_packages(include=['sparsevit_mm', 'sparsevit_mm.*']),
     python_requires=f'>={FIRST[0]}.{FIRST[1]}',
     install_requires=[

@@ -33,7 +33,13 @@ DATASETS = Registry(
     'dataset',
     parent=mmengine_registry.DATASETS,
     scope=SCOPE,
-    locations=['sparsevit_mm.classification.dataset'],
+    locations=['sparsevit_mm.classification.dataset', 'sparsevit_mm.engine.held_out'],
+)
+LOOPS = Registry(
+    'loop',
+    parent=mmengine_registry.LOOPS,
+    scope=SCOPE,
+    locations=['sparsevit_mm.engine.schedule_search'],
 )
 TRANSFORMS = Registry(
     'transform',
@@ -74,6 +80,11 @@ def register_transform(cls: _Class) -> _Class:
 def register_metric(cls: _Class) -> _Class:
     """Registers a metric under the plugin's scope."""
     return _register(cls, METRICS)
+
+
+def register_loop(cls: _Class) -> _Class:
+    """Registers a loop under the plugin's scope."""
+    return _register(cls, LOOPS)
 
 
 def register_hook(cls: _Class) -> _Class:

@@ -502,7 +502,9 @@ class FasterViT(BaseModule):
             feature_map = level(feature_map)
             if number in self.out_indices:
                 norm = getattr(self, f'norm{number}', None)
-                outputs.append(feature_map if norm is None else norm(feature_map))
+                output = feature_map if norm is None else norm(feature_map)
+                # Necks and heads view maps as they like, and some operators insist on this layout.
+                outputs.append(output.contiguous())
             if level.downsample is not None:
                 feature_map = level.downsample(feature_map)
         return tuple(outputs)

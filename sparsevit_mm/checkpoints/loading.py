@@ -70,6 +70,34 @@ class LoadReport:
         return ', '.join(parts)
 
 
+def read_content(path: str) -> Any:
+    """Reads a checkpoint without executing anything it holds.
+
+    Args:
+        path: A file, or an address mmengine can fetch from.
+
+    Returns:
+        Whatever was saved.
+
+    Raises:
+        CheckpointError: If the file is missing, broken, or holds more than plain data.
+    """
+    try:
+        if '://' in path:
+            return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f'the checkpoint {path} does not exist.') from None
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"the checkpoint {path} is no checkpoint, or holds more than tensors and mmengine's "
+            'records, which is not loaded because it could run code.'
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f'the checkpoint {path} cannot be read: {reason}') from error
+
+
 def read_weights(path: str) -> dict[str, Tensor]:
     """Reads the named tensors of a checkpoint, without executing anything it holds.
 
@@ -82,21 +110,16 @@ def read_weights(path: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the file is missing or holds no named tensors.
     """
-    try:
-        if '://' in path:
-            content = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        else:
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f'the checkpoint {path} does not exist.') from None
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"the checkpoint {path} is no checkpoint, or holds more than tensors and mmengine's "
-            'records, which is not loaded because it could run code.'
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f'the checkpoint {path} cannot be read: {reason}') from error
+    return named_tensors(read_content(path), path)
+
+
+def named_tensors(content: Any, path: str) -> dict[str, Tensor]:
+    """The named tensors of a checkpoint's content, see `read_weights`.
+
+    Args:
+        content: From `read_content`.
+        path: Where it comes from, for the error.
+    """
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

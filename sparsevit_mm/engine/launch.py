@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -106,7 +107,7 @@ def train(
         # A detector may be finetuned from one for other classes, but not from another backbone.
         check_weights_fit(model, start, part='' if cfg.get('resume') else 'backbone.')
     del model
-    runner = _build_runner(cfg, launcher)
+    runner = build_runner(cfg, launcher)
     runner.train()
     return runner
 
@@ -167,7 +168,7 @@ def test(
     del model
     if tta:
         _average_over_flips(cfg)
-    return _build_runner(cfg, launcher).test()
+    return build_runner(cfg, launcher).test()
 
 
 def load_config(
@@ -201,6 +202,23 @@ def load_config(
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(path).stem)
     return cfg
+
+
+def dump_config(cfg: Config, path: str) -> None:
+    """Writes a config with everything it inherits.
+
+    Args:
+        cfg: The config.
+        path: A file that ends in .py, .json, .yml or .yaml.
+
+    Raises:
+        ConfigError: If it ends in anything else, or cannot be written.
+    """
+    if not path.endswith(('.py', '.json', '.yml', '.yaml')):
+        raise ConfigError(f'out is {path}, but it must end in .py, .json, .yml or .yaml.')
+    check_writable_folder(Path(path).parent, 'out')
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    cfg.dump(path)
 
 
 def register_framework(cfg: Config) -> None:
@@ -274,7 +292,13 @@ def _start_of(cfg: Config) -> str | None:
     return cfg.get('load_from')
 
 
-def _build_runner(cfg: Config, launcher: str) -> Runner:
+def build_runner(cfg: Config, launcher: str) -> Runner:
+    """Builds the runner of a config, on a CPU without a GPU's process group.
+
+    Args:
+        cfg: The whole config; its framework must be registered.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+    """
     cfg.launcher = launcher
     if launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would pick a GPU; a group that is there already is left alone.
@@ -320,8 +344,11 @@ def _draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: 
     hook.draw = True
     if show:
         hook.show, hook.wait_time = True, wait_time
-    if show_dir and cfg.get('default_scope') == 'mmseg':
-        cfg.visualizer.save_dir = show_dir
+    if cfg.get('default_scope') == 'mmseg':
+        # Its hook leaves images out in testing, too, and the visualizer knows the folder.
+        hook.interval = 1
+        if show_dir:
+            cfg.visualizer.save_dir = show_dir
     elif show_dir:
         hook.test_out_dir = show_dir
 
@@ -342,6 +369,7 @@ def _keep_predictions(cfg: Config, out: str) -> None:
 def _average_over_flips(cfg: Config) -> None:
     """Wraps the model for test-time augmentation, for detectors with flips unless it says else."""
     if cfg.get('default_scope') == 'mmdet':
+        _leave_masks_out(cfg)
         if 'tta_model' not in cfg:
             tta_cfg = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
             cfg.tta_model = dict(type='DetTTAModel', tta_cfg=tta_cfg)
@@ -352,6 +380,19 @@ def _average_over_flips(cfg: Config) -> None:
         raise ConfigError(f'{missing[0]} is not in the config, but --tta needs it.')
     innermost_dataset(cfg.test_dataloader).pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def _leave_masks_out(cfg: Config) -> None:
+    """Takes the mask head away, because MMDetection averages boxes alone."""
+    roi_head = cfg.model.get('roi_head') or {}
+    if roi_head.get('mask_head') is None:
+        return
+    print_log('Test-time augmentation averages boxes alone: masks are left out.', 'current')
+    roi_head.update(mask_head=None, mask_roi_extractor=None)
+    metrics = cfg.test_evaluator
+    for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
+        if 'segm' in metric.get('metric', ()):
+            metric['metric'] = 'bbox'
 
 
 def _with_flips(dataset: ConfigDict) -> list[Any]:

@@ -141,8 +141,9 @@ def _edge_masks(window_size: int, shift: int, device: torch.device) -> Tensor:
     wrapped = torch.arange(window_size, device=device) >= window_size - shift
     rows = wrapped[:, None].expand(window_size, window_size).flatten()
     cols = wrapped[None, :].expand(window_size, window_size).flatten()
-    across_rows = rows[:, None] != rows[None, :]
-    across_cols = cols[:, None] != cols[None, :]
+    # Exclusive or is inequality that torch's compiler knows for truth values on every device.
+    across_rows = rows[:, None] ^ rows[None, :]
+    across_cols = cols[:, None] ^ cols[None, :]
     apart = torch.stack(
         [torch.zeros_like(across_rows), across_rows, across_cols, across_rows | across_cols]
     )

@@ -1,6 +1,6 @@
 """Putting our backbones into any config of the OpenMMLab frameworks."""
 
 from sparsevit_mm.swap.specification import BackboneSpec
-from sparsevit_mm.swap.swap import Change, Swap, swap_backbone
+from sparsevit_mm.swap.swap import Change, Swap, sparsify, swap_backbone
 
-__all__ = ['BackboneSpec', 'Change', 'Swap', 'swap_backbone']
+__all__ = ['BackboneSpec', 'Change', 'Swap', 'sparsify', 'swap_backbone']

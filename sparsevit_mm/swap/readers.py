@@ -79,6 +79,8 @@ def new_channels(
         neck = None
     for path, reader in _readers(host, neck):
         yield from _reader_fields(path, reader, old, channels)
+    if not neck and isinstance(host.get('roi_head'), Mapping):
+        yield from _roi_fields(host['roi_head'], old, channels)
 
 
 def _readers(host: Mapping[str, Any], neck: Any) -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -122,18 +124,35 @@ def _reader_fields(
             raise _not_understood(path, reader, 'in_channels', found, old)
         yield (*path, 'in_channels'), new[index]
     else:
-        value = list(found)
+        value, kind = list(found), type(found) if isinstance(found, tuple) else list
         places = list(index) if isinstance(index, (list, tuple)) else list(range(len(old)))
         if value == [old[place] for place in places if place < len(old)]:
-            yield (*path, 'in_channels'), [new[place] for place in places]
+            yield (*path, 'in_channels'), kind(new[place] for place in places)
         elif value == list(reversed(old)):
-            yield (*path, 'in_channels'), list(reversed(new))
+            yield (*path, 'in_channels'), kind(reversed(new))
         else:
             raise _not_understood(path, reader, 'in_channels', found, old)
     if reader.get('c1_in_channels'):
         if reader['c1_in_channels'] != old[0]:
             raise _not_understood(path, reader, 'c1_in_channels', reader['c1_in_channels'], old)
         yield (*path, 'c1_in_channels'), new[0]
+
+
+def _roi_fields(
+    roi_head: Mapping[str, Any], old: Sequence[int], new: Sequence[int]
+) -> Iterator[tuple[Path, Any]]:
+    """What a RoI head that reads the backbone's last map says of its channels."""
+    for part, field in (
+        ('bbox_roi_extractor', 'out_channels'),
+        ('mask_roi_extractor', 'out_channels'),
+        ('bbox_head', 'in_channels'),
+        ('mask_head', 'in_channels'),
+    ):
+        reader = roi_head.get(part)
+        if isinstance(reader, Mapping) and field in reader:
+            if reader[field] != old[-1]:
+                raise _not_understood(('roi_head', part), reader, field, reader[field], old)
+            yield ('roi_head', part, field), new[-1]
 
 
 def _not_understood(

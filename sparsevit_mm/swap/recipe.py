@@ -23,6 +23,9 @@ _ADAMW = {
 _ADAMW_ELSEWHERE = dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05)
 
 
+_NORMALISING = ('DetDataPreprocessor', 'SegDataPreProcessor', 'Det3DDataPreprocessor')
+
+
 def preprocessor_paths(model: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The data preprocessors of a model that normalise images, with their paths."""
     for path in (
@@ -33,7 +36,9 @@ def preprocessor_paths(model: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ..
         found: Any = model
         for key in path:
             found = found.get(key) if isinstance(found, Mapping) else None
-        if isinstance(found, Mapping) and 'mean' in found:
+        if isinstance(found, Mapping) and (
+            'mean' in found or str(found.get('type')).rpartition('.')[2] in _NORMALISING
+        ):
             yield path, found
 
 

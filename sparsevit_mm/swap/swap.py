@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.swap.feature_maps import feature_maps
 from sparsevit_mm.swap.readers import Path, drops_neck, matching_levels, new_channels
@@ -22,6 +23,7 @@ from sparsevit_mm.swap.refusals import (
 )
 from sparsevit_mm.swap.specification import STRIDES, BackboneSpec
 
+_SWINS = ('SwinTransformer', 'SparseViT')
 SWIN_SIZES = ('embed_dims', 'depths', 'num_heads')
 
 
@@ -90,6 +92,36 @@ def swap_backbone(cfg: Config, spec: BackboneSpec) -> Swap:
     return Swap(swapped, tuple(changes))
 
 
+def sparsify(cfg: Config, ratios: Any) -> Swap:
+    """Gives the Swin of a config a pruning schedule; of whatever sizes, and nothing else changes.
+
+    Args:
+        cfg: The config; it stays as it is.
+        ratios: Pruning ratios in any form `pruning_ratios` takes.
+
+    Raises:
+        ConfigError: If the backbone is no Swin.
+    """
+    host = host_of(cfg.get('model') or {})
+    old = {} if host is None else backbone_of(host)
+    if host is None or str(old.get('type')).rpartition('.')[2] not in _SWINS:
+        raise ConfigError(
+            f'the backbone is {old.get("type")}, but only a Swin can skip windows with the weights '
+            'it has: put a sparsevit in its place with tools/swap_backbone.py and train.'
+        )
+    path: Path = ('model',) if host is cfg.model else ('model', 'detector')
+    path = (*path, backbone_key(host))
+    found = [
+        Change((*path, 'type'), 'sparsevit_mm.SparseViT', 'The same network, with a schedule.'),
+        Change((*path, 'pruning_ratios'), ratios, 'Windows to skip.'),
+    ]
+    changes = tuple(change for change in found if not _is_there(cfg, change))
+    swapped = deepcopy(cfg)
+    for change in changes:
+        _apply(swapped, change)
+    return Swap(swapped, changes)
+
+
 def _other_backbone(
     cfg: Config, host: Mapping[str, Any], below: Path, spec: BackboneSpec, scope: str | None
 ) -> list[Change]:
@@ -137,26 +169,24 @@ def _other_backbone(
 
 def _is_same_swin(old: Mapping[str, Any], spec: BackboneSpec) -> bool:
     """Whether the old backbone is the Swin that is wanted, so that its weights stay good."""
-    if not spec.is_sparse or str(old.get('type')).rpartition('.')[2] != 'SwinTransformer':
+    kind = str(old.get('type')).rpartition('.')[2]
+    if not spec.is_sparse or kind not in _SWINS:
         return False
-    found = dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
-    found |= {key: old[key] for key in SWIN_SIZES if key in old}
-    arch = spec.swin_arch
-    return (
-        found['embed_dims'] == arch.embed_dims
-        and tuple(found['depths']) == arch.depths  # type: ignore[arg-type]
-        and tuple(found['num_heads']) == arch.num_heads  # type: ignore[arg-type]
+    found = SwinArch.build(
+        old.get('arch', 'tiny'),
+        old.get('width', 1.0),
+        old.get('embed_dims'),
+        old.get('depths'),
+        old.get('num_heads'),
     )
+    wanted = spec.swin_arch
+    return all(getattr(found, key) == getattr(wanted, key) for key in SWIN_SIZES)
 
 
 def _swin_to_sparse(old: Mapping[str, Any], spec: BackboneSpec, path: Path) -> list[Change]:
     changes = [
         Change((*path, 'type'), 'sparsevit_mm.SparseViT', 'The same network, with a schedule.')
     ]
-    defaults = dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
-    for key in SWIN_SIZES:
-        if key not in old and defaults[key] != getattr(spec.swin_arch, key):
-            changes.append(Change((*path, key), getattr(spec.swin_arch, key), 'Sizes.'))
     if spec.ratios is not None:
         changes.append(Change((*path, 'pruning_ratios'), spec.ratios, 'Windows to skip.'))
     if spec.checkpoint is not None:

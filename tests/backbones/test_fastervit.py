@@ -170,6 +170,7 @@ def test_one_network_takes_every_size():
         for level, output in enumerate(outputs):
             stride = 4 * 2**level
             assert output.shape[2:] == (-(-height // stride), -(-width // stride))
+            assert output.is_contiguous()
             assert output.isfinite().all()
 
 

@@ -89,7 +89,7 @@ def train_one_step(cfg, folder: Path) -> dict[str, Any]:
         moved.
     """
     dataset = innermost_dataset(cfg.train_dataloader)
-    _write_data(cfg, dataset, folder / 'data')
+    write_data(cfg, dataset, folder / 'data')
     dataset.data_root = str(folder / 'data')
     cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1)
@@ -127,10 +127,22 @@ def load_for_step(path: Path):
     """A config whose framework is registered and that downloads nothing."""
     cfg = load_config(str(path))
     register_framework(cfg)
-    return without_downloads(cfg)
+    return without_earlier_steps(without_downloads(cfg))
 
 
-def _write_data(cfg, dataset, root: Path) -> None:
+def without_earlier_steps(cfg):
+    """Drops what an earlier step would leave: a searched schedule; two images cannot be split."""
+    for hook in cfg.get('custom_hooks', []):
+        if str(hook.get('schedule')).startswith('work_dirs/'):
+            hook['schedule'] = None
+    dataset = cfg.train_dataloader.dataset
+    if dataset.type.endswith('WithoutHeldOut'):
+        cfg.train_dataloader.dataset = dataset.dataset
+    return cfg
+
+
+def write_data(cfg, dataset, root: Path) -> None:
+    """Writes made-up images and annotations where a data set of a config looks for them."""
     if cfg.default_scope == 'mmengine':
         _write_class_folders(dataset, root)
         return

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 
 import pytest
 import torch
 
 from sparsevit_mm import PruningSchedule, SparsityAdaptationHook, WindowPruningHook
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES
 from tests.engine.toy import DEPTHS, ToyModel, toy_runner
 
 
@@ -160,3 +162,16 @@ def test_resume_works_with_the_safe_loader(tmp_path):
     runner.train()
     assert runner.iter == 8
     assert len([mode for mode, _ in runner.model.schedules if mode == 'loss']) == 4
+
+
+def test_adaptation_draws_for_pairs_or_blocks():
+    depths, iterations = (2, 5), range(40)
+    pairs = [SparsityAdaptationHook().draw(i, depths) for i in iterations]
+    # The draws of a seed are the same in every version: runs go on with them.
+    assert pairs == [
+        PruningSchedule.sample(depths, random.Random(f'0/{i}'), DEFAULT_CHOICES) for i in iterations
+    ]
+    blocks = [SparsityAdaptationHook(per='block').draw(i, depths) for i in iterations]
+    assert any(len(set(ratios)) == 5 for _, ratios in (schedule.ratios for schedule in blocks))
+    with pytest.raises(ConfigError, match="per is 'stage'"):
+        SparsityAdaptationHook(per='stage')

@@ -10,41 +10,45 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from sparsevit_mm.engine.prunable import PrunableBackbone, find_prunable_backbone
-from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule
 from sparsevit_mm.registry import register_hook
+from sparsevit_mm.search.space import SearchSpace
 
 
 @register_hook
 class SparsityAdaptationHook(Hook):
     """Trains the weights for every schedule at once (SparseViT, sparsity-aware adaptation).
 
-    Every iteration draws one ratio for each pair of blocks, sorted ascending in each stage. The
-    draw of an iteration depends on the seed and the iteration alone, so it is the same on every
-    rank and after a resume. For validation, and when training ends, the backbone gets back the
-    schedule it had.
+    Every iteration draws one ratio for each pair of blocks, or each block, sorted ascending in each
+    stage. The draw of an iteration depends on the seed and the iteration alone, so it is the same
+    on every rank and after a resume. For validation, and when training ends, the backbone gets back
+    the schedule it had.
 
     Args:
         choices: Ratios to draw from, uniformly.
         begin: First iteration, counted from 0, that draws; earlier ones train the backbone's own
             schedule.
         seed: Seed of the draws.
+        per: What gets a ratio of its own, a 'pair' of blocks as in the paper, or a 'block'; best
+            what the search will choose for.
 
     Raises:
-        ConfigError: If `choices` is empty or holds a ratio out of range, or the backbone has no
-            schedule.
+        ConfigError: If `choices` is empty or holds a ratio out of range, `per` is unknown, or the
+            backbone has no schedule.
     """
 
     # Later than WindowPruningHook, which sets what training starts from.
     priority = 'BELOW_NORMAL'
 
     def __init__(
-        self, choices: Sequence[float] = DEFAULT_CHOICES, begin: int = 0, seed: int = 0
+        self,
+        choices: Sequence[float] = DEFAULT_CHOICES,
+        begin: int = 0,
+        seed: int = 0,
+        per: str = 'pair',
     ) -> None:
-        if not choices:
-            raise ConfigError('choices is empty, but it must hold at least one ratio.')
-        PruningSchedule.parse([sorted(choices)], [len(choices)])
-        self.choices = tuple(choices)
+        # Made here to be checked; a network's depths are known later.
+        self.choices, self.per = SearchSpace((), tuple(choices), per).choices, per
         self.begin = begin
         self.seed = seed
         self._own_schedule: PruningSchedule | None = None
@@ -57,7 +61,7 @@ class SparsityAdaptationHook(Hook):
             depths: Blocks in each stage.
         """
         rng = random.Random(f'{self.seed}/{iteration}')
-        return PruningSchedule.sample(depths, rng, self.choices)
+        return SearchSpace(tuple(depths), self.choices, self.per).sample(rng)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Draws and sets the iteration's schedule."""

@@ -1,0 +1,23 @@
+# Step 4 of the demo's recipe: finetuning of the adapted network at the searched ratios.
+_base_ = './sparsevit-mini_upernet_adaptation_demo-224x448.py'
+
+load_from = 'work_dirs/sparsevit-mini_upernet_saa-300it_demo-224x448/iter_300.pth'
+custom_hooks = [
+    dict(
+        type='sparsevit_mm.WindowPruningHook',
+        schedule='work_dirs/sparsevit-mini_upernet_search_demo-224x448/schedule.json')
+]
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='sparsevit_mm.WithoutHeldOut',
+        share=0.25,
+        dataset=_base_.train_dataloader.dataset))
+
+max_iters = 100
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
+param_scheduler = _base_.param_scheduler
+param_scheduler[0].end = 10
+param_scheduler[1].begin = 10
+param_scheduler[1].end = max_iters

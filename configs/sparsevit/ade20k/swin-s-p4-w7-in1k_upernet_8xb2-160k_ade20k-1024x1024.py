@@ -1,0 +1,7 @@
+# UPerNet with dense Swin-S at 1024x1024: the network SparseViT starts from at this size.
+_base_ = '../_base_/swin-t_upernet_8xb2-160k_ade20k-1024x1024.py'
+
+pretrained = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/swin_small_patch4_window7_224_20220317-7ba6d6dd.pth'  # noqa: E501
+
+model = dict(
+    backbone=dict(depths=[2, 2, 18, 2], init_cfg=dict(checkpoint=pretrained)))

@@ -1,0 +1,19 @@
+# Mask2Former with SparseViT-T, finetuned from the adapted weights at the ratios of COCO's cfg2. They
+# show the recipe: the ratios that the paper searched for Cityscapes are not published.
+_base_ = '../_base_/mask2former_swin-t_8xb2-90k_cityscapes-512x1024.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='sparsevit_mm.SparseViT',
+        arch='tiny',
+        pruning_ratios=[[0.6], [0.0], [0.2, 0.4, 0.5], [0.0]],
+        drop_path_rate=0.3))
+
+load_from = 'work_dirs/mask2former_sparsevit-t_8xb2-adaptation-20k_cityscapes-512x1024/iter_20000.pth'
+
+max_iters = 45000
+train_cfg = dict(max_iters=max_iters)
+optim_wrapper = dict(optimizer=dict(lr=1e-5))
+param_scheduler = _base_.param_scheduler
+param_scheduler[0].end = max_iters

@@ -1,0 +1,2 @@
+# Cascade Mask R-CNN with dense Swin-T: the network whose weights SparseViT starts from.
+_base_ = '../_base_/cascade-mask-rcnn_swin-t_fpn_amp-ms-3x_coco-672x672.py'

@@ -1,0 +1,155 @@
+"""From one parameter layout to another, file by file.
+
+Our Swin names are MMDetection's, so a file in them serves this package, MMDetection and
+MMSegmentation alike; what MMDetection has more is index buffers, which follow from the window.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sparsevit_mm.checkpoints.files import read_checkpoint, write_checkpoint
+from sparsevit_mm.checkpoints.layouts import (
+    DERIVED_BUFFERS,
+    FASTERVIT,
+    SWIN,
+    Family,
+    recognise_layout,
+    translate,
+)
+from sparsevit_mm.errors import CheckpointError
+
+BACKBONE = 'backbone.'
+
+_BIAS_TABLE = re.compile(r'attn\.w_msa\.relative_position_bias_table$')
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a file.
+
+    Attributes:
+        path: The file written.
+        family: 'Swin' or 'FasterViT'.
+        layout: Name of the layout that was recognised.
+        backbone: Tensors of the backbone in the new file.
+        others: Tensors of heads and necks, which are taken over as they are.
+        dropped: Tensors of the old file that are not in the new one: classifiers and buffers that
+            follow from the architecture.
+        added: Tensors of the new file that follow from the architecture.
+    """
+
+    path: Path
+    family: str
+    layout: str
+    backbone: int
+    others: int
+    dropped: int
+    added: int
+
+    def __str__(self) -> str:
+        others = f', {self.others} of heads and necks as they were' if self.others else ''
+        added = f', {self.added} index buffers added' if self.added else ''
+        return (
+            f'{self.path}: {self.backbone} tensors of a {self.family} in the {self.layout} '
+            f'layout{others}{added}, {self.dropped} left out.'
+        )
+
+
+def convert_to_ours(source: str | Path, target: str | Path) -> Conversion:
+    """Converts a checkpoint of any known layout to the names of this package.
+
+    A Swin then loads into MMDetection's and MMSegmentation's `SwinTransformer`, too.
+
+    Args:
+        source: A bare backbone, or a whole model that has one as `backbone.`.
+        target: The file to write; it holds the whole model, if the source does.
+
+    Returns:
+        What was converted.
+
+    Raises:
+        CheckpointError: If the source is in no known layout, or the target cannot be written.
+    """
+    return _convert(source, target, (SWIN, FASTERVIT), index_buffers=False)
+
+
+def convert_to_mmdet(source: str | Path, target: str | Path) -> Conversion:
+    """Converts a Swin of any known layout, a trained SparseViT too, to MMDetection's Swin.
+
+    The file has every tensor that MMDetection's `SwinTransformer` saves, so it loads strictly.
+    Pruned or not, the parameters are the same; what is lost is the schedule, which is no parameter.
+
+    Args:
+        source: A bare backbone, or a whole detector that has one as `backbone.`.
+        target: The file to write.
+
+    Returns:
+        What was converted.
+
+    Raises:
+        CheckpointError: If the source is no Swin, or the target cannot be written.
+    """
+    return _convert(source, target, (SWIN,), index_buffers=True)
+
+
+def relative_position_index(window_size: int) -> Tensor:
+    """Which entry of a bias table every pair of tokens of a window reads.
+
+    Args:
+        window_size: Side w of the window in tokens.
+
+    Returns:
+        (w², w²) integers: the row is the query, the column the key, both row-major.
+    """
+    places = torch.cartesian_prod(torch.arange(window_size), torch.arange(window_size))
+    offsets = places[:, None] - places[None] + window_size - 1
+    return offsets[..., 0] * (2 * window_size - 1) + offsets[..., 1]
+
+
+def _convert(
+    source: str | Path, target: str | Path, families: tuple[Family, ...], index_buffers: bool
+) -> Conversion:
+    weights, meta = read_checkpoint(source)
+    prefix = BACKBONE if any(name.startswith(BACKBONE) for name in weights) else ''
+    inner = {n[len(prefix) :]: weight for n, weight in weights.items() if n.startswith(prefix)}
+    others = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
+    for family in families:
+        layout = recognise_layout(inner, family)
+        if layout is not None:
+            break
+    else:
+        known = ', or of '.join(f'a {family.name} in {family.origins}' for family in families)
+        raise CheckpointError(
+            f'the checkpoint {source} begins with {next(iter(weights), "nothing")}, but it must be '
+            f'of {known}.'
+        )
+    translated = translate(inner, layout)
+    buffers = _index_buffers(translated) if index_buffers else {}
+    state_dict = {prefix + name: weight for name, weight in {**translated, **buffers}.items()}
+    path = write_checkpoint({'meta': meta, 'state_dict': {**state_dict, **others}}, target)
+    kept = sum(not DERIVED_BUFFERS.search(name) for name in translated)
+    return Conversion(
+        path,
+        family.name,
+        layout.name,
+        backbone=kept,
+        others=len(others),
+        dropped=len(inner) - kept,
+        added=len(buffers),
+    )
+
+
+def _index_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """MMDetection's index buffer beside every bias table."""
+    buffers = {}
+    for name, table in weights.items():
+        if _BIAS_TABLE.search(name):
+            window_size = (round(table.shape[0] ** 0.5) + 1) // 2
+            buffers[name.replace('bias_table', 'index')] = relative_position_index(window_size)
+    return buffers

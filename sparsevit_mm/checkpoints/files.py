@@ -1,0 +1,69 @@
+"""Whole checkpoint files: weights and what they say of themselves; only complete ones are named."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparsevit_mm.checkpoints.loading import named_tensors, read_content
+from sparsevit_mm.errors import CheckpointError
+
+HASH_LENGTH = 8
+"""Digits of the SHA-256 in a file's name, which torch's downloader checks."""
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads weights and what a checkpoint says of them, without executing anything it holds.
+
+    Args:
+        path: A file.
+
+    Returns:
+        The named tensors, see `read_weights`, and `meta`, such as the classes and the config; empty
+        if there is none.
+
+    Raises:
+        CheckpointError: If the file is missing or holds no named tensors.
+    """
+    content = read_content(str(path))
+    weights = named_tensors(content, str(path))
+    meta = content.get('meta')
+    return weights, dict(meta) if isinstance(meta, Mapping) else {}
+
+
+def write_checkpoint(content: Mapping[str, Any], path: str | Path, hashed: bool = False) -> Path:
+    """Writes a checkpoint.
+
+    Args:
+        content: What `torch.save` takes.
+        path: The file, whose folder is made.
+        hashed: Whether the first digits of the file's SHA-256 are added to its name, as in
+            `name-0123abcd.pth`.
+
+    Returns:
+        The file written.
+
+    Raises:
+        CheckpointError: If it cannot be written; nothing is left behind then.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            unnamed = Path(folder) / 'checkpoint.pth'
+            torch.save(dict(content), unnamed)
+            if hashed:
+                digest = hashlib.sha256(unnamed.read_bytes()).hexdigest()[:HASH_LENGTH]
+                path = path.with_name(f'{path.stem}-{digest}{path.suffix}')
+            unnamed.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f'the checkpoint {path} cannot be written: {error.strerror}.'
+        ) from None
+    return path

@@ -1,0 +1,150 @@
+"""Fitness of a schedule: what the framework's own evaluator, or the network's loss, says of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast_object_list, collect_results, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sparsevit_mm.engine.prunable import find_prunable_backbone
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import PruningSchedule
+
+
+def is_loss(metric: str) -> bool:
+    """Whether a metric key names a loss, of which less is better."""
+    return 'loss' in metric
+
+
+class ScheduleFitness:
+    """Evaluates a model under one schedule after another, on every process its share of images.
+
+    Args:
+        model: The model on its device, wrapped or not.
+        dataloader: The images; one at a time if the metric is a loss.
+        evaluator: Judges predictions.
+        metric: Key of the metric that counts; a key with 'loss' in it is one of the network's.
+        fp16: Whether to run in mixed precision.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataloader: DataLoader,
+        evaluator: Evaluator,
+        metric: str,
+        fp16: bool = False,
+    ) -> None:
+        self._model, self._dataloader, self._evaluator = model, dataloader, evaluator
+        self._network = _unwrapped(model)
+        self._backbone = find_prunable_backbone(self._network)
+        self._metric, self._fp16 = metric, fp16
+
+    @torch.no_grad()
+    def measure(self, schedule: PruningSchedule) -> dict[str, float]:
+        """All metrics of a schedule, the same on every process.
+
+        Raises:
+            ConfigError: If the metric is not among them.
+        """
+        self._backbone.pruning_schedule = schedule
+        self._model.eval()
+        with _without_reports():
+            found = self._losses() if is_loss(self._metric) else self._evaluate()
+        metrics = {
+            key: float(value)
+            for key, value in found.items()
+            if isinstance(value, Real) and not isinstance(value, bool)
+        }
+        if self._metric not in metrics:
+            raise ConfigError(
+                f'metric is {self._metric!r}, but it must be one of {", ".join(sorted(metrics))}'
+                + ('.' if is_loss(self._metric) else ', or the name of a loss.')
+            )
+        return metrics
+
+    def input_shape(self, images: int = 16) -> tuple[int, int]:
+        """The most frequent height and width, in pixels, that the backbone sees.
+
+        Args:
+            images: How many images are looked at.
+        """
+        shapes: list[tuple[int, int]] = []
+
+        def note(module: nn.Module, inputs: Any) -> None:
+            shapes.append(tuple(inputs[0].shape[-2:]))
+
+        assert isinstance(self._backbone, nn.Module)
+        handle = self._backbone.register_forward_pre_hook(note)
+        dataset, collate = self._dataloader.dataset, self._dataloader.collate_fn
+        self._model.eval()
+        try:
+            with torch.no_grad():
+                for number in range(min(images, len(dataset))):  # type: ignore[arg-type]
+                    self._network.test_step(collate([dataset[number]]))
+        finally:
+            handle.remove()
+        return max(sorted(set(shapes), reverse=True), key=shapes.count)
+
+    def _evaluate(self) -> Mapping[str, Any]:
+        for batch in self._dataloader:
+            with torch.autocast(_device_type(self._network), enabled=self._fp16):
+                outputs = self._model.test_step(batch)  # type: ignore[operator]
+            self._evaluator.process(data_samples=outputs, data_batch=batch)
+        return self._evaluator.evaluate(len(self._dataloader.dataset))  # type: ignore[arg-type]
+
+    def _losses(self) -> Mapping[str, Any]:
+        """Losses averaged over images, in an order that does not depend on the processes."""
+        found = []
+        for batch in self._dataloader:
+            # Some detectors draw boxes at random for their loss.
+            with (
+                torch.random.fork_rng(),
+                torch.autocast(_device_type(self._network), enabled=self._fp16),
+            ):
+                torch.manual_seed(0)
+                data = self._network.data_preprocessor(batch, False)
+                losses = self._network(**data, mode='loss')
+                _, parts = self._network.parse_losses(losses)
+            found.append({key: float(value) for key, value in parts.items()})
+        size = len(self._dataloader.dataset)  # type: ignore[arg-type]
+        together = collect_results(found, size, 'cpu')
+        means: list[Any] = [None]
+        if is_main_process():
+            assert together
+            means = [{k: sum(part[k] for part in together) / len(together) for k in together[0]}]
+        broadcast_object_list(means)
+        assert means[0] is not None
+        return means[0]
+
+
+@contextlib.contextmanager
+def _without_reports() -> Iterator[None]:
+    """Keeps what evaluators say of every single evaluation out of the log and the console."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _unwrapped(model: nn.Module) -> Any:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _device_type(model: nn.Module) -> str:
+    return next(model.parameters()).device.type

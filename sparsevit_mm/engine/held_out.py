@@ -1,0 +1,204 @@
+"""The images a search looks at, as data loader and evaluator of any framework.
+
+By default they are a part of the training set, chosen by name (`sparsevit_mm.search.split`), that
+`WithoutHeldOut` keeps out of training. They are seen as the config's validation set is: through its
+pipeline, by its evaluator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS, DefaultScope
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.registry import register_dataset
+from sparsevit_mm.search.records import replace_text
+from sparsevit_mm.search.split import SplitSettings, choose_images, is_held_out
+
+_WRAPPER = 'WithoutHeldOut'
+
+
+@register_dataset
+class WithoutHeldOut:
+    """A training set without the images that a search will look at.
+
+    Args:
+        dataset: The training set, or its config.
+        share: Share of the images that is held out, about.
+        seed: Seed of the split.
+
+    Raises:
+        ConfigError: If no image would be left, or none is held out.
+    """
+
+    def __init__(self, dataset: Any, share: float = 0.1, seed: int = 0) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.share = SplitSettings(share=share, seed=seed).share
+        self.seed = seed
+        self.full_init()
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names and colours."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Loads the annotations and splits them."""
+        self.dataset.full_init()
+        names = image_names(self.dataset)
+        self._kept = [
+            number
+            for number, name in enumerate(names)
+            if not is_held_out(name, self.share, self.seed)
+        ]
+        if len(self._kept) in (0, len(names)):
+            raise ConfigError(
+                f'share is {self.share}, but it leaves {len(self._kept)} of {len(names)} images '
+                'for training: choose another.'
+            )
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """What is known of an image, see mmengine's `BaseDataset`."""
+        return self.dataset.get_data_info(self._kept[index])
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[self._kept[index]]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """What a search looks at.
+
+    Attributes:
+        dataloader: Config of the data loader.
+        evaluator: Config of the evaluator.
+        names: Names of the images.
+        split: The split they come from.
+    """
+
+    dataloader: ConfigDict
+    evaluator: Any
+    names: tuple[str, ...]
+    split: SplitSettings
+
+
+def image_names(dataset: Any) -> list[str]:
+    """Name of the file of every image, without folders."""
+    return [_image_name(dataset.get_data_info(number)) for number in range(len(dataset))]
+
+
+def search_data(cfg: Config, split: SplitSettings, folder: Path) -> SearchData:
+    """Configs of the data loader and the evaluator of a search.
+
+    Args:
+        cfg: The whole config; its framework must be registered.
+        split: Which images; a training set in `WithoutHeldOut` has its own share and seed.
+        folder: Where annotations of the chosen images alone are written for metrics that read a
+            COCO file.
+
+    Raises:
+        ConfigError: If the config has no such data, or the images are none.
+    """
+    usual = 'val' if cfg.get('val_dataloader') is not None else 'test'
+    if cfg.get(f'{usual}_dataloader') is None or cfg.get(f'{usual}_evaluator') is None:
+        raise ConfigError(
+            'val_dataloader and val_evaluator are not in the config, but the search looks at '
+            'images through their pipeline and their metrics.'
+        )
+    dataloader = deepcopy(cfg[f'{usual}_dataloader'])
+    evaluator = deepcopy(cfg[f'{usual}_evaluator'])
+    if split.part == 'held_out':
+        dataset, split = _training_set(cfg, split)
+        dataset.pipeline = _single_dataset(dataloader.dataset, f'{usual}_dataloader').pipeline
+        dataset.test_mode = True
+    else:
+        dataset = _single_dataset(dataloader.dataset, f'{usual}_dataloader')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        whole = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': False})
+    names = image_names(whole)
+    chosen = choose_images(names, split)
+    if len(chosen) < len(names):
+        dataset.indices = chosen
+    images = [whole.get_data_info(number) for number in chosen]
+    dataloader.dataset = dataset
+    # In the order of the split, whatever the number of processes.
+    dataloader.sampler = ConfigDict(type='DefaultSampler', shuffle=False)
+    return SearchData(
+        dataloader=dataloader,
+        evaluator=_evaluator_for(evaluator, whole, images, folder / 'held_out.json'),
+        names=tuple(names[number] for number in chosen),
+        split=split,
+    )
+
+
+def _training_set(cfg: Config, split: SplitSettings) -> tuple[ConfigDict, SplitSettings]:
+    """The config of the training set inside its wrappers, and the split that training kept to."""
+    if cfg.get('train_dataloader') is None:
+        raise ConfigError(
+            "train_dataloader is not in the config, but split.part is 'held_out': a part of the "
+            'training set.'
+        )
+    dataset = cfg.train_dataloader.dataset
+    while 'dataset' in dataset:
+        if str(dataset.type).rpartition('.')[2] == _WRAPPER:
+            own = WithoutHeldOut.__init__.__defaults__ or ()
+            share, seed = dataset.get('share', own[0]), dataset.get('seed', own[1])
+            split = replace(split, share=share, seed=seed)
+        dataset = dataset.dataset
+    return deepcopy(_single_dataset(dataset, 'train_dataloader')), split
+
+
+def _single_dataset(dataset: ConfigDict, loader: str) -> ConfigDict:
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    if 'datasets' in dataset:
+        raise ConfigError(
+            f'{loader}.dataset is a {dataset.type} of several data sets, but a search looks at one.'
+        )
+    return dataset
+
+
+def _evaluator_for(
+    evaluator: Any, dataset: Any, images: Sequence[Mapping[str, Any]], path: Path
+) -> Any:
+    """The evaluator with COCO annotations of exactly these images."""
+    metrics = evaluator if isinstance(evaluator, Sequence) else [evaluator]
+    for metric in metrics:
+        if not metric.get('ann_file'):
+            continue
+        if not str(dataset.ann_file).endswith('.json') or 'img_id' not in images[0]:
+            raise ConfigError(
+                f'{metric["type"]} reads {metric["ann_file"]}, which is no COCO file, so it cannot '
+                "judge a part of the data set: use split.part='val' without split.images, or a "
+                'loss as the metric.'
+            )
+        _write_coco_part(Path(dataset.ann_file), {image['img_id'] for image in images}, path)
+        metric['ann_file'] = str(path)
+    return evaluator
+
+
+def _write_coco_part(source: Path, ids: set[Any], path: Path) -> None:
+    coco = json.loads(source.read_text())
+    coco['images'] = [image for image in coco['images'] if image['id'] in ids]
+    coco['annotations'] = [a for a in coco['annotations'] if a['image_id'] in ids]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(coco))
+
+
+def _image_name(info: Mapping[str, Any]) -> str:
+    for key in ('img_path', 'lidar_path', 'token', 'sample_idx'):
+        if key in info:
+            return PurePath(str(info[key])).name
+    for view in (info.get('images') or {}).values():
+        return PurePath(str(view['img_path'])).name
+    raise ConfigError(f'images of a search must have a file name, but one has only {sorted(info)}.')

@@ -1,0 +1,182 @@
+"""Latency of a backbone as a table: one entry for every block and number of kept windows.
+
+Plain data, measured once on the device that matters (`sparsevit_mm.profiling.block_latency`), kept
+in a file, and added up for any schedule.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.search.cost import MILLISECONDS, AdditiveCost
+
+_FORMAT = 'sparsevit_mm.LatencyTable'
+
+
+@dataclass(frozen=True)
+class LatencyConditions:
+    """Under what a latency was measured; a table is only good for the same.
+
+    Attributes:
+        device: Name of the GPU or CPU.
+        threads: CPU threads.
+        dtype: 'float32', 'float16' or 'bfloat16'.
+        batch: Images.
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        compile: Mode of `torch.compile` for the blocks, None for eager.
+        arch: Sizes of the backbone as text.
+        versions: Versions of torch and of this package.
+    """
+
+    device: str
+    threads: int
+    dtype: str
+    batch: int
+    height: int
+    width: int
+    compile: str | None
+    arch: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """How well a table predicts whole-backbone latencies it was not made from.
+
+    Attributes:
+        predicted: What the table says of each schedule, in milliseconds.
+        measured: Median of each schedule's runs, in milliseconds.
+        noise: What the medians are uncertain by: half the difference between the medians of each
+            schedule's odd and even runs, as a share of the measured latency.
+    """
+
+    predicted: tuple[float, ...]
+    measured: tuple[float, ...]
+    noise: tuple[float, ...]
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """|predicted - measured| / measured of each schedule."""
+        return tuple(abs(p - m) / m for p, m in zip(self.predicted, self.measured))
+
+    def __str__(self) -> str:
+        return (
+            f'{len(self.measured)} schedules the table was not made from: error '
+            f'{_median_and_p95(self.errors)}; noise of this machine {_median_and_p95(self.noise)}'
+        )
+
+
+class LatencyTable(AdditiveCost):
+    """Prices schedules by measured entries; between measured numbers of windows it interpolates.
+
+    Args:
+        constant: Milliseconds that belong to no block.
+        num_windows: Windows in the grid of each stage.
+        blocks: For each stage and block, milliseconds by the number of kept windows.
+        conditions: Under what it was measured.
+        check: How well it predicts, if that was looked at.
+    """
+
+    unit = MILLISECONDS
+
+    def __init__(
+        self,
+        constant: float,
+        num_windows: Sequence[int],
+        blocks: Sequence[Sequence[Mapping[int, float]]],
+        conditions: LatencyConditions,
+        check: TableCheck | None = None,
+    ) -> None:
+        self.constant = constant
+        self.num_windows = tuple(num_windows)
+        self.blocks = tuple(
+            tuple(dict(sorted(block.items())) for block in stage) for stage in blocks
+        )
+        self.conditions = conditions
+        self.check = check
+
+    def block_cost(self, stage: int, block: int, kept: int) -> float:
+        """Milliseconds of one block, merging or norms before it included."""
+        entries = self.blocks[stage][block]
+        if kept in entries:
+            return entries[kept]
+        measured = list(entries)
+        above = min(max(bisect_left(measured, kept), 1), len(measured) - 1)
+        if len(measured) == 1:
+            return entries[measured[0]]
+        low, high = measured[above - 1], measured[above]
+        share = (kept - low) / (high - low)
+        return entries[low] + share * (entries[high] - entries[low])
+
+    def differences(self, conditions: LatencyConditions) -> str:
+        """How the table's conditions differ from others, in words; empty if they do not."""
+        ours, theirs = asdict(self.conditions), asdict(conditions)
+        return ', '.join(
+            f'its {name} is {ours[name]} instead of {theirs[name]}'
+            for name in ours
+            if ours[name] != theirs[name]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as JSON-ready data."""
+        return {
+            'format': _FORMAT,
+            'version': 1,
+            'unit': self.unit,
+            'conditions': asdict(self.conditions),
+            'check': None
+            if self.check is None
+            else {'text': str(self.check), **asdict(self.check)},
+            'constant': self.constant,
+            'num_windows': list(self.num_windows),
+            'blocks': [[{str(k): ms for k, ms in b.items()} for b in s] for s in self.blocks],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LatencyTable:
+        """Reads `to_dict`'s data."""
+        check = dict(data['check'] or {})
+        check.pop('text', None)
+        return cls(
+            data['constant'],
+            data['num_windows'],
+            [[{int(k): ms for k, ms in b.items()} for b in s] for s in data['blocks']],
+            LatencyConditions(**data['conditions']),
+            TableCheck(**{key: tuple(of_key) for key, of_key in check.items()}) if check else None,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes the table as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + '\n')
+
+    @classmethod
+    def load(cls, path: str | Path) -> LatencyTable:
+        """Reads a table from JSON.
+
+        Raises:
+            ConfigError: If the file holds no table.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text()))
+        except OSError as error:
+            raise ConfigError(
+                f'the latency table {path} cannot be read: {error.strerror}.'
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ConfigError(
+                f'the latency table {path} cannot be read: it is not what a search writes.'
+            ) from None
+
+
+def _median_and_p95(shares: Sequence[float]) -> str:
+    ranked = sorted(shares)
+    p95 = ranked[min(int(0.95 * len(ranked)), len(ranked) - 1)]
+    return f'median {statistics.median(ranked):.1%}, 95th percentile {p95:.1%}'

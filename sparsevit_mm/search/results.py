@@ -1,0 +1,131 @@
+"""The outcome of a search: its best schedules by how they were found, as data and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.search.budget import Budget
+from sparsevit_mm.search.cost import show_cost
+from sparsevit_mm.search.records import Evaluation
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Which metric counts.
+
+    Attributes:
+        metric: Its key.
+        less_is_better: Whether less of it is better, as of a loss.
+    """
+
+    metric: str
+    less_is_better: bool = False
+
+    def fitness(self, evaluation: Evaluation) -> float:
+        """The metric turned so that more is better; NaN is worst."""
+        value = evaluation.metrics[self.metric]
+        if math.isnan(value):
+            return -math.inf
+        return -value if self.less_is_better else value
+
+    def best(self, evaluations: Sequence[Evaluation]) -> Evaluation | None:
+        """The fittest; of equals the cheapest, then that of the smallest ratios."""
+        return min(
+            evaluations, key=lambda e: (-self.fitness(e), e.cost, e.schedule.ratios), default=None
+        )
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        goal: The metric that counts.
+        budget: What a schedule may cost.
+        dense: The dense network.
+        found: Evaluated schedules by how they were found: 'evolution' and, if wanted, 'random' (all
+            inside the budget), 'uniform' (one ratio everywhere, at any cost) and 'uniform within
+            the budget' (the dearest of these that it allows).
+        settings: All the search depended on, JSON-ready.
+        ending: How many schedules each search drew, and what ended it.
+        measured: What the cost of the best schedule is when the network runs, if that can be told
+            without a clock.
+        times: Everything that a clock said, JSON-ready.
+    """
+
+    goal: Goal
+    budget: Budget
+    dense: Evaluation
+    found: Mapping[str, Sequence[Evaluation]]
+    settings: Mapping[str, Any]
+    ending: Mapping[str, Any]
+    measured: float | None = None
+    times: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> dict[str, Evaluation]:
+        """The dense network and the best of each way to find a schedule inside the budget."""
+        rows = {'dense': self.dense}
+        for name in ('uniform within the budget', 'random', 'evolution'):
+            best = self.goal.best(self.found.get(name, ()))
+            if best is not None:
+                rows[name] = best
+        return rows
+
+    @property
+    def best(self) -> Evaluation:
+        """The best schedule that evolution found."""
+        return self.rows['evolution']
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON-ready data, which `PruningSchedule.from_dict` reads, too."""
+        return {
+            **self.best.schedule.to_dict(),
+            'metric': {'key': self.goal.metric, 'value': self.best.metrics[self.goal.metric]},
+            'cost': {
+                'unit': self.budget.unit,
+                'predicted': self.best.cost,
+                'measured': self.measured,
+                'dense': self.dense.cost,
+            },
+            'budget': {'lower': self.budget.lower, 'upper': self.budget.upper},
+            'rows': {name: _row(evaluation) for name, evaluation in self.rows.items()},
+            'ending': dict(self.ending),
+            'settings': dict(self.settings),
+            'times': dict(self.times),
+        }
+
+    def table(self) -> Table:
+        """The rows for a terminal."""
+        table = Table(title=f'Budget: {self.budget}')
+        for column, justify in (('', 'left'), ('ratios', 'left'), ('cost', 'right'), ('', 'right')):
+            table.add_column(column, justify=justify)  # type: ignore[arg-type]
+        table.add_column(self.goal.metric, justify='right')
+        for name, row in self.rows.items():
+            table.add_row(
+                name,
+                show_ratios(row.schedule),
+                show_cost(row.cost, self.budget.unit),
+                f'{row.cost / self.dense.cost:.2f}x',
+                f'{row.metrics[self.goal.metric]:.4g}',
+            )
+        return table
+
+
+def show_ratios(schedule: PruningSchedule) -> str:
+    """The ratios of a schedule, those of a pair of blocks once if every pair has one."""
+    stages = schedule.ratios
+    if all(len(set(stage[i : i + 2])) == 1 for stage in stages for i in range(0, len(stage), 2)):
+        stages = tuple(stage[::2] for stage in stages)
+    return ' '.join('[' + ' '.join(f'{ratio:g}' for ratio in stage) + ']' for stage in stages)
+
+
+def _row(evaluation: Evaluation) -> dict[str, Any]:
+    data = evaluation.to_dict()
+    return {key: data[key] for key in ('schedule', 'cost', 'metrics')}

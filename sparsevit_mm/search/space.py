@@ -1,0 +1,112 @@
+"""Which schedules a search may draw, and how it makes new ones from old ones."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule
+
+_BLOCKS_PER_GENE = {'pair': 2, 'block': 1}
+
+Genes = list[list[float]]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Schedules whose ratios come from a few choices, non-decreasing in each stage.
+
+    Every method that draws takes the caller's random state; nothing global is read or moved.
+
+    Attributes:
+        depths: Blocks in each stage.
+        choices: Ratios to choose from; kept sorted and without repeats.
+        per: What gets a ratio of its own: a 'pair' of a plain and a shifted block, as in the paper,
+            or every 'block'.
+
+    Raises:
+        ConfigError: If there is no choice, one is out of range, or `per` is unknown.
+    """
+
+    depths: tuple[int, ...]
+    choices: tuple[float, ...] = DEFAULT_CHOICES
+    per: str = 'pair'
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'depths', tuple(self.depths))
+        object.__setattr__(self, 'choices', tuple(sorted({float(c) for c in self.choices})))
+        if not self.choices:
+            raise ConfigError('choices is empty, but it must hold at least one ratio.')
+        PruningSchedule((self.choices,))
+        if self.per not in _BLOCKS_PER_GENE:
+            raise ConfigError(f"per is {self.per!r}, but it must be 'pair' or 'block'.")
+
+    @property
+    def num_genes(self) -> tuple[int, ...]:
+        """Ratios to choose in each stage."""
+        return tuple(math.ceil(depth / _BLOCKS_PER_GENE[self.per]) for depth in self.depths)
+
+    @property
+    def size(self) -> int:
+        """Number of schedules."""
+        ways = len(self.choices)
+        return math.prod(math.comb(genes + ways - 1, genes) for genes in self.num_genes)
+
+    def blocks_of_gene(self, stage: int, gene: int) -> range:
+        """Numbers of the blocks that share a ratio."""
+        step = _BLOCKS_PER_GENE[self.per]
+        return range(gene * step, min((gene + 1) * step, self.depths[stage]))
+
+    def uniform(self, ratio: float) -> PruningSchedule:
+        """The schedule with one ratio everywhere, which need not be one of the choices."""
+        return PruningSchedule.parse(ratio, self.depths)
+
+    def sample(self, rng: random.Random) -> PruningSchedule:
+        """Draws every ratio uniformly, then sorts each stage (SparseViT, section 3.3)."""
+        return self._schedule(
+            [[rng.choice(self.choices) for _ in range(genes)] for genes in self.num_genes]
+        )
+
+    def mutate(
+        self, parent: PruningSchedule, rng: random.Random, probability: float
+    ) -> PruningSchedule:
+        """Draws each ratio anew with a probability, then sorts each stage.
+
+        Args:
+            parent: A schedule of this space.
+            rng: Random state.
+            probability: Chance of every single ratio.
+        """
+        return self._schedule(
+            [
+                [rng.choice(self.choices) if rng.random() < probability else r for r in stage]
+                for stage in self._genes(parent)
+            ]
+        )
+
+    def crossover(
+        self, first: PruningSchedule, second: PruningSchedule, rng: random.Random
+    ) -> PruningSchedule:
+        """Takes each ratio from one of two parents at even odds, then sorts each stage."""
+        return self._schedule(
+            [
+                [rng.choice(pair) for pair in zip(*stages)]
+                for stages in zip(self._genes(first), self._genes(second))
+            ]
+        )
+
+    def _genes(self, schedule: PruningSchedule) -> Genes:
+        step = _BLOCKS_PER_GENE[self.per]
+        return [list(stage[::step]) for stage in schedule.ratios]
+
+    def _schedule(self, genes: Sequence[Sequence[float]]) -> PruningSchedule:
+        step = _BLOCKS_PER_GENE[self.per]
+        return PruningSchedule(
+            tuple(
+                tuple(sorted(of_stage)[block // step] for block in range(depth))
+                for of_stage, depth in zip(genes, self.depths)
+            )
+        )

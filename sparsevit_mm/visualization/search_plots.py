@@ -1,0 +1,128 @@
+"""Pictures of a search: every candidate's metric over its cost, and the ratios that came out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.search.cost import MACS
+from sparsevit_mm.search.pareto import pareto_front
+from sparsevit_mm.search.records import Evaluation
+from sparsevit_mm.search.results import SearchResult
+
+_INK, _FAINT_INK, _BAND = '#16191f', '#5c6370', '#f0f2f5'
+_RANDOM, _EVOLVED, _UNIFORM, _FRONT = '#b9c0cc', '#7fb2e5', '#d9822b', '#1f5f9e'
+_STAGE_COLOURS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0')
+_DPI = 150
+
+
+def draw_search(result: SearchResult) -> Figure:
+    """Metric over cost: candidates, their Pareto front, and dense, uniform and random points.
+
+    Args:
+        result: The search.
+
+    Returns:
+        The figure; the budget is the shaded band.
+    """
+    figure, key = _figure(7, 4.6), result.goal.metric
+    axes = figure.add_subplot()
+    scale, unit = _scale(result)
+
+    def points(evaluations: Sequence[Evaluation]) -> tuple[list[float], list[float]]:
+        return [e.cost / scale for e in evaluations], [e.metrics[key] for e in evaluations]
+
+    everything = [result.dense, *itertools.chain.from_iterable(result.found.values())]
+    low, high = result.budget.lower, min(result.budget.upper, max(e.cost for e in everything))
+    axes.axvspan(max(low, min(e.cost for e in everything)) / scale, high / scale, color=_BAND)
+    generations = [e for e in result.found['evolution'] if e.origin in ('mutation', 'crossover')]
+    drawn = [e for e in (*result.found['evolution'], *result.found.get('random', ())) if
+             e.origin == 'random']  # fmt: skip
+    axes.plot(*points(drawn), 'o', color=_RANDOM, markersize=4, label='random')
+    axes.plot(*points(generations), 'o', color=_EVOLVED, markersize=4, label='evolution')
+    uniform = sorted(
+        [*result.found.get('uniform', ()), *result.found.get('uniform within the budget', ())],
+        key=lambda evaluation: evaluation.cost,
+    )
+    if uniform:
+        axes.plot(
+            *points(uniform), color=_UNIFORM, marker='s', markersize=4, linewidth=1, label='uniform'
+        )
+    front = pareto_front([e.cost for e in everything], [result.goal.fitness(e) for e in everything])
+    axes.plot(
+        *points([everything[number] for number in front]),
+        color=_FRONT, linewidth=1.4, drawstyle='steps-post', label='Pareto front',
+    )  # fmt: skip
+    axes.plot(*points([result.dense]), color=_INK, marker='D', linestyle='none', label='dense')
+    axes.plot(
+        *points([result.best]), color=_FRONT, marker='*', markersize=13, linestyle='none',
+        label='the result',
+    )  # fmt: skip
+    axes.set_xlabel(f'cost of the backbone, {unit}', color=_INK)
+    axes.set_ylabel(key, color=_INK)
+    axes.grid(color='#e3e6eb', linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    _plain(axes)
+    return figure
+
+
+def draw_ratios(result: SearchResult) -> Figure:
+    """The share of windows that every block skips, stage by stage, with what that costs.
+
+    Args:
+        result: The search.
+    """
+    schedule: PruningSchedule = result.best.schedule
+    figure = _figure(max(5.0, 0.32 * sum(schedule.depths) + 2), 3.2)
+    axes = figure.add_subplot()
+    first, middles = 0.0, []
+    for stage, ratios in enumerate(schedule.ratios):
+        places = [first + block for block in range(len(ratios))]
+        axes.bar(
+            places, ratios, width=0.8, color=_STAGE_COLOURS[stage % len(_STAGE_COLOURS)], zorder=2
+        )
+        for place, ratio in zip(places, ratios):
+            axes.annotate(
+                f'{ratio:g}', (place, ratio), (0, 2), textcoords='offset points', ha='center',
+                fontsize=7, color=_FAINT_INK,
+            )  # fmt: skip
+        middles.append(sum(places) / len(places))
+        first = places[-1] + 1.8
+    axes.set_xticks(middles, [f'stage {number}' for number in range(1, len(middles) + 1)])
+    axes.set_ylim(0, 1)
+    axes.set_ylabel('windows skipped', color=_INK)
+    axes.yaxis.set_major_formatter(lambda share, _: f'{share:.0%}')
+    axes.grid(axis='y', color='#e3e6eb', linewidth=0.6)
+    scale, unit = _scale(result)
+    best = result.best
+    axes.set_title(
+        f'{result.goal.metric} {best.metrics[result.goal.metric]:.4g} at {best.cost / scale:.4g} '
+        f'{unit}, {best.cost / result.dense.cost:.2f} of dense',
+        fontsize=9, color=_INK, loc='left',
+    )  # fmt: skip
+    _plain(axes)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _scale(result: SearchResult) -> tuple[float, str]:
+    """What costs are divided by, and the unit they have then."""
+    if result.budget.unit != MACS:
+        return 1.0, result.budget.unit
+    return (1e9, 'GMACs') if result.dense.cost >= 1e9 else (1e6, 'MMACs')
+
+
+def _plain(axes: object) -> None:
+    for side in ('top', 'right'):
+        axes.spines[side].set_visible(False)  # type: ignore[attr-defined]
+    axes.tick_params(colors=_FAINT_INK, labelsize=8)  # type: ignore[attr-defined]

@@ -1,0 +1,56 @@
+"""A latency table as data: sums, interpolation, files."""
+
+from __future__ import annotations
+
+import pytest
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.search.latency_table import LatencyConditions, LatencyTable, TableCheck
+
+CONDITIONS = LatencyConditions('a GPU', 1, 'float16', 4, 672, 672, None, 'tiny', {'torch': '2.13'})
+
+
+def table(**changes):
+    entries = {10: 4.0, 5: 3.0, 2: 1.0}
+    settings = dict(
+        constant=0.5,
+        num_windows=(10, 10),
+        blocks=[[entries, entries], [{10: 8.0, 5: 6.0, 2: 5.0}]],
+        conditions=CONDITIONS,
+    )
+    return LatencyTable(**{**settings, **changes})
+
+
+def test_a_schedule_costs_the_sum_of_its_entries():
+    assert table().price(PruningSchedule(((0.0, 0.5), (0.75,)))) == pytest.approx(0.5 + 4 + 3 + 5)
+    # int(10 * (1 - 0.8)) is 1 in floating point, below what was measured: the line goes on.
+    assert table().block_cost(0, 0, 1) == pytest.approx(1 - 2 / 3)
+    assert table().block_cost(0, 0, 7) == pytest.approx(3.4)
+    assert table(blocks=[[{4: 2.0}], [{4: 2.0}]]).block_cost(0, 0, 9) == 2.0
+
+
+def test_a_file_holds_everything(tmp_path):
+    check = TableCheck((3.0, 5.0), (3.3, 5.0), (0.01, 0.02))
+    table(check=check).save(tmp_path / 'table.json')
+    again = LatencyTable.load(tmp_path / 'table.json')
+    assert again.to_dict() == table(check=check).to_dict()
+    assert again.check == check
+    assert again.conditions == CONDITIONS
+    assert LatencyTable.from_dict(table().to_dict()).check is None
+
+
+def test_check_is_told_with_the_noise():
+    text = str(TableCheck((3.0, 5.0, 9.9), (3.3, 5.0, 9.0), (0.01, 0.02, 0.03)))
+    assert '3 schedules' in text
+    assert 'error median 9.1%, 95th percentile 10.0%' in text
+    assert 'noise of this machine median 2.0%, 95th percentile 3.0%' in text
+
+
+@pytest.mark.parametrize('text', ['', '{}', '[1]', '{"format": 1, "check": null}'])
+def test_other_files_are_one_sentence(tmp_path, text):
+    (tmp_path / 'table.json').write_text(text)
+    with pytest.raises(ConfigError, match='the latency table .* cannot be read'):
+        LatencyTable.load(tmp_path / 'table.json')
+    with pytest.raises(ConfigError, match='No such file'):
+        LatencyTable.load(tmp_path / 'none.json')

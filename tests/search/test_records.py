@@ -1,0 +1,65 @@
+"""Evaluations on disk, and going on from a file that a kill left."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.search.records import (
+    Evaluation,
+    EvaluationLog,
+    check_same_search,
+    save_settings,
+)
+
+
+def evaluation(ratio, metric=0.1):
+    schedule = PruningSchedule.parse(ratio, (2, 3))
+    return Evaluation(schedule, 7.25, 'mutation', 2, {'mIoU': metric}, 0.5)
+
+
+def test_what_is_added_is_on_disk(tmp_path):
+    path, third = tmp_path / 'log.jsonl', 1 / 3
+    log = EvaluationLog()
+    log.add(evaluation(0.1, third))
+    assert not path.exists()
+    log.write_to(path)
+    log.add(evaluation(0.2, math.nan))
+    again = EvaluationLog(EvaluationLog.read(path))
+    assert len(again) == 2
+    assert again.find(PruningSchedule.parse(0.1, (2, 3))) == evaluation(0.1, third)
+    assert math.isnan(again.find(PruningSchedule.parse(0.2, (2, 3))).metrics['mIoU'])
+    assert again.find(PruningSchedule.parse(0.3, (2, 3))) is None
+    assert EvaluationLog.read(tmp_path / 'none.jsonl') == []
+
+
+@pytest.mark.parametrize('lost', [1, 5, 60])
+def test_a_line_that_was_cut_off_is_dropped(tmp_path, lost):
+    path = tmp_path / 'log.jsonl'
+    log = EvaluationLog()
+    log.write_to(path)
+    log.add(evaluation(0.1))
+    one = path.read_bytes()
+    log.add(evaluation(0.2))
+    two = path.read_bytes()
+    path.write_bytes(two[:-lost])
+    again = EvaluationLog(EvaluationLog.read(path))
+    assert len(again) == 1
+    again.write_to(path)
+    assert path.read_bytes() == one
+    again.add(evaluation(0.2))
+    assert path.read_bytes() == two
+
+
+def test_only_the_same_search_goes_on(tmp_path):
+    path, settings = tmp_path / 'search.json', {'seed': 1, 'depths': (2, 2)}
+    check_same_search(path, settings, resume=False)
+    save_settings(path, settings)
+    check_same_search(path, settings, resume=True)
+    with pytest.raises(ConfigError, match='holds a search already'):
+        check_same_search(path, settings, resume=False)
+    with pytest.raises(ConfigError, match='cannot be resumed: its seed is 1, but now it is 2'):
+        check_same_search(path, {**settings, 'seed': 2}, resume=True)

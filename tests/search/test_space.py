@@ -1,0 +1,78 @@
+"""Invariants of the search space, for any depths."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.search.space import SearchSpace
+
+spaces = st.builds(
+    SearchSpace,
+    depths=st.lists(st.integers(1, 7), min_size=1, max_size=5).map(tuple),
+    choices=st.lists(st.sampled_from([0, 0.1, 0.25, 0.5, 0.8, 0.95]), min_size=1).map(tuple),
+    per=st.sampled_from(['pair', 'block']),
+)
+
+
+def assert_in_space(schedule, space):
+    assert schedule.depths == space.depths
+    PruningSchedule(schedule.ratios)  # valid and non-decreasing, or it raises
+    for ratios in schedule.ratios:
+        assert set(ratios) <= set(space.choices)
+        if space.per == 'pair':
+            pairs = [ratios[block : block + 2] for block in range(0, len(ratios), 2)]
+            assert all(len(set(pair)) == 1 for pair in pairs)
+
+
+@given(spaces, st.integers(0, 2**32), st.floats(0, 1))
+def test_every_schedule_made_lies_in_the_space(space, seed, probability):
+    rng = random.Random(seed)
+    first, second = space.sample(rng), space.sample(rng)
+    mutant = space.mutate(first, rng, probability)
+    child = space.crossover(first, second, rng)
+    for schedule in (first, second, mutant, child):
+        assert_in_space(schedule, space)
+
+
+@given(spaces, st.integers(0, 2**32))
+def test_draws_depend_on_the_callers_state_alone(space, seed):
+    random.seed(seed)
+    before = random.getstate()
+    first = space.sample(random.Random(seed))
+    assert random.getstate() == before
+    assert first == space.sample(random.Random(seed))
+
+
+@given(spaces, st.integers(0, 2**32))
+def test_edges_of_mutation_and_crossover(space, seed):
+    rng = random.Random(seed)
+    parent = space.sample(rng)
+    assert space.mutate(parent, rng, 0) == parent
+    assert space.crossover(parent, parent, rng) == parent
+
+
+@pytest.mark.parametrize('per, size', [('pair', 3 * 3 * 10), ('block', 6 * 6 * 21)])
+def test_size_is_the_number_of_schedules(per, size):
+    space, rng = SearchSpace((2, 2, 5), (0.0, 0.3, 0.6), per), random.Random(0)
+    assert space.size == size
+    found = {space.sample(rng) for _ in range(20 * size)}
+    assert 0.9 * size < len(found) <= size
+
+
+def test_children_mix_their_parents():
+    space, rng = SearchSpace((2, 2, 6, 2)), random.Random(0)
+    children = {space.crossover(space.uniform(0), space.uniform(0.8), rng) for _ in range(200)}
+    assert len(children) == 2 * 2 * 4 * 2
+
+
+@pytest.mark.parametrize('wrong', [dict(choices=()), dict(choices=(1.0,)), dict(per='stage')])
+def test_wrong_spaces_are_one_sentence(wrong):
+    with pytest.raises(ConfigError) as error:
+        SearchSpace((2, 2), **wrong)
+    assert '\n' not in str(error.value)

@@ -1,0 +1,73 @@
+"""From a trained Swin detector to a sparse one, and the comparison of both."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from sparsevit_mm.engine.launch import register_framework
+from sparsevit_mm.engine.preflight import build_model
+from sparsevit_mm.swap.config_file import load_original
+from tests.tools.conftest import call_tool, files_below
+
+
+@pytest.fixture(scope='module')
+def trained(tiny, tmp_path_factory):
+    """A Swin detector's checkpoint, of random weights."""
+    cfg = load_original(str(tiny.plain))
+    register_framework(cfg)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    path = tmp_path_factory.mktemp('trained') / 'swin.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    return path
+
+
+def test_two_columns_and_pictures(tiny, trained, tmp_path, capsys):
+    out = tmp_path / 'out'
+    call_tool(
+        'sparsify', tiny.plain, trained, '--ratios', '[0.5, 0]', '--out-dir', out,
+        '--shape', '64', '96', '--pictures', '1',
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert 'coco/bbox_mAP' in said
+    assert 'backbone GMACs, counted' in said
+    names = {path.split('/')[-1] for path in files_below(out)}
+    assert {'plain_sparse.py', 'plain_sparse.pth', 'plain_comparison.json'} <= names
+    assert any(name.endswith('-windows.png') for name in names)
+    report = json.loads((out / 'plain_comparison.json').read_text())
+    assert report['sparse']['macs'] < report['dense']['macs']
+    assert report['sparse']['ratios'][0] == [0.5, 0.5]
+    assert set(report['sparse']['metrics']) == set(report['dense']['metrics'])
+    cfg = Config.fromfile(out / 'plain_sparse.py')
+    assert cfg.model.backbone.type == 'sparsevit_mm.SparseViT'
+    weights = torch.load(out / 'plain_sparse.pth', weights_only=True)['state_dict']
+    missing = build_model(cfg).load_state_dict(weights, strict=False).missing_keys
+    assert missing == []
+
+
+def test_a_latency_is_met_or_refused(tiny, trained, tmp_path, capsys):
+    flags = ['--no-test', '--pictures', '0', '--shape', '320', '320', '--out-dir', tmp_path / 'out']
+    call_tool('sparsify', tiny.plain, trained, '--latency', '0.8x', *flags)
+    report = json.loads((tmp_path / 'out' / 'plain_comparison.json').read_text())
+    ratios = {ratio for stage in report['sparse']['ratios'] for ratio in stage}
+    assert len(ratios) == 1
+    assert 0 < ratios.pop() < 0.9
+    with pytest.raises(SystemExit) as end:
+        call_tool('sparsify', tiny.plain, trained, '--latency', '0.001x', *flags)
+    assert end.value.code == 1
+    assert 'reaches' in capsys.readouterr().err
+
+
+def test_refusals(tiny, trained, tmp_path, capsys):
+    config = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+    with pytest.raises(SystemExit):
+        call_tool('sparsify', config, trained, '--ratios', '0.5', '--out-dir', tmp_path / 'out')
+    assert 'the backbone is ResNet, but only a Swin' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        call_tool('sparsify', tiny.plain, 'no.pth', '--ratios', '0.5')
+    assert 'no such file' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

@@ -1,0 +1,28 @@
+"""Strips a training checkpoint down to its weights and names the file by its hash."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from sparsevit_mm.checkpoints.publishing import publish
+from sparsevit_mm.engine.launch import user_errors_exit
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='training checkpoint')
+    parser.add_argument('target', help='file to write; name.pth becomes name-<hash>.pth')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Publishes and says where."""
+    args = parse_args(argv)
+    with user_errors_exit():
+        print(publish(args.source, args.target))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,67 @@
+"""Runs SparseViT's recipe on drawn scenes: dense, adaptation, search, finetuning, and a table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from sparsevit_mm.demo.recipe import SCENES, Recipe, run_recipe
+from sparsevit_mm.engine.launch import user_errors_exit
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seed', type=int, default=0, help='seed of scenes, training and search')
+    parser.add_argument(
+        '--work-dir', type=Path, help='default: work_dirs/recipe, or recipe-seed<seed>'
+    )
+    parser.add_argument('--data-root', type=Path, help='default: data/recipe, or recipe-seed<seed>')
+    parser.add_argument('--training', type=int, default=SCENES.training, help='training scenes')
+    parser.add_argument(
+        '--validation', type=int, default=SCENES.validation, help='validation scenes'
+    )
+    parser.add_argument('--macs', metavar='BOUNDS', help='budget, such as 0.6x of dense')
+    parser.add_argument('--evaluations', type=int, help='schedules the evolution evaluates')
+    parser.add_argument('--configs', type=Path, default=Path('configs/demo'), help='their folder')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help="replace fields of every step's config",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the recipe, or what is left of it."""
+    args = parse_args(argv)
+    name = 'recipe' if args.seed == 0 else f'recipe-seed{args.seed}'
+    with user_errors_exit():
+        run_recipe(
+            Recipe(
+                configs=args.configs,
+                seed=args.seed,
+                work_dir=args.work_dir or Path('work_dirs') / name,
+                data_root=args.data_root or Path('data') / name,
+                settings=replace(
+                    SCENES, training=args.training, validation=args.validation, seed=args.seed
+                ),
+                cfg_options=args.cfg_options,
+                search_options={
+                    'budget': {'macs': args.macs},
+                    'evolution': {'max_evaluations': args.evaluations},
+                    'random_evaluations': args.evaluations,
+                },
+            )
+        )
+
+
+if __name__ == '__main__':
+    main()

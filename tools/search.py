@@ -1,0 +1,125 @@
+"""Searches the best pruning schedule for a trained network under a latency or MACs budget."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import DictAction
+
+from sparsevit_mm.engine.launch import user_errors_exit
+from sparsevit_mm.engine.search_run import search
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="What is not given is the config's, if its test_cfg is a ScheduleSearchLoop, or the "
+        "paper's.",
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        '--latency',
+        metavar='BOUNDS',
+        help="the backbone's latency on this device: 35ms, 0.6x of dense, or a range 30ms..35ms",
+    )
+    budget.add_argument(
+        '--macs', metavar='BOUNDS', help="the backbone's MACs: 29G, 0.6x of dense, or 0.55x..0.6x"
+    )
+    parser.add_argument('--metric', help='such as mIoU, coco/segm_mAP or loss')
+    parser.add_argument(
+        '--split',
+        choices=['held_out', 'val'],
+        help='look at a held-out part of the training set (default), or at the validation set',
+    )
+    parser.add_argument('--share', type=float, help='share of the training set that is held out')
+    parser.add_argument('--images', type=int, help='look at no more than so many images')
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        metavar=('HEIGHT', 'WIDTH'),
+        help="size of the network's input that the budget is for; default: what most images have",
+    )
+    parser.add_argument('--batch', type=int, help='images that the budget is for')
+    parser.add_argument(
+        '--dtype', choices=['float32', 'float16', 'bfloat16'], help='type the latency is for'
+    )
+    parser.add_argument(
+        '--compile',
+        metavar='MODE',
+        help="torch.compile the blocks: 'default', 'reduce-overhead', …",
+    )
+    parser.add_argument('--latency-table', metavar='FILE', help='a table measured before')
+    parser.add_argument('--evaluations', type=int, help='schedules to evaluate at most')
+    parser.add_argument('--population', type=int, help='schedules in a generation')
+    parser.add_argument('--parents', type=int, help='schedules that make the next generation')
+    parser.add_argument('--seed', type=int, help='seed of the search')
+    parser.add_argument(
+        '--random', type=int, metavar='N', help='also evaluate N random schedules as a baseline'
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='go on with the search in the work dir'
+    )
+    parser.add_argument(
+        '--work-dir', help='where results go; default: work_dirs/<name of the config>'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace fields of the config, such as test_cfg.evolution.mutation_share=0.4',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The command line as settings of the search."""
+    return {
+        'metric': args.metric,
+        'random_evaluations': args.random,
+        'resume': args.resume or None,
+        'split': {'part': args.split, 'share': args.share, 'images': args.images},
+        'budget': {
+            'macs': args.macs,
+            'latency': args.latency,
+            'shape': args.shape,
+            'batch': args.batch,
+            'dtype': args.dtype,
+            'compile': args.compile,
+            'table': args.latency_table,
+        },
+        'evolution': {
+            'max_evaluations': args.evaluations,
+            'population': args.population,
+            'parents': args.parents,
+            'seed': args.seed,
+        },
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Searches."""
+    args = parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    with user_errors_exit():
+        search(
+            args.config,
+            args.checkpoint,
+            settings=settings_of(args),
+            work_dir=args.work_dir,
+            cfg_options=args.cfg_options,
+            launcher=args.launcher,
+        )
+
+
+if __name__ == '__main__':
+    main()

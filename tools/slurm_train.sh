@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Trains under Slurm.
+#   tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]
+# In the environment: GPUS (in all, 8), GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS.
+set -euo pipefail
+
+if [ $# -lt 4 ]; then
+  echo "usage: $0 PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]" >&2
+  exit 2
+fi
+here=$(dirname "$0")
+. "$here/srun.sh"
+srun_here "$1" "$2" "$here/train.py" "$3" --work-dir "$4" --launcher slurm "${@:5}"

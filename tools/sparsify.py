@@ -1,0 +1,70 @@
+"""Makes a trained model with a Swin skip windows, and compares it with the dense one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmengine.config import DictAction
+from rich.console import Console
+
+from sparsevit_mm.engine.launch import read_schedule, user_errors_exit
+from sparsevit_mm.engine.sparsify import comparison_table, sparsify_model
+
+
+def share(text: str) -> float:
+    """Reads '0.7x' or '0.7'."""
+    return float(text.removesuffix('x'))
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help="a config's path, or an installed one such as mmdet::….py")
+    parser.add_argument('checkpoint', help='the trained weights')
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument(
+        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
+    )
+    wanted.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    wanted.add_argument(
+        '--latency', type=share, metavar='0.7x', help='latency of the backbone over the dense one'
+    )
+    parser.add_argument('--out-dir', default='sparse', help='where everything goes')
+    parser.add_argument(
+        '--shape', type=int, nargs=2, default=(800, 1280), metavar=('HEIGHT', 'WIDTH')
+    )
+    parser.add_argument('--no-test', action='store_true', help='do not evaluate')
+    parser.add_argument('--pictures', type=int, default=3, help='how many images to draw')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace fields of the config',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Compares, prints, and says what was written."""
+    args = parse_args(argv)
+    with user_errors_exit():
+        found = sparsify_model(
+            args.config,
+            args.checkpoint,
+            args.out_dir,
+            ratios=read_schedule(args.ratios, args.schedule),
+            latency=args.latency,
+            shape=tuple(args.shape),
+            evaluate=not args.no_test,
+            num_pictures=args.pictures,
+            cfg_options=args.cfg_options,
+        )
+    Console().print(comparison_table(found))
+    for path in (found.config, found.checkpoint, *found.pictures):
+        print(path)
+
+
+if __name__ == '__main__':
+    main()

@@ -20,11 +20,7 @@ from torch.utils.data import DataLoader
 from sparsevit_mm.engine.prunable import find_prunable_backbone
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import PruningSchedule
-
-
-def is_loss(metric: str) -> bool:
-    """Whether a metric key names a loss, of which less is better."""
-    return 'loss' in metric
+from sparsevit_mm.search.settings import is_loss
 
 
 class ScheduleFitness:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import barrier, is_main_process
 from mmengine.registry import DATASETS, DefaultScope
 
 from sparsevit_mm.errors import ConfigError
@@ -81,7 +82,7 @@ class SearchData:
 
     Attributes:
         dataloader: Config of the data loader.
-        evaluator: Config of the evaluator.
+        evaluator: Config of the evaluator, None if the network's loss is the metric.
         names: Names of the images.
         split: The split they come from.
     """
@@ -97,7 +98,7 @@ def image_names(dataset: Any) -> list[str]:
     return [_image_name(dataset.get_data_info(number)) for number in range(len(dataset))]
 
 
-def search_data(cfg: Config, split: SplitSettings, folder: Path) -> SearchData:
+def search_data(cfg: Config, split: SplitSettings, folder: Path, loss: bool = False) -> SearchData:
     """Configs of the data loader and the evaluator of a search.
 
     Args:
@@ -105,6 +106,7 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path) -> SearchData:
         split: Which images; a training set in `WithoutHeldOut` has its own share and seed.
         folder: Where annotations of the chosen images alone are written for metrics that read a
             COCO file.
+        loss: Whether the network's loss is the metric, so that images need labels but no evaluator.
 
     Raises:
         ConfigError: If the config has no such data, or the images are none.
@@ -123,6 +125,11 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path) -> SearchData:
         dataset.test_mode = True
     else:
         dataset = _single_dataset(dataloader.dataset, f'{usual}_dataloader')
+    if loss and not any('LoadAnnotations' in str(step['type']) for step in dataset.pipeline):
+        raise ConfigError(
+            f'a loss needs labels, but {usual}_dataloader.dataset.pipeline has no LoadAnnotations: '
+            'add it, or name a metric of the evaluator.'
+        )
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         whole = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': False})
     names = image_names(whole)
@@ -135,7 +142,9 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path) -> SearchData:
     dataloader.sampler = ConfigDict(type='DefaultSampler', shuffle=False)
     return SearchData(
         dataloader=dataloader,
-        evaluator=_evaluator_for(evaluator, whole, images, folder / 'held_out.json'),
+        evaluator=(
+            None if loss else _evaluator_for(evaluator, whole, images, folder / 'held_out.json')
+        ),
         names=tuple(names[number] for number in chosen),
         split=split,
     )
@@ -182,7 +191,9 @@ def _evaluator_for(
                 "judge a part of the data set: use split.part='val' without split.images, or a "
                 'loss as the metric.'
             )
-        _write_coco_part(Path(dataset.ann_file), {image['img_id'] for image in images}, path)
+        if is_main_process():
+            _write_coco_part(Path(dataset.ann_file), {image['img_id'] for image in images}, path)
+        barrier()
         metric['ann_file'] = str(path)
     return evaluator
 

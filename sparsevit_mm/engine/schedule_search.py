@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,16 +20,16 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from rich.console import Console
 
-from sparsevit_mm.engine.fitness import ScheduleFitness, is_loss
+from sparsevit_mm.engine.fitness import ScheduleFitness
 from sparsevit_mm.engine.held_out import search_data
 from sparsevit_mm.engine.prunable import find_prunable_backbone
 from sparsevit_mm.errors import ConfigError, SparseVitError
 from sparsevit_mm.profiling.block_latency import BackboneBench
-from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule
+from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import register_loop
 from sparsevit_mm.search.baselines import uniform_schedules, uniform_within
 from sparsevit_mm.search.budget import Budget
-from sparsevit_mm.search.cost import MACS, MILLISECONDS, AdditiveCost, MacsCost
+from sparsevit_mm.search.cost import MACS, AdditiveCost, MacsCost
 from sparsevit_mm.search.evolution import (
     EvolutionSettings,
     Proposal,
@@ -46,8 +46,8 @@ from sparsevit_mm.search.records import (
     save_settings,
 )
 from sparsevit_mm.search.results import Goal, SearchResult
+from sparsevit_mm.search.settings import SearchSettings, is_loss
 from sparsevit_mm.search.space import SearchSpace
-from sparsevit_mm.search.split import SplitSettings
 from sparsevit_mm.versions import __version__
 from sparsevit_mm.visualization.search_plots import draw_ratios, draw_search
 
@@ -57,117 +57,9 @@ SETTINGS_FILE = 'search.json'
 TABLE_FILE = 'latency_table.json'
 
 
-@dataclass(frozen=True)
-class BudgetSettings:
-    """What a schedule may cost, and for which input.
-
-    Attributes:
-        macs: Bounds on the backbone's MACs, see `Budget.parse`; or
-        latency: Bounds on its latency on this device.
-        shape: Height and width of the network's input in pixels; by default what most images of
-            the search come to.
-        batch: Images that MACs and latency are of.
-        dtype: Type of weights and images for the latency.
-        compile: Mode of `torch.compile` for the blocks, None for eager.
-        runs: Timed runs of every schedule.
-        table: A file with a latency table measured before.
-
-    Raises:
-        ConfigError: If not exactly one of `macs` and `latency` is given.
-    """
-
-    macs: str | float | None = None
-    latency: str | float | None = None
-    shape: tuple[int, int] | None = None
-    batch: int = 1
-    dtype: str = 'float32'
-    compile: str | None = None
-    runs: int = 20
-    table: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.shape is not None:
-            object.__setattr__(self, 'shape', tuple(self.shape))
-        if (self.macs is None) == (self.latency is None):
-            raise ConfigError(
-                f'budget has macs={self.macs} and latency={self.latency}, but exactly one of them '
-                "must be given, such as '0.6x' or '35ms'."
-            )
-
-    @property
-    def unit(self) -> str:
-        """Unit of the cost."""
-        return MACS if self.latency is None else MILLISECONDS
-
-    @property
-    def bounds(self) -> str | float:
-        """The one that is given."""
-        return self.macs if self.latency is None else self.latency  # type: ignore[return-value]
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """Everything a search is told, read from a config's `test_cfg`.
-
-    Attributes:
-        metric: Key of the metric that counts, or of a loss.
-        budget: What a schedule may cost.
-        choices: Ratios to choose from.
-        per: What gets a ratio of its own, a 'pair' of blocks or a 'block'.
-        split: Which images are looked at.
-        evolution: How the evolution goes.
-        random_evaluations: Schedules that random search evaluates as a baseline.
-        uniform: Whether schedules with one ratio everywhere are evaluated as a baseline.
-        less_is_better: Whether less of the metric is better; by default if it is a loss.
-        resume: Whether to go on with a search in the same folder.
-        fp16: Whether to evaluate in mixed precision.
-    """
-
-    metric: str
-    budget: BudgetSettings
-    choices: tuple[float, ...] = DEFAULT_CHOICES
-    per: str = 'pair'
-    split: SplitSettings = field(default_factory=SplitSettings)
-    evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
-    random_evaluations: int = 0
-    uniform: bool = True
-    less_is_better: bool | None = None
-    resume: bool = False
-    fp16: bool = False
-
-    @classmethod
-    def read(cls, cfg: Mapping[str, Any]) -> SearchSettings:
-        """Reads the fields of a `test_cfg`, `type` left out.
-
-        Raises:
-            ConfigError: If a field is unknown, missing or out of range.
-        """
-        parts = {'budget': BudgetSettings, 'split': SplitSettings, 'evolution': EvolutionSettings}
-        given = {key: value for key, value in cfg.items() if key != 'type'}
-        for key, kind in parts.items():
-            if key in given or key == 'budget':
-                given[key] = _read(kind, given.get(key) or {}, f'{key}.')
-        if 'choices' in given:
-            given['choices'] = tuple(given['choices'])
-        return _read(cls, {'metric': '', **given}, '')
-
-    def __post_init__(self) -> None:
-        if not self.metric:
-            raise ConfigError(
-                "metric is missing, but it must name what counts, such as 'mIoU' or "
-                "'coco/segm_mAP'."
-            )
-
-    @property
-    def goal(self) -> Goal:
-        """The metric and its direction."""
-        less = self.less_is_better
-        return Goal(self.metric, is_loss(self.metric) if less is None else less)
-
-
 @register_loop
 class ScheduleSearchLoop(BaseLoop):
-    """Searches the best pruning schedule under a budget (SparseViT, section 3.4).
+    """Searches the best pruning schedule under a budget (SparseViT, evolutionary search).
 
     It leaves in the work dir: schedule.json, which `WindowPruningHook` and the tools take;
     candidates.jsonl with every evaluation, from which an interrupted search goes on; pictures of
@@ -190,12 +82,13 @@ class ScheduleSearchLoop(BaseLoop):
         self.settings = SearchSettings.read(settings)
         self.progress: Callable[[str, int, int], None] | None = None
         self._folder = Path(runner.work_dir)
-        self._data = search_data(runner.cfg, self.settings.split, self._folder)
+        loss = is_loss(self.settings.metric)
+        self._data = search_data(runner.cfg, self.settings.split, self._folder, loss)
         loader = self._data.dataloader
-        if is_loss(self.settings.metric):
+        if loss:
             loader.batch_size = 1
         super().__init__(runner, loader)
-        self._evaluator = runner.build_evaluator(self._data.evaluator)
+        self._evaluator = runner.build_evaluator(self._data.evaluator or [])
         self._evaluator.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     def run(self) -> dict[str, float]:
@@ -319,10 +212,7 @@ class ScheduleSearchLoop(BaseLoop):
                     name: {'median': latency.median, 'quartiles': latency.quartiles}
                     for name, latency in zip(result.rows, latencies)
                 }
-        return SearchResult(
-            **{f.name: getattr(result, f.name) for f in fields(result)}
-            | {'measured': measured, 'times': times}
-        )
+        return replace(result, measured=measured, times=times)
 
     def _described(self, space: SearchSpace, height: int, width: int) -> dict[str, Any]:
         """What the outcome depends on; an interrupted search goes on only under the same."""
@@ -425,20 +315,7 @@ class _Judge:
         return found
 
 
-_Settings = TypeVar('_Settings')
 _Value = TypeVar('_Value')
-
-
-def _read(kind: type[_Settings], given: Mapping[str, Any], prefix: str) -> _Settings:
-    """Makes settings of a mapping whose keys must be theirs."""
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for key in given:
-        if key not in known:
-            raise ConfigError(
-                f'{prefix}{key} is no setting of the search; its settings are '
-                f'{", ".join(prefix + name for name in known)}.'
-            )
-    return kind(**given)
 
 
 def _on_main(work: Callable[[], _Value]) -> _Value:

@@ -17,7 +17,8 @@ from sparsevit_mm.engine.preflight import (
     check_writable_folder,
 )
 from sparsevit_mm.engine.prunable import find_prunable_backbone
-from sparsevit_mm.engine.schedule_search import ScheduleSearchLoop, SearchSettings
+from sparsevit_mm.engine.schedule_search import ScheduleSearchLoop
+from sparsevit_mm.search.settings import SearchSettings
 
 _LOOP = 'ScheduleSearchLoop'
 

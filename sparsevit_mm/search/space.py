@@ -65,7 +65,7 @@ class SearchSpace:
         return PruningSchedule.parse(ratio, self.depths)
 
     def sample(self, rng: random.Random) -> PruningSchedule:
-        """Draws every ratio uniformly, then sorts each stage (SparseViT, section 3.3)."""
+        """Draws every ratio uniformly, then sorts each stage, as in SparseViT's adaptation."""
         return self._schedule(
             [[rng.choice(self.choices) for _ in range(genes)] for genes in self.num_genes]
         )

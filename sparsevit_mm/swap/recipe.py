@@ -82,8 +82,10 @@ def optimizer_changes(
             'The rates by layer were made for the old backbone.',
         )
     keys = {key: value for key, value in kept_keys.items() if not _is_of_a_layer(key)}
+    # Of two rules that fit a parameter mmengine takes the longer name alone, so each says it all.
+    rate = {key: value for key, value in keys.get('backbone', {}).items() if key == 'lr_mult'}
     for name in UNDECAYED_PARAMETERS[family]:
-        keys.setdefault(name, dict(decay_mult=0.0))
+        keys.setdefault(name, dict(**rate, decay_mult=0.0))
     wanted = {**NO_DECAY, 'custom_keys': keys}
     if not _same(paramwise, wanted):
         changes['paramwise_cfg'] = (

@@ -120,6 +120,16 @@ def test_a_metric_with_annotations_of_another_kind_is_one_sentence(tiny, tmp_pat
         search_data(cfg, HALF, tmp_path)
 
 
+def test_a_loss_needs_labels_and_no_evaluator(tiny, tmp_path):
+    cfg = config(tiny.segmentor)
+    cfg.test_evaluator.ann_file = 'infos.pkl'
+    assert search_data(cfg, HALF, tmp_path, loss=True).evaluator is None
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.test_dataloader.dataset.pipeline = [p for p in pipeline if p.type != 'LoadAnnotations']
+    with pytest.raises(ConfigError, match='test_dataloader.dataset.pipeline has no LoadAnn'):
+        search_data(cfg, HALF, tmp_path, loss=True)
+
+
 @pytest.mark.parametrize('share', [1e-9, 1 - 1e-9])
 def test_training_needs_both_parts(tiny, share):
     dataset = {**config(tiny.segmentor).train_dataloader.dataset, '_scope_': 'mmseg'}

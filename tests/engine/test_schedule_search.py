@@ -11,14 +11,14 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric
-from mmengine.registry import DATASETS, METRICS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmengine.runner import Runner
 
 from sparsevit_mm import PruningSchedule
 from sparsevit_mm.engine.fitness import ScheduleFitness
-from sparsevit_mm.engine.schedule_search import SearchSettings
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.search.settings import SearchSettings
 from tests.engine.toy import DEPTHS, ToyModel
 
 _RUNS = itertools.count()
@@ -36,6 +36,14 @@ class SearchToyData(BaseDataset):
         generator = torch.Generator().manual_seed(info['number'])
         image = torch.randn(3, 60, 84, generator=generator)
         return dict(inputs=image, target=image.mean() + info['number'])
+
+
+@TRANSFORMS.register_module(force=True)
+class SearchToyLoadAnnotations:
+    """The data come with their targets."""
+
+    def __call__(self, results):
+        return results
 
 
 @METRICS.register_module(force=True)
@@ -66,9 +74,10 @@ class SearchToyModel(ToyModel):
 
 
 def toy_config(work_dir, **settings):
+    pipeline = [dict(type='SearchToyLoadAnnotations')]
     loader = dict(
         batch_size=4,
-        dataset=dict(type='SearchToyData', data_root='nowhere', pipeline=[]),
+        dataset=dict(type='SearchToyData', data_root='nowhere', pipeline=pipeline),
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='default_collate'),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 
 import pytest
@@ -60,8 +61,9 @@ def at(cfg, *path):
     return value
 
 
-@pytest.mark.parametrize('backbone', ['sparsevit-tiny', 'fastervit-0'])
-@pytest.mark.parametrize('name', SAMPLE)
+@pytest.mark.parametrize(
+    'name, backbone', zip(SAMPLE, itertools.cycle(['sparsevit-tiny', 'fastervit-0']))
+)
 def test_swapped_models_compute_a_loss(name, backbone):
     cfg, swap = swapped(name, backbone)
     kind = 'SparseViT' if backbone.startswith('sparsevit') else 'FasterViT'
@@ -120,7 +122,7 @@ def test_adaptive_optimizers_keep_their_rates():
     assert swap.cfg.optim_wrapper.optimizer == cfg.optim_wrapper.optimizer
     keys = swap.cfg.optim_wrapper.paramwise_cfg.custom_keys
     assert keys['backbone'] == cfg.optim_wrapper.paramwise_cfg.custom_keys['backbone']
-    assert keys['relative_position_bias_table'] == dict(decay_mult=0.0)
+    assert keys['relative_position_bias_table'] == dict(lr_mult=0.1, decay_mult=0.0)
     assert swap.cfg.model.backbone.out_indices == (1, 2, 3)
     assert swap.cfg.model.neck.in_channels == [192, 384, 768]
 

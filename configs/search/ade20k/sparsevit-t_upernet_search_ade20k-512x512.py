@@ -1,4 +1,4 @@
-# Search (section 3.4) for the ratios of the adapted UPerNet, under three quarters of the dense
+# Search for the ratios of the adapted UPerNet, under three quarters of the dense
 # backbone's latency on the device it runs on. Another budget: --latency 35ms, or --macs 0.7x.
 #   python tools/search.py THIS_FILE \
 #       work_dirs/sparsevit-t_upernet_8xb2-adaptation-40k_ade20k-512x512/iter_40000.pth

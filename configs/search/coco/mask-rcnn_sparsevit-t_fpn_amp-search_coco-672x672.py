@@ -1,4 +1,4 @@
-# Search (section 3.4) for the ratios of the adapted Mask R-CNN, under three quarters of the dense
+# Search for the ratios of the adapted Mask R-CNN, under three quarters of the dense
 # backbone's latency for the paper's four images of 672x672, on the device it runs on. Another budget:
 # --latency 35ms, or --macs 0.7x.
 #   python tools/search.py THIS_FILE \

@@ -1,6 +1,7 @@
-"""mmengine hooks: thin, they assign schedules and report."""
+"""mmengine hooks: thin, they assign schedules, report and draw."""
 
+from sparsevit_mm.engine.hooks.kept_windows_visualizer import KeptWindowsVisualizer
 from sparsevit_mm.engine.hooks.sparsity_adaptation import SparsityAdaptationHook
 from sparsevit_mm.engine.hooks.window_pruning import WindowPruningHook
 
-__all__ = ['SparsityAdaptationHook', 'WindowPruningHook']
+__all__ = ['KeptWindowsVisualizer', 'SparsityAdaptationHook', 'WindowPruningHook']

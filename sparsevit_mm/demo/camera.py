@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,11 @@ class Camera:
         right = np.array([sin_yaw, -cos_yaw, 0.0])
         return np.stack([right, np.cross(forward, right), forward])
 
+    @property
+    def levelled(self) -> Camera:
+        """The camera in the same place, looking the same way, but neither up nor down."""
+        return replace(self, pitch=0.0)
+
     def to_camera(self, points: Array) -> Array:
         """Moves (..., 3) points from the vehicle's frame into the camera's."""
         return (np.asarray(points) - self.position) @ self.rotation.T
@@ -90,15 +95,15 @@ class Camera:
         to_vehicle = np.linalg.inv(self.intrinsics).T @ self.rotation
         return (pixels @ to_vehicle).astype(np.float32)
 
-    def image_rectangles(self, corners: Array) -> NDArray[np.int64]:
-        """The parts of the image in which boxes can be seen.
+    def image_extents(self, corners: Array) -> tuple[Array, Array]:
+        """How far boxes reach in the image, and beyond its borders.
 
         Args:
             corners: (N, 8, 3) in the vehicle's frame, each box's counted in binary along its axes.
 
         Returns:
-            (N, 4) first column, first row, last column + 1, last row + 1; a box out of view has
-            nothing between them.
+            (N, 2) least and (N, 2) greatest column and row of what is before the camera; infinite
+            and minus infinite for a box behind it.
         """
         in_camera = self.to_camera(corners)
         # What counts are the corners before the camera, and the edges where they pass its plane.
@@ -112,9 +117,20 @@ class Camera:
         counts = np.concatenate([in_camera[..., 2] >= NEAR, crosses], axis=1)[..., None]
         depth = np.maximum(points[..., 2:], NEAR)
         pixels = (points @ self.intrinsics.T)[..., :2] / depth
+        return np.where(counts, pixels, np.inf).min(1), np.where(counts, pixels, -np.inf).max(1)
+
+    def image_rectangles(self, corners: Array) -> NDArray[np.int64]:
+        """The parts of the image in which boxes can be seen.
+
+        Args:
+            corners: As in `image_extents`.
+
+        Returns:
+            (N, 4) first column, first row, last column + 1, last row + 1; a box out of view has
+            nothing between them.
+        """
+        low, high = self.image_extents(corners)
         size = np.array([self.width, self.height])
-        low = np.where(counts, pixels, np.inf).min(1)
-        high = np.where(counts, pixels, -np.inf).max(1)
         first = np.clip(np.floor(low), 0, size)
         beyond = np.maximum(np.clip(np.ceil(high) + 1, 0, size), first)
         return np.concatenate([first, beyond], axis=1).astype(np.int64)

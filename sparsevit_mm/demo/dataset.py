@@ -1,10 +1,12 @@
-"""Writes scenes as a COCO and an ADE20K-style data set over the same images.
+"""Writes scenes as COCO, ADE20K-style and nuScenes data sets over the same images.
 
 A data set's folder holds:
 
 - images/{training,validation}/000000.jpg
 - annotations/{training,validation}/000000.png: label maps, class + 1
 - annotations/instances_{training,validation}.json: COCO instances with exact masks
+- annotations/nuscenes_infos_{training,validation}.json: 3D boxes of the same cars and persons, see
+  `sparsevit_mm.demo.nuscenes_infos`
 - settings.json: what the folder was made from
 """
 
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from sparsevit_mm.demo.classes import SEMANTIC_CLASSES, THING_CLASSES
+from sparsevit_mm.demo.nuscenes_infos import frame_info, infos_file
 from sparsevit_mm.demo.render import SKY, Rendering, render
 from sparsevit_mm.demo.scene import Scene, sample_scene
 from sparsevit_mm.errors import ConfigError
@@ -40,7 +43,8 @@ MIN_VISIBLE_SHARE = 0.2
 """So are those of which less than this share of the outline is visible."""
 
 _SETTINGS_FILE = 'settings.json'
-_VERSION = 1
+_VERSION = 2
+_SCENES_VERSION = 1  # what the images and their labels look like
 
 
 @dataclass(frozen=True)
@@ -150,18 +154,23 @@ def _write(
     for split in SPLITS:
         (root / 'images' / split).mkdir(parents=True)
         (root / 'annotations' / split).mkdir(parents=True)
-    instances: dict[str, list[list[dict[str, Any]]]] = {split: [] for split in SPLITS}
+    labels: dict[str, list[_SceneLabels]] = {split: [] for split in SPLITS}
     for done, (job, found) in enumerate(zip(jobs, _run(jobs, workers)), start=1):
-        instances[job[2]].append(found)
+        labels[job[2]].append(found)
         if progress:
             progress(done, len(jobs))
     for split in SPLITS:
-        path = root / 'annotations' / f'instances_{split}.json'
-        path.write_text(json.dumps(_coco(settings, instances[split])))
+        scenes = labels[split]
+        for name, content in (
+            ('instances', _coco(settings, [scene.instances for scene in scenes])),
+            ('nuscenes_infos', infos_file([scene.frame for scene in scenes])),
+        ):
+            path = root / 'annotations' / f'{name}_{split}.json'
+            path.write_text(json.dumps(content))
     (root / _SETTINGS_FILE).write_text(json.dumps(asdict(settings), indent=2) + '\n')
 
 
-def _run(jobs: list[tuple], workers: int) -> Iterator[list[dict[str, Any]]]:
+def _run(jobs: list[tuple], workers: int) -> Iterator[_SceneLabels]:
     if workers == 1:
         yield from map(_write_scene, jobs)
         return
@@ -174,8 +183,16 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[list[dict[str, Any]]]:
         yield from pool.map(_write_scene, jobs, chunksize=4)
 
 
-def _write_scene(job: tuple[Path, DemoSettings, str, int]) -> list[dict[str, Any]]:
-    """Writes one image and its label map; returns its instances."""
+@dataclass(frozen=True)
+class _SceneLabels:
+    """What of a scene goes into the files of its split."""
+
+    instances: list[dict[str, Any]]
+    frame: dict[str, Any]
+
+
+def _write_scene(job: tuple[Path, DemoSettings, str, int]) -> _SceneLabels:
+    """Writes one image and its label map; returns its labels."""
     root, settings, split, index = job
     scene = settings.scene(split, index)
     rendering = render(scene)
@@ -186,7 +203,16 @@ def _write_scene(job: tuple[Path, DemoSettings, str, int]) -> list[dict[str, Any
         (root / 'annotations' / split / f'{index:06d}.png', labels, []),
     ):
         path.write_bytes(cv2.imencode(path.suffix, content, options)[1].tobytes())
-    return instances(scene, rendering)
+    return _SceneLabels(
+        instances(scene, rendering),
+        frame_info(
+            scene,
+            index,
+            f'{split}-{index:06d}',
+            f'{index:06d}.jpg',
+            visible_things(scene, rendering),
+        ),
+    )
 
 
 def label_map(scene: Scene, rendering: Rendering) -> NDArray[np.uint8]:
@@ -198,6 +224,19 @@ def label_map(scene: Scene, rendering: Rendering) -> NDArray[np.uint8]:
     return table[rendering.object_ids]
 
 
+def visible_things(scene: Scene, rendering: Rendering) -> list[int]:
+    """Numbers of a scene's things of which enough is visible to be labelled."""
+    visible = np.bincount(rendering.object_ids.ravel() - SKY, minlength=len(scene.objects) + 1)[1:]
+    share = visible / np.maximum(rendering.outline_areas, 1)
+    return [
+        number
+        for number, thing in enumerate(scene.objects)
+        if thing.category in THING_CLASSES
+        and visible[number] >= MIN_AREA
+        and share[number] >= MIN_VISIBLE_SHARE
+    ]
+
+
 def instances(scene: Scene, rendering: Rendering) -> list[dict[str, Any]]:
     """Visible things of a scene as COCO annotations, without ids.
 
@@ -205,20 +244,15 @@ def instances(scene: Scene, rendering: Rendering) -> list[dict[str, Any]]:
         Annotations with `category_id`, `bbox` (x, y, width, height), `area`, `segmentation` (a
         compressed run-length code of exactly the visible pixels) and `iscrowd` 0.
     """
-    visible = np.bincount(rendering.object_ids.ravel() - SKY, minlength=len(scene.objects) + 1)[1:]
     found = []
-    for number, thing in enumerate(scene.objects):
-        area = int(visible[number])
-        share = area / max(rendering.outline_areas[number], 1)
-        if thing.category not in THING_CLASSES or area < MIN_AREA or share < MIN_VISIBLE_SHARE:
-            continue
+    for number in visible_things(scene, rendering):
         mask = rendering.object_ids == number
         code = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
         found.append(
             {
-                'category_id': THING_CLASSES.index(thing.category) + 1,
+                'category_id': THING_CLASSES.index(scene.objects[number].category) + 1,
                 'bbox': [float(number) for number in coco_mask.toBbox(code)],
-                'area': area,
+                'area': int(np.count_nonzero(mask)),
                 'segmentation': {'size': code['size'], 'counts': code['counts'].decode()},
                 'iscrowd': 0,
             }
@@ -233,7 +267,10 @@ def _coco(settings: DemoSettings, scenes: list[list[dict[str, Any]]]) -> dict[st
         for annotation in found
     ]
     return {
-        'info': {'description': 'Procedural street scenes of sparsevit_mm', 'version': _VERSION},
+        'info': {
+            'description': 'Procedural street scenes of sparsevit_mm',
+            'version': _SCENES_VERSION,
+        },
         'images': [
             {
                 'id': image,

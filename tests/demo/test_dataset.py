@@ -43,7 +43,7 @@ def labels(root, split, index):
 
 
 def test_files_are_complete_and_the_same_with_any_number_of_workers(root, tmp_path):
-    assert len(fingerprints(root)) == 2 * (5 + 2) + 2 + 1
+    assert len(fingerprints(root)) == 2 * (5 + 2) + 2 + 2 + 1
     make_dataset(tmp_path / 'again', SETTINGS, workers=1)
     assert fingerprints(root) == fingerprints(tmp_path / 'again')
     assert [path.name for path in tmp_path.iterdir()] == ['again']

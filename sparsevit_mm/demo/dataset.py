@@ -177,10 +177,16 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[_SceneLabels]:
     # Forked workers need not import torch again, which takes longer than drawing the scenes.
     method = 'fork' if sys.platform == 'linux' else None
     context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(_write_scene, jobs, chunksize=4)
+    # OpenCV's threads would be missing in a fork, which then waits for them for ever.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ProcessPoolExecutor(
+            workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
+        ) as pool:
+            yield from pool.map(_write_scene, jobs, chunksize=4)
+    finally:
+        cv2.setNumThreads(threads)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,12 @@ def test_files_are_complete_and_the_same_with_any_number_of_workers(root, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ['again']
 
 
+def test_workers_after_the_process_has_drawn_by_itself(tmp_path):
+    """A forked worker must not wait for threads that OpenCV has in its parent alone."""
+    make_dataset(tmp_path / 'alone', DemoSettings(1, 1, 192, 96), workers=1)
+    assert make_dataset(tmp_path / 'together', DemoSettings(5, 1, 192, 96), workers=2)
+
+
 def test_another_seed_is_another_data_set(root, tmp_path):
     make_dataset(tmp_path / 'other', DemoSettings(5, 2, 192, 96, seed=4), workers=1)
     first, second = fingerprints(root), fingerprints(tmp_path / 'other')

@@ -24,7 +24,7 @@ CLASSES = ('car', 'pedestrian')
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'demo'
-    make_dataset(root, SETTINGS, workers=1)  # MMDetection3D's threads do not survive a fork
+    make_dataset(root, SETTINGS, workers=2)
     return root
 
 

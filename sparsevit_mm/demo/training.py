@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from sparsevit_mm.engine.launch import build_runner
+
 
 def train_with_progress(cfg: Config, console: Console) -> Path:
     """Trains to the end, from where an earlier run of the same config stopped.
@@ -34,7 +36,7 @@ def train_with_progress(cfg: Config, console: Console) -> Path:
     if _is_saved(last):
         return last
     cfg.resume, cfg.load_from = True, None
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg, 'none')
     columns = (
         TextColumn('{task.description}'),
         BarColumn(),

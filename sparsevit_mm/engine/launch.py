@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,8 @@ from sparsevit_mm.requirements_check import check_framework
 FRAMEWORKS = ('mmdet', 'mmseg', 'mmdet3d')
 
 _PRUNING_HOOK = 'WindowPruningHook'
+
+_runs = itertools.count()
 
 
 @contextlib.contextmanager
@@ -309,6 +312,11 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
+    number = next(_runs)
+    if number and cfg.get('experiment_name') is None:
+        # By name and second of its start a runner finds its logger, scope and files; runs of one
+        # process that start in the same second would share those of the first.
+        cfg.experiment_name = f'{Path(cfg.filename or "run").stem}-{number + 1}'
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

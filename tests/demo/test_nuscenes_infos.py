@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 from sparsevit_mm.demo.dataset import SPLITS, DemoSettings, make_dataset, visible_things
 from sparsevit_mm.demo.nuscenes_infos import CATEGORIES, NUSCENES_NAMES
@@ -26,6 +27,12 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'demo'
     make_dataset(root, SETTINGS, workers=2)
     return root
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope('mmdet3d'):
+        yield
 
 
 def load(root, split='training', **options):

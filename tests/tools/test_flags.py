@@ -6,6 +6,7 @@ A process has one visualizer, which the first run builds: what is drawn needs a 
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -74,6 +75,22 @@ def runners(monkeypatch):
 def metrics_of(work_dir):
     (path,) = work_dir.glob('*/*.json')
     return json.loads(path.read_text())
+
+
+def test_runs_of_the_same_second_share_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmengine.runner.runner.time.time', lambda: 1.0)
+    runs = []
+    for name in ('detector', 'segmentor'):
+        folder = tmp_path / name
+        folder.mkdir()
+        cfg = launch.load_config(str(shutil.copy(getattr(tiny, name), folder / 'config.py')))
+        launch.register_framework(cfg)
+        cfg.work_dir = str(folder)
+        runs.append(launch.build_runner(cfg, 'none'))
+    for run, scope in zip(runs, ('mmdet', 'mmseg')):
+        assert run.default_scope.scope_name == scope
+        assert run.visualizer._vis_backends['LocalVisBackend']._save_dir.startswith(run.work_dir)
+    assert len({run.logger for run in runs}) == len({run.message_hub for run in runs}) == 2
 
 
 def test_options_reach_the_run(tiny, tmp_path, runners):

@@ -10,10 +10,14 @@ random images. Each result is written at once, so an interrupted sweep goes on w
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import itertools
 import json
 import logging
+import os
 import platform
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +43,8 @@ from sparsevit_mm.versions import __version__
 
 FRAMEWORKS = ('mmdet', 'mmseg', 'mmdet3d')
 BACKBONES = ('sparsevit-tiny', 'fastervit-0')
-SIDE, SIDE_OF_QUERIES = 128, 256
+SIDE, SIDE_OF_QUERIES, SIDE_OF_DEFORMED = 128, 256, 512
+"""Image sizes: more for models that choose among many cells, or bend a kernel at stride 128."""
 
 _INDIFFERENT = (
     'act_cfg',
@@ -108,7 +113,8 @@ def plan(framework: str, path: Path, backbone: str) -> tuple[dict[str, str], Con
         swap = swap_backbone(cfg, BackboneSpec(backbone, checkpoint=''))
     except ConfigError as error:
         return dict(outcome='refused', reason=_line(error)), None
-    return dict(outcome='swapped', group=signature(cfg.model)), swap.cfg
+    group = hashlib.sha256(signature(cfg.model).encode()).hexdigest()[:12]
+    return dict(outcome='swapped', group=group), swap.cfg
 
 
 def run(cfg: Config) -> str:
@@ -121,7 +127,8 @@ def run(cfg: Config) -> str:
         Exception: Whatever the framework raises.
     """
     torch.manual_seed(0)
-    MessageHub.get_current_instance().update_info('iter', 0)  # some preprocessors ask for it
+    for counter in ('iter', 'epoch'):  # some preprocessors and heads ask for them
+        MessageHub.get_current_instance().update_info(counter, 0)
     host = host_of(cfg.model)
     assert host is not None
     model_cfg = deepcopy(dict(host))
@@ -130,8 +137,12 @@ def run(cfg: Config) -> str:
     if not model_cfg.get('data_preprocessor'):
         model_cfg['data_preprocessor'] = cfg.get('data_preprocessor')
     scope = cfg.get('default_scope')
-    with DefaultScope.overwrite_default_scope(scope):
-        model = revert_sync_batchnorm(MODELS.build(model_cfg)).train()
+    with DefaultScope.overwrite_default_scope(scope), _where_configs_are(scope):
+        model = revert_sync_batchnorm(MODELS.build(model_cfg))
+        model.train()  # that of distilled detectors returns nothing
+        for name, part in model.named_children():
+            if 'backbone' not in name and hasattr(part, 'init_weights'):
+                part.init_weights()
         if scope == 'mmdet3d' and model_cfg['type'] not in ('FCOSMono3D',):
             branch = backbone_key(host)
             maps = getattr(model, branch)(torch.randn(1, 3, SIDE, SIDE))
@@ -174,12 +185,24 @@ def try_run(cfg: Config, path: Path) -> dict[str, str]:
     return dict(outcome='failed', reason=reason)
 
 
+@contextlib.contextmanager
+def _where_configs_are(framework: str) -> Iterator[None]:
+    """Teachers of distilled detectors are named by paths relative to the framework's root."""
+    before = Path.cwd()
+    os.chdir(Path(get_installed_path(framework)) / '.mim')
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 def _detection(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Batches of two images with boxes, masks and semantic maps of several kinds."""
     from mmdet.testing import demo_mm_inputs, demo_track_inputs
 
     text = json.dumps(model, default=str)
-    side = SIDE_OF_QUERIES if '"num_queries": ' in text or '"as_two_stage"' in text else SIDE
+    queries = '"num_queries": ' in text or '"as_two_stage"' in text
+    side = SIDE_OF_DEFORMED if 'DDODHead' in text else SIDE_OF_QUERIES if queries else SIDE
     if 'TrackDataPreprocessor' in text:
         yield demo_track_inputs(
             1, 2, [0], image_shapes=(3, side, side), num_items=None, num_classes=2, with_mask=True
@@ -199,6 +222,7 @@ def _detection(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         )
         for sample in batch['data_samples']:
             sample.gt_instances.labels.zero_()
+            sample.proposals = InstanceData(bboxes=sample.gt_instances.bboxes + 2)  # of Fast R-CNN
             sample.set_metainfo(dict(batch_input_shape=(side, side), pad_shape=(side, side)))
             sample.gt_sem_seg.sem_seg.fill_(stuff)
         yield batch
@@ -314,8 +338,73 @@ def summary(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def as_markdown(report: Mapping[str, Any]) -> str:
+    """The results by family of configs, and the reasons of what was refused."""
+    families: dict[str, dict[tuple[str, str], Counter[str]]] = defaultdict(dict)
+    for row in report['table']:
+        counts = Counter({key: value for key, value in row.items() if isinstance(value, int)})
+        families[row['backbone']][row['framework'], row['family']] = counts
+    first, second = BACKBONES
+    totals = {name: sum(rows.values(), Counter()) for name, rows in families.items()}
+    swapped, ran = totals[first]['swapped'], totals[first]['runs']
+    reasons: Counter[tuple[str, str]] = Counter()
+    for name, entry in report['plans'].items():
+        if entry[first]['outcome'] in ('refused', 'unreadable'):
+            reasons[name.partition('::')[0], _short(entry[first]['reason'])] += 1
+    lines = [
+        '# Every shipped config, swapped',
+        '',
+        'Made by `python benchmarks/swap_sweep.py --markdown docs/swap_sweep.md` from '
+        '`benchmarks/results/swap_sweep.json`.',
+        '',
+        f'Each of the {len(report["plans"])} configs in the wheels of mmdet, mmseg and mmdet3d was '
+        f'swapped to `{first}` and to `{second}`. A group of configs with the same necks and heads '
+        f'computes a loss once on random images. Of the {swapped} that swap, {ran} '
+        f'({100 * ran / swapped:.1f}%) run; in the others the original does not run on a CPU '
+        'either (operators without a CPU kernel, missing packages, an error upstream). '
+        f'Failed: {totals[first]["failed"]} and {totals[second]["failed"]}.',
+        '',
+        '| framework | family | configs | swapped | run | original does not run | refused '
+        '| unreadable | no model |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
+    for (framework, family), row in families[first].items():
+        other = families[second][framework, family]
+        if other != row:
+            raise ValueError(f'{family} differs between the backbones: {row}, {other}')
+        kinds = ('swapped', 'refused', 'unreadable', 'no model')
+        cells = [
+            sum(row[kind] for kind in kinds),
+            *(row[kind] for kind in ('swapped', 'runs', 'original does not run here')),
+            *(row[kind] for kind in kinds[1:]),
+        ]
+        shown = ' | '.join(str(cell or '') for cell in cells)
+        lines.append(f'| {framework} | {family} | {shown} |')
+    lines += ['', '## Reasons', '', '| framework | configs | reason |', '|---|---|---|']
+    for (framework, reason), count in reasons.most_common():
+        lines.append(f'| {framework} | {count} | {reason} |')
+    return '\n'.join(lines) + '\n'
+
+
+def _short(reason: str) -> str:
+    """A reason without what differs from config to config."""
+    _, cannot, why = reason.partition(' cannot be swapped: ')
+    if cannot:
+        return why.rstrip('.')
+    if 'mmpretrain' in reason:
+        return 'it needs mmpretrain, which is not installed'
+    if reason.startswith('FileNotFoundError'):
+        return 'it inherits from a file that its wheel lacks'
+    if 'cannot be looked at' in reason:
+        return 'its own backbone cannot be built, for it names a type that its framework lacks'
+    return reason.replace('|', '/')
+
+
 def _line(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+    # Without the folders of this machine.
+    text = ' '.join(str(error).split()).partition(', the current sys.path')[0]
+    text = re.sub(r'[^\s\'"]*/site-packages/', '', text)
+    return f'{type(error).__name__}: {text[:160]}'
 
 
 def _write(out: Path, report: Mapping[str, Any]) -> None:
@@ -331,10 +420,13 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('benchmarks/results/swap_sweep.json'))
     parser.add_argument('--frameworks', nargs='+', default=FRAMEWORKS, choices=FRAMEWORKS)
     parser.add_argument('--every', type=int, default=1, help='only each so-manieth config')
+    parser.add_argument('--markdown', type=Path, help='also write the table by family here')
     args = parser.parse_args()
     warnings.filterwarnings('ignore')
     logging.disable(logging.WARNING)
     report = sweep(args.out, args.frameworks, args.every)
+    if args.markdown:
+        args.markdown.write_text(as_markdown(report))
     totals: dict[str, Counter[str]] = defaultdict(Counter)
     for row in report['table']:
         totals[row['backbone']].update({k: v for k, v in row.items() if isinstance(v, int)})

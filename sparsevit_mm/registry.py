@@ -45,7 +45,7 @@ TRANSFORMS = Registry(
     'transform',
     parent=mmengine_registry.TRANSFORMS,
     scope=SCOPE,
-    locations=['sparsevit_mm.classification.transforms'],
+    locations=['sparsevit_mm.classification.transforms', 'sparsevit_mm.engine.checked_images'],
 )
 METRICS = Registry(
     'metric',

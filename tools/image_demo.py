@@ -21,6 +21,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'checkpoint', nargs='?', help='checkpoint file or address; without it weights are random'
     )
     parser.add_argument('--out-dir', default='outputs', help='where the pictures go')
+    parser.add_argument(
+        '--infos',
+        metavar='FILE',
+        help='info file with the cameras, for networks that find 3D boxes',
+    )
     parser.add_argument('--device', help='such as cpu or cuda:0; default: a GPU if there is one')
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='score below which detections are not drawn'
@@ -49,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.config,
             args.checkpoint,
             out_dir=args.out_dir,
+            infos=args.infos,
             device=args.device,
             score_thr=args.score_thr,
             ratios=args.ratios,

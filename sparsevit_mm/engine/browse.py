@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
-from mmengine.registry import DATASETS, VISUALIZERS, DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import set_random_seed
 from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sparsevit_mm.engine.checked_images import use_checked_loading
 from sparsevit_mm.engine.launch import load_config, register_framework
 from sparsevit_mm.engine.preflight import check_datasets, check_writable_folder
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.visualization.samples import build_visualizer
 
 
 def browse_dataset(
@@ -53,11 +53,12 @@ def browse_dataset(
     check_writable_folder(out_dir, 'out_dir')
     check_datasets(cfg, ['train_dataloader'], [])
     register_framework(cfg)
+    use_checked_loading(cfg)
     set_random_seed(seed)
     written = []
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
-        visualizer = _build_visualizer(cfg, dataset.metainfo)
+        visualizer = build_visualizer(cfg, dataset.metainfo)
         for number in range(min(num, len(dataset))):
             item = dataset[number]
             sample = item['data_samples']
@@ -87,18 +88,3 @@ def _draw(visualizer: Any, image: NDArray[np.uint8], sample: BaseDataElement, ta
     visualizer.add_datasample(
         target.stem, data, sample, draw_gt=True, draw_pred=False, out_file=str(target)
     )
-
-
-def _build_visualizer(cfg: Config, dataset_meta: Mapping[str, Any]) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # about the back ends that are left out on purpose
-        visualizer = VISUALIZERS.build(
-            {
-                **cfg.visualizer,
-                'name': f'annotations of {id(dataset_meta)}',
-                'vis_backends': None,
-                'save_dir': None,
-            }
-        )
-    visualizer.dataset_meta = dict(dataset_meta)
-    return visualizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from rich.progress import track
 
+from sparsevit_mm.engine.calibration import calibrations
 from sparsevit_mm.engine.inference import PicturePredictor
 from sparsevit_mm.engine.launch import read_schedule
 from sparsevit_mm.engine.preflight import check_writable_folder
@@ -40,6 +41,7 @@ def demonstrate(
     checkpoint: str | None = None,
     *,
     out_dir: str = 'outputs',
+    infos: str | None = None,
     device: str | None = None,
     score_thr: float = 0.3,
     ratios: str | None = None,
@@ -52,6 +54,8 @@ def demonstrate(
         pictures: A picture of any kind, or a folder of pictures.
         config: Path of the config.
         checkpoint: Path or address of the weights; None leaves them random.
+        infos: Info file of MMDetection3D with the calibration of the pictures, which networks that
+            find 3D boxes need; pictures are found in it by the names of their files.
         out_dir: Gets `predictions/<name>.png` and `kept_windows/<name>.png`.
         device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
         score_thr: Detections below this score are not drawn.
@@ -67,12 +71,15 @@ def demonstrate(
             then.
     """
     paths = find_pictures(pictures)
+    cameras = calibrations(infos) if infos is not None else {}
     if len(paths) == 1:
         read_picture(paths[0])
     check_writable_folder(out_dir, 'out_dir')
     predictor = PicturePredictor(
         config, checkpoint, device, read_schedule(ratios, schedule), cfg_options
     )
+    if predictor.needs_calibration:
+        _check_calibrated(paths, cameras, infos)
     report = DemoReport([], [], [], [])
     if checkpoint is None:
         report.notes.append('no checkpoint was given: the weights are random, what they see too.')
@@ -86,7 +93,7 @@ def demonstrate(
         except ConfigError as error:
             report.refused.append(str(error))
             continue
-        prediction = predictor.predict(image, str(path))
+        prediction = predictor.predict(image, str(path), cameras.get(path.name))
         target = Path(out_dir) / 'predictions' / name
         target.parent.mkdir(parents=True, exist_ok=True)
         predictor.save(prediction, target, score_thr)
@@ -105,6 +112,19 @@ def demonstrate(
     if not report.predictions:
         raise ConfigError(report.refused[0])
     return report
+
+
+def _check_calibrated(paths: Sequence[Path], known: Container[str], infos: str | None) -> None:
+    if infos is None:
+        raise ConfigError(
+            'infos is missing, but a network that finds 3D boxes needs the calibration of the '
+            'camera: name an info file of MMDetection3D that lists the pictures.'
+        )
+    unknown = [path.name for path in paths if path.name not in known]
+    if unknown:
+        raise ConfigError(
+            f'the picture {unknown[0]} is not in {infos}, whose calibration it needs.'
+        )
 
 
 def _output_names(paths: Sequence[Path]) -> list[str]:

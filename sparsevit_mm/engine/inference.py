@@ -1,8 +1,7 @@
-"""A config and a checkpoint as something that takes pictures: detectors and segmentors alike."""
+"""A config and a checkpoint as something that takes pictures, for every kind of task."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from copy import deepcopy
@@ -12,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from mmengine.config import Config
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DATASETS, VISUALIZERS, DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import load_checkpoint
 from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
+from PIL import Image
 
 from sparsevit_mm.engine.launch import innermost_dataset, load_config, register_framework
 from sparsevit_mm.engine.preflight import build_model, check_checkpoint_exists, check_weights_fit
@@ -29,9 +30,22 @@ from sparsevit_mm.engine.prunable import (
 )
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.selection import WindowSelection
+from sparsevit_mm.visualization.boxes3d import draw_boxes_3d
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
+from sparsevit_mm.visualization.samples import build_visualizer
 
-_LOADING = ('LoadImageFromFile', 'LoadAnnotations', 'LoadPanopticAnnotations')
+_LOADING = (
+    'LoadImageFromFile',
+    'LoadImageFromFileMono3D',
+    'LoadAnnotations',
+    'LoadAnnotations3D',
+    'LoadPanopticAnnotations',
+)
+
+_COLOURS = [
+    (int(255 * red), int(255 * green), int(255 * blue))
+    for red, green, blue, _ in colormaps['tab10'](range(10))
+]
 
 
 @dataclass(frozen=True)
@@ -43,11 +57,13 @@ class Prediction:
         sample: The framework's data sample, boxes and masks in pixels of the picture.
         passes: For every forward of the backbone one `WindowSelection` a block; empty if the
             backbone has no schedule. Networks that cut the picture into crops make several.
+        cam2img: Projection of the camera into pixels of the picture, for 3D boxes.
     """
 
     image: NDArray[np.uint8]
     sample: BaseDataElement
     passes: list[list[WindowSelection]]
+    cam2img: NDArray[np.float64] | None = None
 
 
 class PicturePredictor:
@@ -89,15 +105,30 @@ class PicturePredictor:
         with DefaultScope.overwrite_default_scope(self.scope):
             self.dataset_meta = meta.get('dataset_meta') or _dataset_meta(self.cfg)
             self._prepare = Compose(_pipeline_without_loading(self.cfg))
-            self._visualizer = _build_visualizer(self.cfg, self.dataset_meta)
+            self._visualizer = build_visualizer(self.cfg, self.dataset_meta)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether the network finds 3D boxes, for which it must know the camera."""
+        return self.scope == 'mmdet3d'
 
     @torch.no_grad()
-    def predict(self, image: NDArray[np.uint8], path: str = '') -> Prediction:
+    def predict(
+        self,
+        image: NDArray[np.uint8],
+        path: str = '',
+        cam2img: NDArray[np.float64] | None = None,
+    ) -> Prediction:
         """Predicts on one picture.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             path: Where it comes from, kept in the sample.
+            cam2img: (3, 3) or (4, 4) projection of the camera into pixels of the image, which
+                networks for 3D boxes need.
+
+        Raises:
+            ConfigError: If the projection is needed and missing, or cannot be inverted.
         """
         height, width = image.shape[:2]
         data = dict(
@@ -109,12 +140,12 @@ class PicturePredictor:
             height=height,
             width=width,
         )
+        if self.needs_calibration:
+            data.update(_camera(cam2img))
         recording = record_kept_windows(self.backbone) if self.backbone else nullcontext()
         with DefaultScope.overwrite_default_scope(self.scope), recording as record:
-            packed = self._prepare(data)
-            batch = {key: [value] for key, value in packed.items()}
-            (sample,) = self.model.test_step(batch)
-        return Prediction(image, sample.cpu(), record.passes if record else [])
+            (sample,) = self.model.test_step(pseudo_collate([self._prepare(data)]))
+        return Prediction(image, sample.to('cpu'), record.passes if record else [], cam2img)
 
     def save(self, prediction: Prediction, path: str | Path, score_thr: float = 0.3) -> None:
         """Draws boxes, masks or labels over the picture and writes it.
@@ -124,6 +155,9 @@ class PicturePredictor:
             path: Where it is written; the suffix chooses the format.
             score_thr: Detections below this score are left out.
         """
+        if 'pred_instances_3d' in prediction.sample:
+            Image.fromarray(self._draw_3d(prediction, score_thr)).save(path)
+            return
         options = {'pred_score_thr': score_thr} if 'pred_instances' in prediction.sample else {}
         self._visualizer.add_datasample(
             'prediction',
@@ -132,6 +166,24 @@ class PicturePredictor:
             draw_gt=False,
             out_file=str(path),
             **options,
+        )
+
+    def _draw_3d(self, prediction: Prediction, score_thr: float) -> NDArray[np.uint8]:
+        assert prediction.cam2img is not None
+        found = prediction.sample.pred_instances_3d
+        found = found[found.scores_3d > score_thr]
+        classes = self.dataset_meta['classes']
+        labels = found.labels_3d.tolist()
+        return draw_boxes_3d(
+            prediction.image,
+            found.bboxes_3d.corners.numpy(),
+            # The sample has that of the resized image.
+            prediction.cam2img,
+            [_COLOURS[label % len(_COLOURS)] for label in labels],
+            [
+                f'{classes[label]} {score:.2f}'
+                for label, score in zip(labels, found.scores_3d.tolist())
+            ],
         )
 
     def draw_windows(self, prediction: Prediction) -> NDArray[np.uint8] | None:
@@ -153,6 +205,23 @@ class PicturePredictor:
             patch_size=self.backbone.arch.patch_size,
             schedule=self.backbone.pruning_schedule,
         )
+
+
+def _camera(cam2img: NDArray[np.float64] | None) -> dict[str, Any]:
+    """What MMDetection3D's pipelines expect of a camera."""
+    from mmdet3d.structures import get_box_type
+
+    if cam2img is None:
+        raise ConfigError(
+            'the network finds 3D boxes, but the calibration of the camera is missing; name the '
+            'info file that has it.'
+        )
+    if not np.isfinite(cam2img).all() or np.linalg.matrix_rank(cam2img) < len(cam2img):
+        raise ConfigError(
+            f'cam2img is {cam2img.tolist()}, but it must be a matrix that can be inverted.'
+        )
+    box_type, box_mode = get_box_type('Camera')
+    return dict(cam2img=cam2img.tolist(), box_type_3d=box_type, box_mode_3d=box_mode)
 
 
 def _usable_device(name: str | None) -> torch.device:
@@ -180,15 +249,3 @@ def _pipeline_without_loading(cfg: Config) -> list[Any]:
         for step in deepcopy(list(innermost_dataset(cfg.test_dataloader).pipeline))
         if str(step['type']).rpartition('.')[2] not in _LOADING
     ]
-
-
-def _build_visualizer(cfg: Config, dataset_meta: Mapping[str, Any]) -> Any:
-    # The registry keeps one visualizer a name in a process, so every predictor's has its own.
-    name = f'pictures of {id(dataset_meta)}'
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # about the back ends that are left out on purpose
-        visualizer = VISUALIZERS.build(
-            {**cfg.visualizer, 'name': name, 'vis_backends': None, 'save_dir': None}
-        )
-    visualizer.dataset_meta = dict(dataset_meta)
-    return visualizer

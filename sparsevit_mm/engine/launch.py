@@ -23,6 +23,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from sparsevit_mm.engine.checked_images import use_checked_loading
 from sparsevit_mm.engine.preflight import (
     build_model,
     check_checkpoint_exists,
@@ -54,7 +55,9 @@ def user_errors_exit() -> Iterator[None]:
     try:
         yield
     except SparseVitError as error:
-        print(f'error: {error}', file=sys.stderr)
+        # From a worker of a data loader it comes with the worker's traceback before it.
+        sentence = str(error).rpartition(f'{type(error).__name__}: ')[2].strip()
+        print(f'error: {sentence}', file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -303,6 +306,7 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
     """
     cfg.launcher = launcher
+    use_checked_loading(cfg)
     if launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would pick a GPU; a group that is there already is left alone.
         torch.distributed.init_process_group('gloo')

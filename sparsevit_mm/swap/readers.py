@@ -105,8 +105,20 @@ def _heads(
         heads = host.get(name)
         for number, head in enumerate(heads if isinstance(heads, (list, tuple)) else [heads]):
             path: Path = (name, number) if isinstance(heads, (list, tuple)) else (name,)
-            if isinstance(head, Mapping) and 'in_channels' in head:
-                yield path, head
+            if isinstance(head, Mapping):
+                yield from _parts_that_read(path, head)
+
+
+def _parts_that_read(
+    path: Path, head: Mapping[str, Any]
+) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """A head, or where it reads nothing itself the heads in it, such as that of a K-Net."""
+    if 'in_channels' in head:
+        yield path, head
+        return
+    for key, part in head.items():
+        if key.endswith('_head') and isinstance(part, Mapping):
+            yield from _parts_that_read((*path, key), part)
 
 
 def _reader_fields(

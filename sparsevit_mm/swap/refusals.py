@@ -33,6 +33,11 @@ FUSED_NECKS = {
     'SSDNeck': 'its heads read maps of the backbone and of layers added to it',
 }
 
+HEADS = {
+    'DPTHead': 'its head reassembles the tokens of a plain transformer',
+    'LRASPPHead': 'its head pools 49 by 49 cells, more than a map of stride 32 has',
+}
+
 POINT_KEYS = ('voxel_encoder', 'pts_voxel_encoder', 'voxel_layer', 'pts_backbone')
 POINT_BACKBONES = (
     'Asymm3DSpconv', 'DGCNNBackbone', 'MinkResNet', 'MinkUNetBackbone', 'MinkUNetBackboneV2',
@@ -67,9 +72,9 @@ def why_not(model: Mapping[str, Any]) -> str | None:
     roi_head = host.get('roi_head') or {}
     if isinstance(roi_head, Mapping) and roi_head.get('shared_head'):
         return 'its RoI head is the last stage of the ResNet'
-    heads = host.get('decode_head')
-    if any(_type(head) == 'DPTHead' for head in _as_list(heads)):
-        return 'its head reassembles the tokens of a plain transformer'
+    for head in _as_list(host.get('decode_head')):
+        if _type(head) in HEADS:
+            return HEADS[_type(head)]
     return None
 
 

@@ -51,7 +51,7 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ConfigError: If the file is empty, broken or no picture.
+        ConfigError: If the file is empty, broken or no picture, or if pixels are NaN.
     """
     try:
         with Image.open(path) as opened:
@@ -67,7 +67,10 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
         values = np.asarray(picture).astype(np.float64) / 257
         picture = Image.fromarray(values.round().astype(np.uint8))
     elif picture.mode in ('I', 'F'):
-        picture = Image.fromarray(_stretch(np.asarray(picture, dtype=np.float64)))
+        values = np.asarray(picture, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ConfigError(f'the picture {path} has pixels that are not finite numbers.')
+        picture = Image.fromarray(_stretch(values))
     elif picture.has_transparency_data:
         rgba = picture.convert('RGBA')
         picture = Image.alpha_composite(Image.new('RGBA', rgba.size, 'black'), rgba)
@@ -75,6 +78,5 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 
 
 def _stretch(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    values = np.nan_to_num(values, posinf=0, neginf=0)
     low, high = values.min(), values.max()
     return ((values - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from benchmarks.swap_sweep import run
+from benchmarks.swap_sweep import as_markdown, run
 from sparsevit_mm.engine.launch import register_framework
 from sparsevit_mm.engine.preflight import build_model
 from sparsevit_mm.errors import ConfigError
@@ -39,6 +41,7 @@ SAMPLE = (
     'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
     'mmseg::fastfcn/fastfcn_r50-d32_jpu_psp_4xb4-80k_ade20k-512x512.py',
     'mmseg::vit/vit_vit-b16_mln_upernet_8xb2-80k_ade20k-512x512.py',
+    'mmseg::knet/knet-s3_r50-d8_upernet_8xb2-adamw-80k_ade20k-512x512.py',
     'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py',
 )
 
@@ -172,6 +175,7 @@ def test_written_configs_are_the_swap_and_swapping_twice_is_swapping_once(name, 
         ('mmdet::detectors/detectors_htc-r50_1x_coco.py', 'feeds back into the backbone'),
         ('mmdet::faster_rcnn/faster-rcnn_r50-caffe-c4_ms-1x_coco.py', 'last stage of the ResNet'),
         ('mmdet::cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py', 'hourglass'),
+        ('mmseg::mobilenet_v3/mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024.py', '49 by 49'),
         ('mmseg::unet/unet-s5-d16_fcn_4xb4-160k_cityscapes-512x1024.py', 'inside the backbone'),
         ('mmdet3d::votenet/votenet_8xb8_scannet-3d.py', 'reads point clouds'),
         ('mmdet3d::smoke/smoke_dla34_dlaneck_gn-all_4xb8-6x_kitti-mono3d.py', 'six maps'),
@@ -181,6 +185,12 @@ def test_written_configs_are_the_swap_and_swapping_twice_is_swapping_once(name, 
 def test_refusals_give_the_reason(name, reason):
     with pytest.raises(ConfigError, match=f'cannot be swapped: .*{reason}'):
         swapped(name)
+
+
+def test_page_of_the_sweep_is_what_its_results_say():
+    root = Path(__file__).parents[2]
+    report = json.loads((root / 'benchmarks/results/swap_sweep.json').read_text())
+    assert (root / 'docs/swap_sweep.md').read_text() == as_markdown(report)
 
 
 def test_wrong_arguments():

@@ -38,10 +38,15 @@ def test_sixteen_bits_are_scaled_by_their_whole_range(tmp_path, suffix):
 
 def test_floats_are_scaled_by_the_range_that_occurs(tmp_path):
     values = np.linspace(-3, 5, 12, dtype=np.float32).reshape(3, 4)
-    values[0, 0] = np.nan
     image = read(tmp_path, Image.fromarray(values), 'float.tif')
-    assert image.max() == 255
+    assert (image.min(), image.max()) == (0, 255)
     assert image.dtype == np.uint8
+
+
+def test_pixels_that_are_no_numbers_are_refused(tmp_path):
+    values = np.full((3, 4), np.nan, dtype=np.float32)
+    with pytest.raises(ConfigError, match='not finite'):
+        read(tmp_path, Image.fromarray(values), 'float.tif')
 
 
 def test_transparent_pixels_are_black(tmp_path):

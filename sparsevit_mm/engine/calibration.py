@@ -1,0 +1,81 @@
+"""Calibrations of pictures, from the info files of MMDetection3D (version 2)."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsevit_mm.errors import ConfigError
+
+_HARMLESS = {
+    ('numpy', 'dtype'),
+    ('numpy', 'ndarray'),
+    ('numpy.core.multiarray', '_reconstruct'),
+    ('numpy.core.multiarray', 'scalar'),
+    ('numpy._core.multiarray', '_reconstruct'),
+    ('numpy._core.multiarray', 'scalar'),
+    ('numpy.core.numeric', '_frombuffer'),
+    ('numpy._core.numeric', '_frombuffer'),
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads numbers, text, containers and arrays; nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ('_codecs', 'encode'):  # bytes, in old protocols
+            return lambda text, encoding: text.encode('latin1')
+        if (module, name) not in _HARMLESS:
+            raise pickle.UnpicklingError(f'it holds a {module}.{name}')
+        return super().find_class(module, name)
+
+
+def read_infos(path: str | Path) -> list[dict[str, Any]]:
+    """Reads the frames of an info file.
+
+    Args:
+        path: A .json or .pkl file of version 2. Of a pickle only plain data and arrays are read.
+
+    Raises:
+        ConfigError: If it is missing, or no info file of version 2.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f'the info file {path} does not exist.')
+    content = path.read_bytes()
+    try:
+        if path.suffix == '.json':
+            infos = json.loads(content)
+        else:
+            infos = _PlainUnpickler(io.BytesIO(content)).load()
+        return list(infos['data_list'])
+    except (ValueError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f'{path} is not an info file of MMDetection3D, version 2: {error}.'
+        ) from None
+
+
+def calibrations(path: str | Path) -> dict[str, NDArray[np.float64]]:
+    """Projections of the pictures of an info file.
+
+    Args:
+        path: The info file.
+
+    Returns:
+        The (3, 3) or (4, 4) `cam2img` of each picture, by the name of its file.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
+    return {
+        Path(image['img_path']).name: np.array(image['cam2img'], np.float64)
+        for frame in read_infos(path)
+        for image in frame['images'].values()
+        if image.get('img_path') and 'cam2img' in image
+    }

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sparsevit_mm.backbones.swin import SwinBackbone, SwinBlock, SwinStage
@@ -20,10 +21,14 @@ from sparsevit_mm.layers.window_tokens import (
     gather_windows,
     locate_windows,
     scatter_windows,
+    update_windows,
 )
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowRanking, WindowSelection
 from sparsevit_mm.registry import register_backbone
+
+_CPU_BYTES, _OTHER_BYTES = 4 * 2**20, 256 * 2**20
+"""Largest activation in inference: on a CPU what a core's cache holds, elsewhere to save memory."""
 
 
 @register_backbone
@@ -72,6 +77,13 @@ class SparseViT(SwinBackbone):
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
         """Computes the windows that the stage's ratios leave, see `SwinBackbone.compute_stage`."""
+        # Gradients need every activation; a compiler and an exporter arrange the work themselves.
+        in_parts = not (
+            self.training
+            or torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
+        )
         num_tokens = tokens.shape[0]
         ranking = WindowRanking(batch_size)
         located: dict[tuple[WindowGrid, float], WindowTokens] = {}
@@ -83,8 +95,17 @@ class SparseViT(SwinBackbone):
             if (grid, ratio) not in located:
                 located[grid, ratio] = locate_windows(grid, batch_size, kept, tokens.device)
             where = located[grid, ratio]
-            windows = block(gather_windows(tokens, where), where)
-            tokens = scatter_windows(tokens, windows, where)
+            if in_parts:
+                tokens = update_windows(tokens, where, block, _windows_at_once(block, tokens))
+            else:
+                windows = block(gather_windows(tokens, where), where)
+                tokens = scatter_windows(tokens, windows, where)
             if self.window_observer is not None:
                 self.window_observer(WindowSelection(stage.number, number, grid, kept))
         return tokens[:num_tokens]
+
+
+def _windows_at_once(block: SwinBlock, tokens: Tensor) -> int:
+    """How many windows a block computes at a time in inference."""
+    hidden = block.window_size**2 * block.hidden_dims * tokens.element_size()
+    return max(1, (_CPU_BYTES if tokens.device.type == 'cpu' else _OTHER_BYTES) // hidden)

@@ -72,6 +72,8 @@ class SwinBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.shift = shift
+        self.window_size = window_size
+        self.hidden_dims = hidden_dims
         self.zero_padding_after_norm = padding == 'swin'
         self.with_cp = with_cp
         self.norm1 = norm(embed_dims)

@@ -7,7 +7,8 @@ scatter, and nothing of the size of the map is touched for a window that is prun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +42,27 @@ class WindowTokens:
     shape: tuple[int, int]
     num_map_tokens: int
 
+    def parts(self, num_windows: int) -> Iterator[WindowTokens]:
+        """The same windows, at most so many at a time, each part with rows to write."""
+        read = self.read.view(self.shape)
+        write = self._rows_to_write().view(self.shape)
+        for start in range(0, self.shape[0], num_windows):
+            part = slice(start, start + num_windows)
+            yield replace(
+                self,
+                read=read[part].flatten(),
+                write=write[part].flatten(),
+                position=None,
+                padding=None if self.padding is None else self.padding[part],
+                edge_pattern=None if self.edge_pattern is None else self.edge_pattern[part],
+                shape=(read[part].shape[0], self.shape[1]),
+            )
+
+    def _rows_to_write(self) -> Tensor:
+        if self.write is not None:
+            return self.write
+        return _without_padding(self.read, self.padding, self.num_map_tokens)
+
 
 def locate_windows(
     grid: WindowGrid, batch_size: int, kept: Tensor | None, device: torch.device
@@ -72,8 +94,7 @@ def locate_windows(
         position = None
         padding = None if padding is None else padding[kept].flatten(0, 1)
         pattern = None if pattern is None else pattern[kept].flatten()
-        spare_row = batch_size * num_tokens
-        write = read if padding is None else read.masked_fill(padding.flatten(), spare_row)
+        write = _without_padding(read, padding, batch_size * num_tokens)
     return WindowTokens(
         batch_size=batch_size,
         read=read,
@@ -84,6 +105,10 @@ def locate_windows(
         shape=(read.numel() // index.shape[1], index.shape[1]),
         num_map_tokens=batch_size * num_tokens,
     )
+
+
+def _without_padding(read: Tensor, padding: Tensor | None, spare_row: int) -> Tensor:
+    return read if padding is None else read.masked_fill(padding.flatten(), spare_row)
 
 
 def gather_windows(tokens: Tensor, where: WindowTokens) -> Tensor:
@@ -122,3 +147,28 @@ def scatter_windows(tokens: Tensor, windows: Tensor, where: WindowTokens) -> Ten
     if where.padding is not None and tokens.shape[0] == where.num_map_tokens:
         tokens = torch.cat([tokens, tokens.new_zeros(1, tokens.shape[1])])
     return tokens.index_copy_(0, where.write, rows)
+
+
+def update_windows(
+    tokens: Tensor,
+    where: WindowTokens,
+    compute: Callable[[Tensor, WindowTokens], Tensor],
+    num_windows: int,
+) -> Tensor:
+    """Computes windows part by part, each written back before the next is read.
+
+    No token lies in two windows, so the parts do not see each other. Beside the map only one part
+    is in memory, and on a CPU it stays in the cache from one layer to the next.
+
+    Args:
+        tokens: (B * H * W, C) the stage's tokens, or one row more; changed in place.
+        where: The windows.
+        compute: Makes (W, N, C) of (W, N, C) windows and where they lie.
+        num_windows: How many windows at a time.
+
+    Returns:
+        As `scatter_windows`.
+    """
+    for part in where.parts(num_windows):
+        tokens = scatter_windows(tokens, compute(gather_windows(tokens, part), part), part)
+    return tokens

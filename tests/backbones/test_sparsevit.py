@@ -16,6 +16,7 @@ from mmengine.hub import get_config
 from mmengine.registry import MODELS as ROOT_MODELS
 
 from sparsevit_mm import PruningSchedule, SparseViT
+from sparsevit_mm.backbones import sparsevit
 from sparsevit_mm.errors import CheckpointError, ConfigError
 from tests.backbones.masked_dense import masked_dense_forward
 
@@ -147,6 +148,32 @@ def selections(net, images):
         net(images)
     net.window_observer = None
     return seen
+
+
+@pytest.mark.parametrize('ratios', [0.0, [0.5, 0.3]])
+@pytest.mark.parametrize('num_bytes', [1, 60_000])
+def test_inference_in_parts_is_inference_at_once(ratios, num_bytes, monkeypatch):
+    net = SparseViT(
+        embed_dims=12, depths=(2, 2), num_heads=(1, 2), out_indices=(0, 1), pruning_ratios=ratios
+    )
+    net.eval()
+    images = torch.rand(2, 3, 90, 124)  # padded windows, shifted windows, two images
+    at_once = net(images)  # with gradients nothing is cut into parts
+    parts = []
+    update_windows = sparsevit.update_windows
+
+    def record(tokens, where, compute, num_windows):
+        parts.append(where.shape[0] / num_windows)
+        return update_windows(tokens, where, compute, num_windows)
+
+    monkeypatch.setattr(sparsevit, '_CPU_BYTES', num_bytes)
+    monkeypatch.setattr(sparsevit, 'update_windows', record)
+    with torch.no_grad():
+        in_parts = net(images)
+    assert len(parts) == 4
+    assert min(parts) > 1
+    for ours, expected in zip(in_parts, at_once):
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_kept_sets_are_nested_and_counted():

@@ -54,6 +54,9 @@ class SparseViT(SwinBackbone):
         [(1, 96, 56, 80), (1, 192, 28, 40), (1, 384, 14, 20), (1, 768, 7, 10)]
     """
 
+    ranking: type[WindowRanking] = WindowRanking
+    """What ranks the windows of a stage."""
+
     def __init__(self, arch: str = 'tiny', *, pruning_ratios: Any = 0.0, **swin: Any) -> None:
         super().__init__(arch, **swin)
         self.window_observer: Callable[[WindowSelection], None] | None = None
@@ -73,7 +76,7 @@ class SparseViT(SwinBackbone):
     ) -> Tensor:
         """Computes the windows that the stage's ratios leave, see `SwinBackbone.compute_stage`."""
         num_tokens = tokens.shape[0]
-        ranking = WindowRanking(batch_size)
+        ranking = self.ranking(batch_size)
         located: dict[tuple[WindowGrid, float], WindowTokens] = {}
         ratios = self.pruning_schedule.ratios[stage.number]
         for number, (block, ratio) in enumerate(zip(stage.blocks, ratios)):
@@ -84,7 +87,11 @@ class SparseViT(SwinBackbone):
                 located[grid, ratio] = locate_windows(grid, batch_size, kept, tokens.device)
             where = located[grid, ratio]
             windows = block(gather_windows(tokens, where), where)
-            tokens = scatter_windows(tokens, windows, where)
+            tokens = scatter_windows(self.skipped_tokens(tokens), windows, where)
             if self.window_observer is not None:
                 self.window_observer(WindowSelection(stage.number, number, grid, kept))
         return tokens[:num_tokens]
+
+    def skipped_tokens(self, tokens: Tensor) -> Tensor:
+        """What a block leaves in the windows it skips, for all tokens: what was there before."""
+        return tokens

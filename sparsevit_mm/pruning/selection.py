@@ -68,12 +68,24 @@ class WindowRanking:
         """
         if ratio == 0:
             return None
+        if grid not in self._order:
+            # A stable sort makes ties, such as two black windows, independent of the batch.
+            scores = self.scores(tokens, grid)
+            self._order[grid] = scores.argsort(dim=1, descending=True, stable=True)
+        return self._order[grid][:, : num_kept_windows(grid.num_windows, ratio)]
+
+    def scores(self, tokens: Tensor, grid: WindowGrid) -> Tensor:
+        """What the windows of a grid are ranked by, from the tokens of the first call.
+
+        Args:
+            tokens: As in `keep`.
+            grid: The windows.
+
+        Returns:
+            (B, windows), larger for windows that matter more.
+        """
         if self._importance is None:
             num_tokens = self.batch_size * grid.height * grid.width
             importance = token_importance(tokens[:num_tokens])
             self._importance = importance.view(self.batch_size, -1)
-        if grid not in self._order:
-            # A stable sort makes ties, such as two black windows, independent of the batch.
-            scores = window_scores(self._importance, grid)
-            self._order[grid] = scores.argsort(dim=1, descending=True, stable=True)
-        return self._order[grid][:, : num_kept_windows(grid.num_windows, ratio)]
+        return window_scores(self._importance, grid)

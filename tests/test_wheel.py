@@ -67,7 +67,12 @@ def test_wheel_holds_what_mim_needs_and_nothing_else(sources, wheel):
             assert archive.read(prefix + name) == (sources / name).read_bytes()
         record = archive.read(next(n for n in names if n.endswith('RECORD'))).decode()
         assert all(name in record for name in names)
-    modules = {str(p.relative_to(sources)) for p in (sources / 'sparsevit_mm').rglob('*.py')}
+    package = sources / 'sparsevit_mm'
+    modules = {
+        str(path.relative_to(sources))
+        for kind in ('py', 'yml')
+        for path in package.rglob(f'*.{kind}')
+    }
     rest = {n for n in names if not n.startswith(prefix) and '.dist-info/' not in n}
     assert rest == modules
 

@@ -312,7 +312,7 @@ class FasterViTLevel(nn.Module):
                 block, windows, carriers, batch, carrier_mask, masks, pattern
             )
         tokens = join_windows(windows, window_size, grid.rows, grid.cols)
-        return tokens[:, :height, :width].permute(0, 3, 1, 2)
+        return tokens.narrow(1, 0, height).narrow(2, 0, width).permute(0, 3, 1, 2)
 
     def _run(self, block: nn.Module, *args: Any) -> Any:
         if self.with_cp and self.training and torch.is_grad_enabled():

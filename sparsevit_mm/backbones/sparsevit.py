@@ -59,6 +59,9 @@ class SparseViT(SwinBackbone):
         [(1, 96, 56, 80), (1, 192, 28, 40), (1, 384, 14, 20), (1, 768, 7, 10)]
     """
 
+    ranking: type[WindowRanking] = WindowRanking
+    """What ranks the windows of a stage."""
+
     def __init__(self, arch: str = 'tiny', *, pruning_ratios: Any = 0.0, **swin: Any) -> None:
         super().__init__(arch, **swin)
         self.window_observer: Callable[[WindowSelection], None] | None = None
@@ -85,7 +88,7 @@ class SparseViT(SwinBackbone):
             or torch.jit.is_tracing()
         )
         num_tokens = tokens.shape[0]
-        ranking = WindowRanking(batch_size)
+        ranking = self.ranking(batch_size)
         located: dict[tuple[WindowGrid, float], WindowTokens] = {}
         ratios = self.pruning_schedule.ratios[stage.number]
         for number, (block, ratio) in enumerate(zip(stage.blocks, ratios)):
@@ -95,14 +98,20 @@ class SparseViT(SwinBackbone):
             if (grid, ratio) not in located:
                 located[grid, ratio] = locate_windows(grid, batch_size, kept, tokens.device)
             where = located[grid, ratio]
+            skipped = self.skipped_tokens(tokens)
             if in_parts:
-                tokens = update_windows(tokens, where, block, _windows_at_once(block, tokens))
+                at_once = _windows_at_once(block, tokens)
+                tokens = update_windows(skipped, tokens, where, block, at_once)
             else:
                 windows = block(gather_windows(tokens, where), where)
-                tokens = scatter_windows(tokens, windows, where)
+                tokens = scatter_windows(skipped, windows, where)
             if self.window_observer is not None:
                 self.window_observer(WindowSelection(stage.number, number, grid, kept))
         return tokens[:num_tokens]
+
+    def skipped_tokens(self, tokens: Tensor) -> Tensor:
+        """What a block leaves in the windows it skips, for all tokens: what was there before."""
+        return tokens
 
 
 def _windows_at_once(block: SwinBlock, tokens: Tensor) -> int:

@@ -11,13 +11,13 @@ window, as it does with tokens.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import torch
 from torch import Tensor, nn
 
 from sparsevit_mm.layers.drop_path import DropPath
+from sparsevit_mm.layers.exporting import cached_by_grid
 from sparsevit_mm.layers.position_mlp import OffsetBias, PlaceEmbedding
 from sparsevit_mm.layers.window_attention import attend
 from sparsevit_mm.layers.window_grid import WindowGrid
@@ -261,26 +261,30 @@ def hide(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     return mask.masked_fill(hidden, -math.inf)[:, None, None]
 
 
-def pooling_spans(num_tokens: int, num_carriers: int, pooling: str) -> list[tuple[int, int]]:
-    """Which tokens along one axis each carrier pools, as (first, end).
+def pooling_spans(
+    num_tokens: int, num_carriers: int, pooling: str, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Which tokens along one axis each carrier pools.
 
     Args:
         num_tokens: Tokens along the axis, padding included.
         num_carriers: Carriers along the axis.
         pooling: One of `POOLINGS`.
+        device: Where the result is wanted.
+
+    Returns:
+        First token of each carrier, and the one after its last: (num_carriers,) int64.
     """
+    carrier = torch.arange(num_carriers, device=device)
     if pooling == 'centred':
-        return [
-            (i * num_tokens // num_carriers, -(-(i + 1) * num_tokens // num_carriers))
-            for i in range(num_carriers)
-        ]
+        end = -(-(carrier + 1) * num_tokens // num_carriers)
+        return carrier * num_tokens // num_carriers, end
     stride = num_tokens // num_carriers
     kernel = num_tokens - (num_carriers - 1) * stride
-    return [(i * stride, i * stride + kernel) for i in range(num_carriers)]
+    return carrier * stride, carrier * stride + kernel
 
 
-@functools.lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@cached_by_grid(maxsize=64)
 def pooling_matrices(
     grid: WindowGrid, ct_size: int, pooling: str, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -298,11 +302,12 @@ def pooling_matrices(
     """
 
     def matrix(num_windows: int, num_real: int) -> Tensor:
-        spans = pooling_spans(num_windows * grid.window_size, num_windows * ct_size, pooling)
-        inside = torch.zeros(len(spans), num_real)
-        for carrier, (first, end) in enumerate(spans):
-            inside[carrier, first:end] = 1
-        return (inside / inside.sum(1, keepdim=True).clamp(min=1)).to(device)
+        first, end = pooling_spans(
+            num_windows * grid.window_size, num_windows * ct_size, pooling, device
+        )
+        token = torch.arange(num_real, device=device)
+        inside = ((token >= first[:, None]) & (token < end[:, None])).float()
+        return inside / inside.sum(1, keepdim=True).clamp(min=1)
 
     return matrix(grid.rows, grid.height), matrix(grid.cols, grid.width)
 
@@ -317,12 +322,11 @@ def hidden_carriers(
     """
     if not grid.is_padded:
         return None
-    rows, cols = pooling_matrices(grid, ct_size, pooling, device)
-    return (rows.sum(1) == 0)[:, None] | (cols.sum(1) == 0)[None, :]
+    rows, cols = _without_tokens(grid, ct_size, pooling, device)
+    return rows[:, None] | cols[None, :]
 
 
-@functools.lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@cached_by_grid(maxsize=64)
 def hidden_keys(
     grid: WindowGrid, ct_size: int, pooling: str, device: torch.device
 ) -> tuple[Tensor, Tensor] | None:
@@ -342,23 +346,33 @@ def hidden_keys(
     """
     if not grid.is_padded:
         return None
-    size = grid.window_size
-    tokens = _beyond(grid.rows * size - grid.height, grid.cols * size - grid.width, size, device)
+    place = torch.arange(grid.window_size, device=device)
+    first_row, first_col = ((lines - 1) * grid.window_size for lines in (grid.rows, grid.cols))
+    tokens = _by_kind(place >= grid.height - first_row, place >= grid.width - first_col)
     carriers = tokens[:, :0]
     if ct_size:
-        # Counted on the CPU: reading a number back would make a GPU wait.
-        rows, cols = pooling_matrices(grid, ct_size, pooling, torch.device('cpu'))
-        empty_rows, empty_cols = (int((matrix.sum(1) == 0).sum()) for matrix in (rows, cols))
-        carriers = _beyond(empty_rows, empty_cols, ct_size, device)
+        rows, cols = _without_tokens(grid, ct_size, pooling, device)
+        carriers = _by_kind(rows[-ct_size:], cols[-ct_size:])
     last_row = torch.arange(grid.rows, device=device) == grid.rows - 1
     last_col = torch.arange(grid.cols, device=device) == grid.cols - 1
     kind = last_row.long()[:, None] + 2 * last_col.long()[None, :]
     return torch.cat([carriers, tokens], dim=1), kind.flatten()
 
 
-def _beyond(bottom: int, right: int, side: int, device: torch.device) -> Tensor:
-    """(4, side**2) bool: the lowest rows and rightmost columns of each kind of window."""
-    place = torch.arange(side, device=device)
-    low, far = (place >= side - bottom)[:, None], (place >= side - right)[None, :]
-    none = torch.zeros(side, side, dtype=torch.bool, device=device)
-    return torch.stack([none, low | none, far | none, low | far]).flatten(1)
+def _without_tokens(
+    grid: WindowGrid, ct_size: int, pooling: str, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Which rows and which columns of carriers have no real token: bool."""
+    rows, cols = pooling_matrices(grid, ct_size, pooling, device)
+    return rows.sum(1) == 0, cols.sum(1) == 0
+
+
+def _by_kind(low: Tensor, far: Tensor) -> Tensor:
+    """(4, side**2) bool: hidden places of each kind of window.
+
+    Args:
+        low: (side,) rows that are hidden in windows of the last row.
+        far: (side,) columns that are hidden in windows of the last column.
+    """
+    low, far = low[:, None].expand(-1, len(far)), far[None, :].expand(len(low), -1)
+    return torch.stack([torch.zeros_like(low), low, far, low | far]).flatten(1)

@@ -131,7 +131,7 @@ class OffsetBias(PositionMLP):
         height, width, carriers = grid
         weight = self._weight
         rows, cols = (
-            torch.arange(1 - side, side, device=weight.device) * (8 / max(side - 1, 1))
+            torch.arange(1 - side, side, device=weight.device) * 8 / max(side - 1, 1)
             for side in (height, width)
         )
         offsets = torch.stack(torch.meshgrid(rows, cols, indexing='ij'), dim=-1)

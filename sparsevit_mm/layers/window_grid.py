@@ -9,11 +9,12 @@ functions of the grid, so they are computed once for a grid and device.
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from sparsevit_mm.layers.exporting import cached_by_grid, is_symbolic
 
 NUM_EDGE_PATTERNS = 4
 
@@ -37,12 +38,12 @@ class WindowGrid:
     @property
     def rows(self) -> int:
         """Windows from top to bottom."""
-        return math.ceil(self.height / self.window_size)
+        return (self.height + self.window_size - 1) // self.window_size
 
     @property
     def cols(self) -> int:
         """Windows from left to right."""
-        return math.ceil(self.width / self.window_size)
+        return (self.width + self.window_size - 1) // self.window_size
 
     @property
     def num_windows(self) -> int:
@@ -51,7 +52,9 @@ class WindowGrid:
 
     @property
     def is_padded(self) -> bool:
-        """Whether the last row or column of windows reaches beyond the map."""
+        """Whether the last row or column of windows reaches beyond the map, or may do so."""
+        if is_symbolic(self.height, self.width):
+            return True
         return self.num_windows * self.window_size**2 != self.height * self.width
 
     def token_index(self, device: torch.device) -> Tensor:
@@ -106,12 +109,7 @@ def edge_masks(window_size: int, shift: int, device: torch.device) -> Tensor:
     return _edge_masks(window_size, shift, device)
 
 
-# The caches below hold a few grids a stage for the sizes in use. Their tensors are made outside
-# inference mode, because a grid first seen in inference may be used in training later.
-
-
-@functools.lru_cache(maxsize=128)
-@torch.inference_mode(False)
+@cached_by_grid(maxsize=128)
 def _index_maps(grid: WindowGrid, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     size = grid.window_size
     # Row r of the rolled, padded map was row (r + shift) mod rows of the padded one.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparsevit_mm.layers.exporting import is_symbolic
+
 
 def pad_to_windows(feature_map: Tensor, window_size: int) -> Tensor:
     """Zero-pads on the right and bottom to a multiple of the window.
@@ -16,8 +18,12 @@ def pad_to_windows(feature_map: Tensor, window_size: int) -> Tensor:
     Returns:
         (B, H', W', C); `feature_map` itself where nothing is missing.
     """
-    bottom, right = (-side % window_size for side in feature_map.shape[1:3])
-    return F.pad(feature_map, (0, 0, 0, right, 0, bottom)) if bottom or right else feature_map
+    sides = feature_map.shape[1:3]
+    full = ((side + window_size - 1) // window_size * window_size for side in sides)
+    bottom, right = (whole - side for whole, side in zip(full, sides))
+    if is_symbolic(*sides) or bottom or right:
+        return F.pad(feature_map, (0, 0, 0, right, 0, bottom))
+    return feature_map
 
 
 def split_windows(feature_map: Tensor, window_size: int) -> Tensor:

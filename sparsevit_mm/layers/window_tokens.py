@@ -150,6 +150,7 @@ def scatter_windows(tokens: Tensor, windows: Tensor, where: WindowTokens) -> Ten
 
 
 def update_windows(
+    target: Tensor,
     tokens: Tensor,
     where: WindowTokens,
     compute: Callable[[Tensor, WindowTokens], Tensor],
@@ -161,7 +162,8 @@ def update_windows(
     is in memory, and on a CPU it stays in the cache from one layer to the next.
 
     Args:
-        tokens: (B * H * W, C) the stage's tokens, or one row more; changed in place.
+        target: (B * H * W, C), or one row more: what is written to, in place; may be `tokens`.
+        tokens: (>= B * H * W, C) the stage's tokens.
         where: The windows.
         compute: Makes (W, N, C) of (W, N, C) windows and where they lie.
         num_windows: How many windows at a time.
@@ -170,5 +172,5 @@ def update_windows(
         As `scatter_windows`.
     """
     for part in where.parts(num_windows):
-        tokens = scatter_windows(tokens, compute(gather_windows(tokens, part), part), part)
-    return tokens
+        target = scatter_windows(target, compute(gather_windows(tokens, part), part), part)
+    return target

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sparsevit_mm.layers.exporting import is_exporting
 from sparsevit_mm.layers.window_grid import WindowGrid
 from sparsevit_mm.pruning.importance import token_importance, window_scores
 from sparsevit_mm.pruning.schedule import num_kept_windows
@@ -54,7 +55,6 @@ class WindowRanking:
         self._importance: Tensor | None = None
         self._order: dict[WindowGrid, Tensor] = {}
 
-    @torch.no_grad()
     def keep(self, tokens: Tensor, grid: WindowGrid, ratio: float) -> Tensor | None:
         """The windows a block keeps.
 
@@ -68,12 +68,31 @@ class WindowRanking:
         """
         if ratio == 0:
             return None
+        num_kept = num_kept_windows(grid.num_windows, ratio)
+        if grid not in self._order:
+            with torch.no_grad():
+                scores = self.scores(tokens, grid)
+            if is_exporting():
+                # Later blocks keep no more, and runtimes know no stable sort; of equal scores, the
+                # TopK of ONNX takes the window with the lower number, as a stable sort does.
+                self._order[grid] = scores.topk(num_kept, dim=1).indices
+            else:
+                # A stable sort makes ties, such as two black windows, independent of the batch.
+                self._order[grid] = scores.argsort(dim=1, descending=True, stable=True)
+        return self._order[grid][:, :num_kept]
+
+    def scores(self, tokens: Tensor, grid: WindowGrid) -> Tensor:
+        """What the windows of a grid are ranked by, from the tokens of the first call.
+
+        Args:
+            tokens: As in `keep`.
+            grid: The windows.
+
+        Returns:
+            (B, windows), larger for windows that matter more.
+        """
         if self._importance is None:
             num_tokens = self.batch_size * grid.height * grid.width
             importance = token_importance(tokens[:num_tokens])
             self._importance = importance.view(self.batch_size, -1)
-        if grid not in self._order:
-            # A stable sort makes ties, such as two black windows, independent of the batch.
-            scores = window_scores(self._importance, grid)
-            self._order[grid] = scores.argsort(dim=1, descending=True, stable=True)
-        return self._order[grid][:, : num_kept_windows(grid.num_windows, ratio)]
+        return window_scores(self._importance, grid)

@@ -162,9 +162,9 @@ def test_inference_in_parts_is_inference_at_once(ratios, num_bytes, monkeypatch)
     parts = []
     update_windows = sparsevit.update_windows
 
-    def record(tokens, where, compute, num_windows):
+    def record(target, tokens, where, compute, num_windows):
         parts.append(where.shape[0] / num_windows)
-        return update_windows(tokens, where, compute, num_windows)
+        return update_windows(target, tokens, where, compute, num_windows)
 
     monkeypatch.setattr(sparsevit, '_CPU_BYTES', num_bytes)
     monkeypatch.setattr(sparsevit, 'update_windows', record)

@@ -36,7 +36,9 @@ def test_command_names_a_tool_and_its_flags(tool, args, capsys):
     assert path.is_file()
     name = str(path.relative_to(ROOT / 'tools').with_suffix(''))
     with pytest.raises(SystemExit):
-        load_tool(SCRIPT_OF.get(name, name)).main(['--help'])
+        # After the first word, which may be an action with flags of its own.
+        first = [word for word in args[:1] if not word.startswith('-')]
+        load_tool(SCRIPT_OF.get(name, name)).main([*first, '--help'])
     usage = capsys.readouterr().out
     for flag in (word.partition('=')[0] for word in args if word.startswith('--')):
         assert re.search(rf'{flag}\b', usage), flag

@@ -1,0 +1,51 @@
+"""What layers do otherwise while they become a graph (`torch.export`, ONNX).
+
+A graph for one size holds index maps and masks as constants. A graph for any size works them out,
+from sides that are symbols while it is made: a symbol has no value to branch on and no hash.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import torch
+
+if TYPE_CHECKING:
+    from sparsevit_mm.layers.window_grid import WindowGrid
+
+_Function = TypeVar('_Function', bound=Callable[..., Any])
+
+
+def is_exporting() -> bool:
+    """Whether the running code is being exported to a graph."""
+    check = getattr(torch.compiler, 'is_exporting', None)  # torch 2.7
+    return bool(check and check())
+
+
+def is_symbolic(*sides: int) -> bool:
+    """Whether any of these sides stands for all sizes."""
+    return any(isinstance(side, torch.SymInt) for side in sides)
+
+
+def cached_by_grid(maxsize: int) -> Callable[[_Function], _Function]:
+    """Remembers what follows from a `WindowGrid`, the first argument, unless it is symbolic.
+
+    What is remembered is made outside inference mode, because a grid first seen in inference may be
+    used in training later.
+
+    Args:
+        maxsize: Results to remember: a few grids a stage for the sizes in use.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        cached = functools.lru_cache(maxsize)(torch.inference_mode(False)(function))
+
+        @functools.wraps(function)
+        def remembered(grid: WindowGrid, *args: Any) -> Any:
+            return (function if is_symbolic(grid.height, grid.width) else cached)(grid, *args)
+
+        return cast(_Function, remembered)
+
+    return decorate

@@ -1,0 +1,109 @@
+"""The tables of both papers: listed, shown, and counted, measured and evaluated here."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparsevit_mm.engine.launch import user_errors_exit
+from sparsevit_mm.paper_tables.report import markdown
+from sparsevit_mm.paper_tables.results import TableResults
+from sparsevit_mm.paper_tables.run import WHAT, run_table
+from sparsevit_mm.paper_tables.table import load_table, table_names
+
+OUT_DIR = 'work_dirs/paper_tables'
+
+
+def words(text: str) -> list[str]:
+    """Reads 'a,b'."""
+    return [word for word in text.split(',') if word]
+
+
+def checkpoint(text: str) -> tuple[str, str]:
+    """Reads 'row=path'."""
+    row, found, path = text.partition('=')
+    if not found:
+        raise argparse.ArgumentTypeError(f'{text!r} is not ROW=PATH')
+    return row, path
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    actions = parser.add_subparsers(dest='action', required=True)
+    actions.add_parser('list', help='names of the tables')
+
+    show = actions.add_parser('show', help='a table with what was found so far, and its commands')
+    show.add_argument('table', help='name of a table')
+    show.add_argument('--rows', type=words, metavar='ROW,…', help='rows; all by default')
+    show.add_argument('--out-dir', default=OUT_DIR, help='folder of earlier runs')
+
+    run = actions.add_parser('run', help='count, measure and evaluate; goes on where it ended')
+    run.add_argument('table', help='name of a table')
+    run.add_argument('--rows', type=words, metavar='ROW,…', help='rows; all by default')
+    run.add_argument(
+        '--what',
+        type=words,
+        default=['params', 'macs', 'latency'],
+        metavar='WHAT,…',
+        help=f'some of {",".join(WHAT)}',
+    )
+    run.add_argument('--out-dir', default=OUT_DIR, help='folder for JSON, Markdown and plot')
+    run.add_argument(
+        '--checkpoint',
+        type=checkpoint,
+        action='append',
+        default=[],
+        metavar='ROW=PATH',
+        help='weights of a row; can be repeated',
+    )
+    run.add_argument('--batch', type=int, help="images at once; the table's by default")
+    run.add_argument('--runs', type=int, default=20, help='timed rounds')
+    run.add_argument('--warmup', type=int, default=3, help='rounds before timing')
+    run.add_argument('--scale', type=float, default=1.0, help='factor on sides of timed inputs')
+    run.add_argument('--dtype', default='float32', help='type of weights and images in timing')
+    run.add_argument('--device', help='such as cpu or cuda:0; default: a GPU if there is one')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Lists, shows or runs."""
+    args = parse_args(argv)
+    with user_errors_exit():
+        if args.action == 'list':
+            for name in table_names():
+                print(f'{name:26} {load_table(name).title}')
+        elif args.action == 'show':
+            _show(args.table, args.rows, Path(args.out_dir))
+        else:
+            given = sys.argv[1:] if argv is None else argv
+            run_table(
+                args.table,
+                args.out_dir,
+                rows=args.rows,
+                what=args.what,
+                checkpoints=dict(args.checkpoint),
+                batch=args.batch,
+                runs=args.runs,
+                warmup=args.warmup,
+                scale=args.scale,
+                dtype=args.dtype,
+                device=args.device,
+                command=shlex.join(['python', 'tools/paper_tables.py', *given]),
+            )
+            _show(args.table, args.rows, Path(args.out_dir))
+
+
+def _show(name: str, rows: Sequence[str] | None, folder: Path) -> None:
+    table = load_table(name)
+    chosen = table.choose(rows)
+    print(markdown(table, TableResults.load(folder / f'{name}.json', name), chosen))
+    for row in chosen:
+        print(f'{row.name}: {row.command or row.missing or "counted and timed only"}')
+
+
+if __name__ == '__main__':
+    main()

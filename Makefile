@@ -4,7 +4,7 @@
 VENV := .venv/bin/python
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo recipe test test-all lint clean
+.PHONY: help setup demo recipe test test-all lint docs clean
 
 help:
 	@echo 'make demo      draw street scenes, train a SparseViT detector on them, compare, draw pictures'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test      run the quick tests'
 	@echo 'make test-all  run every test, with a training step of every config'
 	@echo 'make lint      ruff, mypy, and no code twice in backbones and configs'
+	@echo 'make docs      build the documentation into build/site'
 	@echo 'make setup     only the set-up that the others do when it is missing'
 	@echo 'make clean     remove caches and work_dirs, keep .venv and data'
 
@@ -40,6 +41,9 @@ lint: setup
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
 	@$(VENV) -m pylint --rcfile=pyproject.toml sparsevit_mm/backbones $$(find configs -name '*.py')
+
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(VENV) -m mkdocs build --quiet --strict
 
 clean:
 	@rm -rf work_dirs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

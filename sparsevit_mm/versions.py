@@ -80,6 +80,8 @@ DEVKITS = ('nuscenes-devkit==1.2.0', 'lyft-dataset-sdk==0.0.8')
 
 DEV_TOOLS = (
     'hypothesis',
+    'mkdocs-material>=9.5,<10',
+    'mkdocstrings[python]>=1,<2',
     'mypy',
     'pylint',
     'pytest',
@@ -87,4 +89,4 @@ DEV_TOOLS = (
     'ruff==0.17.6',
     'types-PyYAML',
 )
-"""Tests and lint."""
+"""Tests, lint and documentation."""

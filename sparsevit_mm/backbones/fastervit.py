@@ -368,7 +368,7 @@ class FasterViT(BaseModule):
     Raises:
         ConfigError: If an argument is outside what is allowed.
 
-    Example:
+    Examples:
         >>> backbone = FasterViT(arch='0').eval()
         >>> [tuple(level.shape) for level in backbone(torch.rand(1, 3, 224, 320))]
         [(1, 64, 56, 80), (1, 128, 28, 40), (1, 256, 14, 20), (1, 512, 7, 10)]

@@ -53,7 +53,7 @@ class SparseViT(SwinBackbone):
     Raises:
         ConfigError: If an argument is outside what is allowed.
 
-    Example:
+    Examples:
         >>> backbone = SparseViT(arch='tiny', pruning_ratios=[[.6], [0.], [.2, .4, .5], [0.]])
         >>> [tuple(level.shape) for level in backbone(torch.rand(1, 3, 224, 320))]
         [(1, 96, 56, 80), (1, 192, 28, 40), (1, 384, 14, 20), (1, 768, 7, 10)]

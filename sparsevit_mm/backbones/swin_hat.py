@@ -55,7 +55,7 @@ class SwinHAT(SwinBackbone):
     Raises:
         ConfigError: If an argument is outside what is allowed.
 
-    Example:
+    Examples:
         >>> backbone = SwinHAT(arch='tiny', hat=(False, False, True, False))
         >>> [tuple(level.shape) for level in backbone(torch.rand(1, 3, 224, 320))]
         [(1, 96, 56, 80), (1, 192, 28, 40), (1, 384, 14, 20), (1, 768, 7, 10)]

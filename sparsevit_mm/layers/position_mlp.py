@@ -116,7 +116,7 @@ class OffsetBias(PositionMLP):
     """A learned attention bias for every offset between two places of a grid (SwinV2's form).
 
     Args:
-        num_heads: Attention heads.
+        out_dims: Attention heads.
     """
 
     def values(self, *grid: int) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.conftest import call_tool, files_below, run_tool
+from sparsevit_mm.demo.dataset import DemoSettings, make_dataset
+from tests.tools.conftest import ROOT, call_tool, files_below, run_tool
 
 
 @pytest.fixture
@@ -86,3 +90,59 @@ def test_network_that_sees_crops_draws_predictions_only(tiny, pictures, tmp_path
     )  # fmt: skip
     assert files_below(out) == ['predictions', 'predictions/grey.png']
     assert 'sees crops' in capsys.readouterr().err
+
+
+FCOS3D = ROOT / 'configs/demo/fcos3d_sparsevit-mini_fpn_adaptation_demo-224x448.py'
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    make_dataset(tmp_path / 'scenes', DemoSettings(1, 2, 192, 96, seed=5), workers=1)
+    infos = tmp_path / 'scenes' / 'annotations' / 'nuscenes_infos_validation.json'
+    return tmp_path / 'scenes' / 'images' / 'validation', infos
+
+
+def test_3d_boxes(scenes, tmp_path):
+    pytest.importorskip('mmdet3d')
+    folder, infos = scenes
+    out, plain = tmp_path / 'out', tmp_path / 'plain'
+    for target, threshold in ((out, 0.0), (plain, 1.0)):
+        call_tool(
+            'image_demo', folder, FCOS3D, '--infos', infos, '--out-dir', target, '--ratios', 0.5,
+            '--score-thr', threshold,
+        )  # fmt: skip
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 2
+    assert files_below(out) == sorted(
+        f'{kind}{name}' for kind in ('kept_windows', 'predictions')
+        for name in ('', *(f'/{Path(name).stem}.png' for name in names))
+    )  # fmt: skip
+    for name in names:
+        image = np.asarray(Image.open(folder / name).convert('RGB'))
+        undrawn = np.asarray(Image.open(plain / 'predictions' / f'{Path(name).stem}.png'))
+        np.testing.assert_array_equal(undrawn, image)
+        drawn = np.asarray(Image.open(out / 'predictions' / f'{Path(name).stem}.png'))
+        assert (drawn != image).any()
+
+
+def test_3d_boxes_need_the_camera(scenes, tmp_path, capsys):
+    pytest.importorskip('mmdet3d')
+    folder, infos = scenes
+    lost = tmp_path / 'lost.png'
+    lost.write_bytes(next(folder.iterdir()).read_bytes())
+    singular = tmp_path / 'singular.json'
+    content = json.loads(infos.read_text())
+    for frame in content['data_list']:
+        frame['images']['CAM_FRONT']['cam2img'] = np.zeros((3, 3)).tolist()
+    singular.write_text(json.dumps(content))
+    for picture, options, message in (
+        (folder, [], 'infos is missing'),
+        (lost, ['--infos', infos], f'lost.png is not in {infos}'),
+        (folder, ['--infos', tmp_path / 'no.pkl'], 'no.pkl does not exist'),
+        (folder, ['--infos', singular], 'a matrix that can be inverted'),
+    ):
+        with pytest.raises(SystemExit) as end:
+            call_tool('image_demo', picture, FCOS3D, '--out-dir', tmp_path / 'out', *options)
+        assert end.value.code == 1
+        assert message in capsys.readouterr().err.strip().splitlines()[-1]
+        assert not (tmp_path / 'out').exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,6 @@ NUSCENES_CLASS_RANGE = {
 
 LOAD_TYPES = ('frame_based', 'mv_image_based')
 
-_IMAGES_PER_FRAME = 6  # how `NuScenesDataset` numbers images: 6 × frame + camera
 _NUSCENES_NO_ATTRIBUTE = 8
 
 
@@ -96,7 +96,8 @@ class CentreDistanceMetric(BaseMetric):
                 attributes=detected['attr_labels'].cpu() if 'attr_labels' in detected else None,
             )
             if self.ann_file is not None:
-                self.results.append((int(sample['sample_idx']), boxes, None))
+                place = (int(sample['sample_idx']), sample.get('img_path'))
+                self.results.append((place, boxes, None))
                 continue
             annotated = sample.get('eval_ann_info')
             if annotated is None:
@@ -108,7 +109,7 @@ class CentreDistanceMetric(BaseMetric):
                 LEVELLED_CAMERA_TO_GROUND if stands_in_camera(detected['bboxes_3d']) else np.eye(4)
             )
             truth = _annotated_in_sample(annotated)
-            self.results.append((sample.get('sample_idx'), boxes.moved(frame), truth.moved(frame)))
+            self.results.append((None, boxes.moved(frame), truth.moved(frame)))
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Compares all frames."""
@@ -138,37 +139,51 @@ class CentreDistanceMetric(BaseMetric):
     def _join_with_infos(self, results: list[Any], classes: list[str]) -> list[Any]:
         """Puts detections and the infos' ground truth into the world's frame, the vehicle at 0."""
         infos = load(self.ann_file, backend_args=self.backend_args)
-        frames = {info['sample_idx']: info for info in infos['data_list']}
+        by_image = self.load_type == 'mv_image_based'
+        # Data sets number their samples by place, whatever sample_idx the infos have.
+        places = [
+            (info, camera)
+            for info in infos['data_list']
+            for camera in (info['images'] if by_image else (None,))
+        ]
         names = {label: name for name, label in infos['metainfo']['categories'].items()}
         labels = {label: classes.index(name) for label, name in names.items() if name in classes}
         joined = []
-        for sample_idx, found, _ in results:
-            number, camera = sample_idx, None
-            if self.load_type == 'mv_image_based':
-                number, camera = divmod(sample_idx, _IMAGES_PER_FRAME)
-            info = frames.get(number)
-            if info is None or (camera is not None and camera >= len(info['images'])):
+        for (place, img_path), found, _ in results:
+            info, camera = places[place] if place < len(places) else ({}, None)
+            if not _is_image_of(info, camera, img_path):
                 raise DataError(
-                    f'The data sample with sample_idx {sample_idx} is not in {self.ann_file} '
-                    f'read as {self.load_type}.'
+                    f'The data sample with sample_idx {place} and img_path {img_path!r} is not at '
+                    f'that place in {self.ann_file} read as {self.load_type}; the data set must '
+                    'read this file whole and in order.'
                 )
             if camera is None:
                 truth = _annotated(info['instances'], labels, in_camera=False)
                 to_vehicle = info.get('lidar_points', {}).get('lidar2ego', np.eye(4))
             else:
-                name = list(info['images'])[camera]
-                truth = _annotated(info['cam_instances'].get(name, ()), labels, in_camera=True)
-                to_vehicle = info['images'][name]['cam2ego']
+                truth = _annotated(info['cam_instances'].get(camera, ()), labels, in_camera=True)
+                to_vehicle = info['images'][camera]['cam2ego']
             to_world = np.array(info.get('ego2global', np.eye(4)), dtype=np.float64)
             to_world[:3, 3] = 0  # ranges are measured from the vehicle along the world's axes
             matrix = to_world @ np.asarray(to_vehicle, dtype=np.float64)
-            joined.append((sample_idx, found.moved(matrix), truth.moved(matrix)))
+            joined.append((place, found.moved(matrix), truth.moved(matrix)))
         return joined
 
     def _in_range(self, boxes: GroundBoxes, classes: list[str]) -> GroundBoxes:
         limits = np.array([self.class_range.get(name, np.inf) for name in classes])
         boxes = boxes.where((boxes.labels >= 0) & (boxes.labels < len(classes)))
         return boxes.where(np.linalg.norm(boxes.centres[:, :2], axis=1) < limits[boxes.labels])
+
+
+def _is_image_of(info: Mapping[str, Any], camera: str | None, img_path: Any) -> bool:
+    """Whether a sample's image, or one of its images, is that of an info, as far as it is known."""
+    images = info.get('images', {})
+    known = [image.get('img_path') for name, image in images.items() if camera in (None, name)]
+    if not info or img_path is None or not all(known):
+        return bool(info)
+    own = (img_path,) if isinstance(img_path, str) else img_path
+    names = {PurePath(path).name for path in known}
+    return all(PurePath(path).name in names for path in own)
 
 
 def _annotated(

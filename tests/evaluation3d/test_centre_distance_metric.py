@@ -167,7 +167,8 @@ def camera_infos(rng, cameras=2, frames=3):
             # The vehicle's frame: x forward, y left, z up; the second camera looks back.
             cam2ego = np.array([[0, 0, 1, 1.0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])
             cam2ego = rotation(np.pi * camera) @ cam2ego
-            info['images'][f'CAM{camera}'] = {'cam2ego': cam2ego.tolist()}
+            name = f'CAM{camera}/{number}.jpg'
+            info['images'][f'CAM{camera}'] = {'cam2ego': cam2ego.tolist(), 'img_path': name}
             info['cam_instances'][f'CAM{camera}'] = [
                 {
                     'bbox_3d': rows[i, :7].tolist(),
@@ -179,7 +180,8 @@ def camera_infos(rng, cameras=2, frames=3):
             ]
             samples.append(
                 {
-                    'sample_idx': number * 6 + camera,
+                    'sample_idx': len(samples),
+                    'img_path': f'data/{name}',
                     'pred_instances_3d': {
                         'bboxes_3d': CameraInstance3DBoxes(rows, box_dim=9, origin=(0.5, 0.5, 0.5)),
                         'scores_3d': torch.rand(6),
@@ -262,19 +264,21 @@ def test_nothing_detected():
     assert numbers == {'centre_distance/mAP': 0, 'centre_distance/NDS': 0}
 
 
-def test_refusals(tmp_path):
+@pytest.mark.parametrize('place', [2, 6])  # another frame's image; none
+def test_infos_of_another_data_set(tmp_path, place):
+    infos, samples = camera_infos(np.random.default_rng(0))
+    samples[0]['sample_idx'] = place
+    metric = CentreDistanceMetric(written(tmp_path, infos), 'mv_image_based')
+    with pytest.raises(DataError, match=f'sample_idx {place}'):
+        scored(metric, samples, ('car', 'pedestrian'))
+
+
+def test_refusals():
     with pytest.raises(ConfigError, match='load_type'):
         CentreDistanceMetric(load_type='fov_image_based')
-    infos, samples = camera_infos(np.random.default_rng(0), frames=1)
+    _, samples = camera_infos(np.random.default_rng(0), frames=1)
     with pytest.raises(DataError, match='eval_ann_info'):
         scored(CentreDistanceMetric(), samples)
-    samples[0]['sample_idx'] = 6
-    with pytest.raises(DataError, match='sample_idx 6'):
-        scored(
-            CentreDistanceMetric(written(tmp_path, infos), 'mv_image_based'),
-            samples,
-            ('car', 'pedestrian'),
-        )
 
 
 def test_built_by_name():

@@ -19,5 +19,9 @@ class CheckpointError(SparseVitError, ValueError):
     """A checkpoint file cannot be read, or holds another architecture."""
 
 
+class DataError(SparseVitError, ValueError):
+    """A file or a sample of a data set lacks something, or does not fit the others."""
+
+
 class DeployedModelError(SparseVitError, RuntimeError):
     """A model in its inference form is asked for something that only its training form can do."""

@@ -51,7 +51,7 @@ METRICS = Registry(
     'metric',
     parent=mmengine_registry.METRICS,
     scope=SCOPE,
-    locations=['sparsevit_mm.classification.metric'],
+    locations=['sparsevit_mm.classification.metric', 'sparsevit_mm.evaluation3d'],
 )
 
 _Class = TypeVar('_Class', bound=type)

@@ -1,0 +1,5 @@
+"""Scores of 3D detections that need no nuScenes tables and no CUDA."""
+
+from sparsevit_mm.evaluation3d.centre_distance_metric import CentreDistanceMetric
+
+__all__ = ['CentreDistanceMetric']

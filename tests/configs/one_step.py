@@ -227,8 +227,9 @@ def _write_nuscenes_infos(dataset, root: Path, classes) -> None:
         data_list.append(frame)
     metainfo = dict(dataset='nuscenes', info_version='1.1')
     metainfo['categories'] = {name: label for label, name in enumerate(classes)}
-    path = root / dataset.ann_file
-    path.write_bytes(pickle.dumps(dict(metainfo=metainfo, data_list=data_list)))
+    path, infos = root / dataset.ann_file, dict(metainfo=metainfo, data_list=data_list)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(json.dumps(infos).encode() if path.suffix == '.json' else pickle.dumps(infos))
 
 
 def _write_class_folders(dataset, root: Path) -> None:

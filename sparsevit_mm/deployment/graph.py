@@ -42,8 +42,8 @@ def export_graph(
     if dynamic_size and not isinstance(model, FasterViT):
         raise ConfigError(
             f'dynamic_size is asked for {type(model).__name__}, but only the graph of a FasterViT '
-            'backbone takes any size: kept windows of a SparseViT and poolings of heads are counted '
-            'for one.'
+            'backbone takes any size: windows that a SparseViT keeps and poolings of heads are '
+            'counted for one.'
         )
     symbols: Any = import_module('torch.fx.experimental._config')
     if not hasattr(symbols, 'backed_size_oblivious'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -52,6 +53,7 @@ def write_onnx(program: ExportedProgram, path: str | Path) -> None:
             program, dynamo=True, opset_version=OPSET, input_names=[INPUT], verbose=False
         )
         assert written is not None
+        _name_sides(written.model.graph)
         written.save(str(path))
 
 
@@ -122,6 +124,23 @@ def largest_difference(model: nn.Module, onnx_model: OnnxModel, images: Tensor) 
         float((ours - theirs).abs().max()) / max(1.0, float(theirs.abs().max()))
         for ours, theirs in zip(found, expected)
     )
+
+
+def _name_sides(graph: Any) -> None:
+    """Calls the sides that may be any number by their names, in inputs and outputs."""
+    sides = graph.inputs[0].shape
+    names = {
+        str(side.value): name
+        for side, name in zip(sides, ('batch', 'channels', 'height', 'width'))
+        if not isinstance(side, int)
+    }
+    for value in (*graph.inputs, *graph.outputs):
+        for axis, side in enumerate(value.shape):
+            if not isinstance(side, int):
+                text = str(side.value)
+                for symbol, name in names.items():
+                    text = re.sub(rf'\b{symbol}\b', name, text)
+                value.shape[axis] = text
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ EXTRAS = {
     'mmdet': [PINNED['mmdet'], *NEEDS['mmdet']],
     'mmseg': [PINNED['mmsegmentation'], *NEEDS['mmseg']],
     'mmdet3d': [PINNED['mmdet3d'], VERSIONS['NUMPY'], *NEEDS['mmdet3d']],
+    'onnx': list(VERSIONS['ONNX']),
     'dev': list(VERSIONS['DEV_TOOLS']),
 }
 

@@ -39,6 +39,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     show = actions.add_parser('show', help='a table with what was found so far, and its commands')
     show.add_argument('table', help='name of a table')
     show.add_argument('--rows', type=words, metavar='ROW,…', help='rows; all by default')
+    show.add_argument('--columns', type=words, metavar='COLUMN,…', help='columns; all by default')
     show.add_argument('--out-dir', default=OUT_DIR, help='folder of earlier runs')
 
     run = actions.add_parser('run', help='count, measure and evaluate; goes on where it ended')
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for name in table_names():
                 print(f'{name:26} {load_table(name).title}')
         elif args.action == 'show':
-            _show(args.table, args.rows, Path(args.out_dir))
+            _show(args.table, args.rows, Path(args.out_dir), args.columns)
         else:
             given = sys.argv[1:] if argv is None else argv
             run_table(
@@ -97,10 +98,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             _show(args.table, args.rows, Path(args.out_dir))
 
 
-def _show(name: str, rows: Sequence[str] | None, folder: Path) -> None:
+def _show(
+    name: str, rows: Sequence[str] | None, folder: Path, columns: Sequence[str] | None = None
+) -> None:
     table = load_table(name)
     chosen = table.choose(rows)
-    print(markdown(table, TableResults.load(folder / f'{name}.json', name), chosen))
+    print(markdown(table, TableResults.load(folder / f'{name}.json', name), chosen, columns))
     for row in chosen:
         print(f'{row.name}: {row.command or row.missing or "counted and timed only"}')
 

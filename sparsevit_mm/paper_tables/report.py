@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.paper_tables.results import TableResults
 from sparsevit_mm.paper_tables.table import Column, PaperTable, Row
 
@@ -13,25 +14,40 @@ _NOTHING = '–'
 _Cell = Callable[[Row], str | None]
 
 
-def markdown(table: PaperTable, results: TableResults, rows: Sequence[Row]) -> str:
+def markdown(
+    table: PaperTable,
+    results: TableResults,
+    rows: Sequence[Row],
+    columns: Sequence[str] | None = None,
+) -> str:
     """Lays a table out; a column that would hold nothing is left out.
 
     Args:
         table: The table.
         results: What was found for it, possibly nothing.
         rows: The rows to show.
+        columns: Names of the paper's columns to show; all by default.
+
+    Raises:
+        ConfigError: If there is no column of a name.
     """
+    unknown = [key for key in columns or () if key not in table.columns]
+    if unknown:
+        raise ConfigError(
+            f'columns hold {unknown[0]}, but {table.name} has {", ".join(table.columns)}.'
+        )
     numbers = _number_notes(rows)
     cells: list[tuple[str, _Cell]] = [
         ('', lambda row: row.label + ''.join(f' {numbers[n]}' for n in row.notes)),
         ('input', lambda row: f'{row.height}×{row.width}' if row.height else None),
     ]
-    if all(column.counted != 'params' for column in table.columns.values()):
+    if columns is None and all(column.counted != 'params' for column in table.columns.values()):
         cells.append(('M parameters, *counted*', lambda row: _counted(results, row, 'params')))
     for key, column in table.columns.items():
-        cells += _column(table, results, key, column)
-    columns = [(title, [cell(row) for row in rows]) for title, cell in cells]
-    shown = [(title, texts) for title, texts in columns if any(texts)]
+        if columns is None or key in columns:
+            cells += _column(table, results, key, column)
+    filled = [(title, [cell(row) for row in rows]) for title, cell in cells]
+    shown = [(title, texts) for title, texts in filled if any(texts)]
     lines = [
         f'# {table.title}',
         '',

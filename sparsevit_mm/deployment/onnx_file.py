@@ -1,0 +1,157 @@
+"""A graph as an ONNX file, and such a file run by ONNX Runtime beside the model."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from sparsevit_mm.deployment.graph import plain_attention
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.versions import ONNX
+
+INPUT = 'images'
+OPSET = 18
+"""The lowest that torch's exporter writes natively, for the widest choice of runtimes."""
+
+
+def check_onnx() -> None:
+    """Looks for the packages that write and run ONNX files.
+
+    Raises:
+        ConfigError: If one is missing.
+    """
+    missing = [name for name in ('onnx', 'onnxscript', 'onnxruntime') if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f'{missing[0]} is not installed, but ONNX files need it: pip install {" ".join(ONNX)}'
+        )
+
+
+def write_onnx(program: ExportedProgram, path: str | Path) -> None:
+    """Writes a graph as an ONNX file.
+
+    Args:
+        program: From `export_graph`.
+        path: Where it is written; above 2 GiB, weights go into a file beside it.
+
+    Raises:
+        ConfigError: If a package is missing.
+    """
+    check_onnx()
+    with _quiet(), plain_attention():
+        written = torch.onnx.export(
+            program, dynamo=True, opset_version=OPSET, input_names=[INPUT], verbose=False
+        )
+        assert written is not None
+        _name_sides(written.model.graph)
+        written.save(str(path))
+
+
+class OnnxModel:
+    """An ONNX file on ONNX Runtime.
+
+    Args:
+        path: The file.
+        threads: Threads of a CPU; torch's number by default.
+        providers: Where it runs, as ONNX Runtime calls it.
+
+    Raises:
+        ConfigError: If a package is missing or the file cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int | None = None,
+        providers: tuple[str, ...] = ('CPUExecutionProvider',),
+    ) -> None:
+        check_onnx()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=list(providers)
+            )
+        except Exception as error:  # its exceptions have no common base
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f'{path} cannot be run by ONNX Runtime: {reason}') from error
+        self.input = self.session.get_inputs()[0].name
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Runs a batch."""
+        outputs: list[Any] = self.session.run(None, {self.input: images.numpy()})
+        return [torch.from_numpy(output) for output in outputs]
+
+
+@torch.no_grad()
+def largest_difference(model: nn.Module, onnx_model: OnnxModel, images: Tensor) -> float:
+    """How far an ONNX file is from the model it was made of.
+
+    Args:
+        model: The model, in evaluation.
+        onnx_model: The file.
+        images: (B, C, H, W).
+
+    Returns:
+        The largest absolute difference of any output, over the largest absolute value of the
+        model's outputs where that is above 1.
+
+    Raises:
+        ConfigError: If the outputs differ in number or shape.
+    """
+    expected = model(images)
+    expected = [expected] if isinstance(expected, Tensor) else list(expected)
+    found = onnx_model(images)
+    if [tuple(t.shape) for t in found] != [tuple(t.shape) for t in expected]:
+        raise ConfigError(
+            f'outputs of the ONNX file are {[tuple(t.shape) for t in found]}, but those of the '
+            f'model are {[tuple(t.shape) for t in expected]}.'
+        )
+    return max(
+        float((ours - theirs).abs().max()) / max(1.0, float(theirs.abs().max()))
+        for ours, theirs in zip(found, expected)
+    )
+
+
+def _name_sides(graph: Any) -> None:
+    """Calls the sides that may be any number by their names, in inputs and outputs."""
+    sides = graph.inputs[0].shape
+    names = {
+        str(side.value): name
+        for side, name in zip(sides, ('batch', 'channels', 'height', 'width'))
+        if not isinstance(side, int)
+    }
+    for value in (*graph.inputs, *graph.outputs):
+        for axis, side in enumerate(value.shape):
+            if not isinstance(side, int):
+                text = str(side.value)
+                for symbol, name in names.items():
+                    text = re.sub(rf'\b{symbol}\b', name, text)
+                value.shape[axis] = text
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leaves out what the exporter says about torchvision and its own progress."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,75 @@
+"""Exports a backbone, segmentor or detector as an ONNX file and checks it with ONNX Runtime."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmengine.config import DictAction
+
+from sparsevit_mm.deployment.command import export_config
+from sparsevit_mm.deployment.parts import PARTS
+from sparsevit_mm.engine.launch import read_schedule, user_errors_exit
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', nargs='?', help='weights; random ones without')
+    parser.add_argument('--out', default='model.onnx', help='.onnx, or .pt2 for torch.export')
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        required=True,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='size of the images in pixels',
+    )
+    parser.add_argument('--part', default=PARTS[0], help=f'one of {", ".join(PARTS)}')
+    parser.add_argument('--batch', type=int, default=1, help='images at once')
+    parser.add_argument('--dynamic-batch', action='store_true', help='for any number of images')
+    parser.add_argument(
+        '--dynamic-size', action='store_true', help='for any size; FasterViT backbones only'
+    )
+    schedule = parser.add_mutually_exclusive_group()
+    schedule.add_argument(
+        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
+    )
+    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    parser.add_argument('--training-form', action='store_true', help='do not fold norms and tables')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace fields of the config',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exports, and says what was written."""
+    args = parse_args(argv)
+    with user_errors_exit():
+        exported = export_config(
+            args.config,
+            args.out,
+            *args.shape,
+            checkpoint=args.checkpoint,
+            part=args.part,
+            batch=args.batch,
+            dynamic_batch=args.dynamic_batch,
+            dynamic_size=args.dynamic_size,
+            schedule=read_schedule(args.ratios, args.schedule),
+            deploy=not args.training_form,
+            cfg_options=args.cfg_options,
+        )
+    outputs = ', '.join('×'.join(map(str, shape)) for shape in exported.outputs)
+    print(f'{exported.path}: {"×".join(map(str, exported.inputs))} to {outputs}')
+    if exported.difference is not None:
+        print(f'largest difference from the model on noise: {exported.difference:.1e}')
+
+
+if __name__ == '__main__':
+    main()

@@ -33,7 +33,11 @@ DATASETS = Registry(
     'dataset',
     parent=mmengine_registry.DATASETS,
     scope=SCOPE,
-    locations=['sparsevit_mm.classification.dataset', 'sparsevit_mm.engine.held_out'],
+    locations=[
+        'sparsevit_mm.classification.dataset',
+        'sparsevit_mm.datasets3d',
+        'sparsevit_mm.engine.held_out',
+    ],
 )
 LOOPS = Registry(
     'loop',

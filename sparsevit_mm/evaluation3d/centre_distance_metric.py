@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.fileio import load
 
 from sparsevit_mm.errors import ConfigError, DataError
 from sparsevit_mm.evaluation3d.centre_distance import detection_score
@@ -18,6 +16,7 @@ from sparsevit_mm.evaluation3d.ground_boxes import (
     GroundBoxes,
     stands_in_camera,
 )
+from sparsevit_mm.evaluation3d.infos import Infos, Place
 from sparsevit_mm.registry import register_metric
 
 NUSCENES_CLASS_RANGE = {
@@ -96,8 +95,7 @@ class CentreDistanceMetric(BaseMetric):
                 attributes=detected['attr_labels'].cpu() if 'attr_labels' in detected else None,
             )
             if self.ann_file is not None:
-                place = (int(sample['sample_idx']), sample.get('img_path'))
-                self.results.append((place, boxes, None))
+                self.results.append((Place.of(sample), boxes, None))
                 continue
             annotated = sample.get('eval_ann_info')
             if annotated is None:
@@ -138,25 +136,13 @@ class CentreDistanceMetric(BaseMetric):
 
     def _join_with_infos(self, results: list[Any], classes: list[str]) -> list[Any]:
         """Puts detections and the infos' ground truth into the world's frame, the vehicle at 0."""
-        infos = load(self.ann_file, backend_args=self.backend_args)
-        by_image = self.load_type == 'mv_image_based'
-        # Data sets number their samples by place, whatever sample_idx the infos have.
-        places = [
-            (info, camera)
-            for info in infos['data_list']
-            for camera in (info['images'] if by_image else (None,))
-        ]
-        names = {label: name for name, label in infos['metainfo']['categories'].items()}
-        labels = {label: classes.index(name) for label, name in names.items() if name in classes}
+        infos = Infos(str(self.ann_file), self.load_type == 'mv_image_based', self.backend_args)
+        labels = {
+            label: classes.index(name) for label, name in infos.names.items() if name in classes
+        }
         joined = []
-        for (place, img_path), found, _ in results:
-            info, camera = places[place] if place < len(places) else ({}, None)
-            if not _is_image_of(info, camera, img_path):
-                raise DataError(
-                    f'The data sample with sample_idx {place} and img_path {img_path!r} is not at '
-                    f'that place in {self.ann_file} read as {self.load_type}; the data set must '
-                    'read this file whole and in order.'
-                )
+        for place, found, _ in results:
+            info, camera = infos.at(place)
             if camera is None:
                 truth = _annotated(info['instances'], labels, in_camera=False)
                 to_vehicle = info.get('lidar_points', {}).get('lidar2ego', np.eye(4))
@@ -173,17 +159,6 @@ class CentreDistanceMetric(BaseMetric):
         limits = np.array([self.class_range.get(name, np.inf) for name in classes])
         boxes = boxes.where((boxes.labels >= 0) & (boxes.labels < len(classes)))
         return boxes.where(np.linalg.norm(boxes.centres[:, :2], axis=1) < limits[boxes.labels])
-
-
-def _is_image_of(info: Mapping[str, Any], camera: str | None, img_path: Any) -> bool:
-    """Whether a sample's image, or one of its images, is that of an info, as far as it is known."""
-    images = info.get('images', {})
-    known = [image.get('img_path') for name, image in images.items() if camera in (None, name)]
-    if not info or img_path is None or not all(known):
-        return bool(info)
-    own = (img_path,) if isinstance(img_path, str) else img_path
-    names = {PurePath(path).name for path in known}
-    return all(PurePath(path).name in names for path in own)
 
 
 def _annotated(

@@ -269,7 +269,7 @@ def test_infos_of_another_data_set(tmp_path, place):
     infos, samples = camera_infos(np.random.default_rng(0))
     samples[0]['sample_idx'] = place
     metric = CentreDistanceMetric(written(tmp_path, infos), 'mv_image_based')
-    with pytest.raises(DataError, match=f'sample_idx {place}'):
+    with pytest.raises(DataError, match=f'sample_idx {place} '):
         scored(metric, samples, ('car', 'pedestrian'))
 
 

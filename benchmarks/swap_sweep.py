@@ -143,6 +143,8 @@ def run(cfg: Config) -> str:
         for name, part in model.named_children():
             if 'backbone' not in name and hasattr(part, 'init_weights'):
                 part.init_weights()
+        for own in model.parameters(recurse=False):  # DETRs leave theirs to the whole model
+            torch.nn.init.normal_(own)
         if scope == 'mmdet3d' and model_cfg['type'] not in ('FCOSMono3D',):
             branch = backbone_key(host)
             maps = getattr(model, branch)(torch.randn(1, 3, SIDE, SIDE))

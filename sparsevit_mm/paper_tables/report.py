@@ -133,21 +133,24 @@ def _share(table: PaperTable, results: TableResults, row: Row) -> str | None:
 
 
 def _provenance(table: PaperTable, results: TableResults) -> list[str]:
-    images = '1 image' if table.batch == 1 else f'{table.batch} images'
     lines = [
         f'- *paper*: {table.source}; latency: {table.conditions}.',
-        f'- *counted*: by this package, at the input of the row; MACs of {images}.',
+        f'- *counted*: by this package, at the input of the row; MACs of {_several(table.batch, "image")}.',
     ]
     found = results.conditions
     if found is not None and any(results.runs.values()):
         rounds = min(len(runs) for runs in results.runs.values())
         scaled = '' if found.scale == 1 else f', inputs scaled by {found.scale:g}'
         lines.append(
-            f'- *measured*: on {found.device}, {found.threads} threads, torch {found.torch}, '
+            f'- *measured*: on {found.device}, {_several(found.threads, "thread")}, torch {found.torch}, '
             f'{found.dtype}, a batch of {found.batch}{scaled}; rows took turns, median and '
             f'quartiles of {rounds} rounds; `{results.command}`.'
         )
     return lines
+
+
+def _several(number: int, noun: str) -> str:
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 def _number(value: float | None) -> str | None:

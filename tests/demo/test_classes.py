@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from sparsevit_mm.demo.classes import PALETTE, SEMANTIC_CLASSES, THING_CLASSES
+from sparsevit_mm.demo.nuscenes_infos import NUSCENES_NAMES
 from sparsevit_mm.engine.launch import innermost_dataset
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'demo'
@@ -17,9 +18,12 @@ def test_configs_have_the_same_classes_and_colours():
     assert len(paths) >= 4
     for path in paths:
         cfg = Config.fromfile(path)
-        classes = SEMANTIC_CLASSES if cfg.default_scope == 'mmseg' else THING_CLASSES
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-            dataset = innermost_dataset(loader)
-            assert tuple(dataset.metainfo.classes) == classes
-            colours = [tuple(colour) for colour in dataset.metainfo.palette]
+            metainfo = innermost_dataset(loader).metainfo
+            if cfg.default_scope == 'mmdet3d':
+                assert tuple(metainfo.classes) == tuple(NUSCENES_NAMES.values())
+                continue
+            classes = SEMANTIC_CLASSES if cfg.default_scope == 'mmseg' else THING_CLASSES
+            assert tuple(metainfo.classes) == classes
+            colours = [tuple(colour) for colour in metainfo.palette]
             assert colours == [PALETTE[name] for name in classes]

@@ -9,7 +9,7 @@ import pytest
 from sparsevit_mm.paper_tables import load_table, timing
 from sparsevit_mm.paper_tables.report import markdown
 from sparsevit_mm.paper_tables.results import TableResults
-from tests.tools.conftest import call_tool
+from tests.tools.conftest import ROOT, call_tool
 
 ROWS = 'swin-t-672,swin-t-w0.6,sparsevit-cfg2'
 QUICK = ['--scale', '0.1', '--batch', '1', '--warmup', '0', '--rows', ROWS]
@@ -96,6 +96,17 @@ def test_accuracy_comes_from_the_test_of_the_config(tmp_path, monkeypatch):
     assert options['model.backbone.importance'] == 'random'
     assert found['rows']['random']['accuracy'] == {'coco/bbox_mAP': 0.4321}
     assert '43.2' in (tmp_path / 'ablation-importance.md').read_text()
+
+
+def test_the_readme_shows_what_was_measured():
+    folder = ROOT / 'benchmarks' / 'results' / 'paper_tables'
+    table = load_table('sparsevit-coco')
+    results = TableResults.load(folder / 'sparsevit-coco.json', table.name)
+    assert (folder / 'sparsevit-coco.md').read_text() == markdown(table, results, table.rows)
+    short = markdown(table, results, table.rows, ['macs', 'ms', 'box_ap'])
+    lines = [line for line in short.splitlines() if line.startswith('|')]
+    shown = (ROOT / 'README.md').read_text().split('<!-- paper table: sparsevit-coco -->')
+    assert shown[1].strip().splitlines() == lines
 
 
 @pytest.mark.parametrize('name', ['sparsevit-nuscenes', 'fastervit-cascade', 'fastervit-dino'])

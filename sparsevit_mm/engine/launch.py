@@ -317,10 +317,13 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
     number = next(_runs)
-    if number and cfg.get('experiment_name') is None:
-        # By name and second of its start a runner finds its logger, scope and files; runs of one
-        # process that start in the same second would share those of the first.
-        cfg.experiment_name = f'{Path(cfg.filename or "run").stem}-{number + 1}'
+    if number:
+        # By name and second of its start a runner finds its logger, scope and files, and by name
+        # alone its visualizer; later runs of one process would share those of earlier ones.
+        if cfg.get('experiment_name') is None:
+            cfg.experiment_name = f'{Path(cfg.filename or "run").stem}-{number + 1}'
+        if cfg.get('visualizer') is not None:
+            cfg.visualizer.name = cfg.experiment_name
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

@@ -133,17 +133,19 @@ def _share(table: PaperTable, results: TableResults, row: Row) -> str | None:
 
 
 def _provenance(table: PaperTable, results: TableResults) -> list[str]:
+    images = _several(table.batch, 'image')
     lines = [
         f'- *paper*: {table.source}; latency: {table.conditions}.',
-        f'- *counted*: by this package, at the input of the row; MACs of {_several(table.batch, "image")}.',
+        f'- *counted*: by this package, at the input of the row; MACs of {images}.',
     ]
     found = results.conditions
     if found is not None and any(results.runs.values()):
         rounds = min(len(runs) for runs in results.runs.values())
         scaled = '' if found.scale == 1 else f', inputs scaled by {found.scale:g}'
+        threads = _several(found.threads, 'thread')
         lines.append(
-            f'- *measured*: on {found.device}, {_several(found.threads, "thread")}, torch {found.torch}, '
-            f'{found.dtype}, a batch of {found.batch}{scaled}; rows took turns, median and '
+            f'- *measured*: on {found.device}, {threads}, torch {found.torch}, {found.dtype}, a '
+            f'batch of {found.batch}{scaled}; rows took turns, median and '
             f'quartiles of {rounds} rounds; `{results.command}`.'
         )
     return lines

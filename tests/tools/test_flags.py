@@ -1,7 +1,4 @@
-"""Flags that mm users expect of tools/train.py and tools/test.py.
-
-A process has one visualizer, which the first run builds: what is drawn needs a process of its own.
-"""
+"""Flags that mm users expect of tools/train.py and tools/test.py."""
 
 from __future__ import annotations
 
@@ -80,17 +77,17 @@ def metrics_of(work_dir):
 def test_runs_of_the_same_second_share_nothing(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.runner.runner.time.time', lambda: 1.0)
     runs = []
-    for name in ('detector', 'segmentor'):
-        folder = tmp_path / name
+    for number, name in enumerate(('detector', 'detector', 'segmentor')):
+        folder = tmp_path / str(number)
         folder.mkdir()
         cfg = launch.load_config(str(shutil.copy(getattr(tiny, name), folder / 'config.py')))
         launch.register_framework(cfg)
         cfg.work_dir = str(folder)
         runs.append(launch.build_runner(cfg, 'none'))
-    for run, scope in zip(runs, ('mmdet', 'mmseg')):
+    for run, scope in zip(runs, ('mmdet', 'mmdet', 'mmseg')):
         assert run.default_scope.scope_name == scope
         assert run.visualizer._vis_backends['LocalVisBackend']._save_dir.startswith(run.work_dir)
-    assert len({run.logger for run in runs}) == len({run.message_hub for run in runs}) == 2
+    assert len({run.logger for run in runs}) == len({run.message_hub for run in runs}) == 3
 
 
 def test_options_reach_the_run(tiny, tmp_path, runners):

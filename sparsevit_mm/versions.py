@@ -78,7 +78,12 @@ NEEDS_BY_FRAMEWORK = {
 DEVKITS = ('nuscenes-devkit==1.2.0', 'lyft-dataset-sdk==0.0.8')
 """Imported by mmdet3d; their metadata asks for a second OpenCV, so it is not followed."""
 
-ONNX = ('onnx==1.23.2', 'onnxscript==0.7.2', 'onnxruntime==1.32.0')
+ONNX = (
+    'onnx==1.23.2',
+    'onnxscript==0.7.2',
+    'onnxruntime==1.32.0; python_version >= "3.11"',
+    'onnxruntime==1.23.2; python_version < "3.11"',
+)
 """Writing and running ONNX files; optional."""
 
 DEV_TOOLS = (

@@ -51,6 +51,7 @@ def main() -> int:
         frameworks = [f'{name}=={version}' for name, version in VERSIONS['FRAMEWORKS'].items()]
         with step('mmengine, mmdet, mmsegmentation, mmdet3d'):
             pip('install', '--no-deps', *frameworks, *VERSIONS['DEVKITS'])
+        install_onnx()
         with step('sparsevit_mm'):
             pip('install', '--no-deps', '--no-build-isolation', '--editable', str(ROOT))
     except SetUpError as error:
@@ -115,6 +116,15 @@ def install_mmcv() -> None:
     pip('install', '--no-deps', '--force-reinstall', '--no-index', f'--find-links={cache}', MMCV)
     if not mmcv_works():
         raise SetUpError(f'mmcv was built but its operators do not load; see {LOG}.')
+
+
+def install_onnx() -> None:
+    """Installs what ONNX files are written and run with; all else works where that is missing."""
+    with step('ONNX'):
+        packages = [VERSIONS['NUMPY'], *VERSIONS['ONNX']]
+        missing = run([PYTHON, '-m', 'pip', 'install', *packages])
+    if missing:
+        print(f'  ONNX could not be installed: files cannot be exported; {LOG} says why.')
 
 
 def mmcv_works() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import shlex
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -33,7 +34,7 @@ def check_onnx() -> None:
     missing = [name for name in ('onnx', 'onnxscript', 'onnxruntime') if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f'{missing[0]} is not installed, but ONNX files need it: pip install {" ".join(ONNX)}'
+            f'{missing[0]} is not installed, but ONNX files need it: pip install {shlex.join(ONNX)}'
         )
 
 

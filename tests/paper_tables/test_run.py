@@ -98,14 +98,15 @@ def test_accuracy_comes_from_the_test_of_the_config(tmp_path, monkeypatch):
     assert '43.2' in (tmp_path / 'ablation-importance.md').read_text()
 
 
-def test_the_readme_shows_what_was_measured():
+@pytest.mark.parametrize('readme', ['README.md', 'README_zh-CN.md'])
+def test_the_readme_shows_what_was_measured(readme):
     folder = ROOT / 'benchmarks' / 'results' / 'paper_tables'
     table = load_table('sparsevit-coco')
     results = TableResults.load(folder / 'sparsevit-coco.json', table.name)
     assert (folder / 'sparsevit-coco.md').read_text() == markdown(table, results, table.rows)
     short = markdown(table, results, table.rows, ['macs', 'ms', 'box_ap'])
     lines = [line for line in short.splitlines() if line.startswith('|')]
-    shown = (ROOT / 'README.md').read_text().split('<!-- paper table: sparsevit-coco -->')
+    shown = (ROOT / readme).read_text().split('<!-- paper table: sparsevit-coco -->')
     assert shown[1].strip().splitlines() == lines
 
 

@@ -7,10 +7,9 @@ import shlex
 
 import pytest
 
-from tests.tools.conftest import ROOT, load_tool
+from tests.docs.pages import PAGES, ROOT, commands
+from tests.tools.conftest import load_tool
 
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
-PAGES += sorted((ROOT / 'configs').rglob('README.md'))
 SCRIPT_OF = {
     'dist_train': 'train',
     'slurm_train': 'train',
@@ -19,18 +18,17 @@ SCRIPT_OF = {
 }
 
 
-def commands():
+def tools_and_arguments():
     for page in PAGES:
-        for block in re.findall(r'```(?:bash|shell)\n(.*?)```', page.read_text(), re.S):
-            for line in block.replace('\\\n', ' ').splitlines():
-                words = shlex.split(line, comments=True)
-                tools = [n for n, word in enumerate(words) if re.match(r'(\./)?tools/\S+\.', word)]
-                if tools:
-                    place = tools[0]
-                    yield pytest.param(words[place], words[place + 1 :], id=f'{page.name}: {line}')
+        for command in commands(page, 'bash|shell'):
+            words = shlex.split(command)
+            tools = [n for n, word in enumerate(words) if re.match(r'(\./)?tools/\S+\.', word)]
+            if tools:
+                place = tools[0]
+                yield pytest.param(words[place], words[place + 1 :], id=f'{page.name}: {command}')
 
 
-@pytest.mark.parametrize('tool, args', commands())
+@pytest.mark.parametrize('tool, args', tools_and_arguments())
 def test_command_names_a_tool_and_its_flags(tool, args, capsys):
     path = ROOT / tool
     assert path.is_file()

@@ -1,0 +1,151 @@
+"""Commands printed in the documentation run as they are printed.
+
+What readers fill in has a stand-in: a tiny detector of four stages for CONFIG, its trained weights for
+CHECKPOINT, and so on. `make` and `pip` commands are the set-up itself, which these tests run in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparsevit_mm.engine.launch import load_config, register_framework
+from sparsevit_mm.engine.preflight import build_model
+from tests.docs.pages import PAGES, ROOT, commands
+from tests.tools.conftest import call_tool
+from tests.tools.tiny_data import DETECTOR, PLAIN_DETECTOR, SEGMENTOR, write_config, write_tiny_data
+
+FOUR_STAGES = """
+_base_ = 'tiny.py'
+model = dict(
+    backbone=dict(depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), pruning_ratios=[0.2, 0.4, 0.0, 0.0]))
+auto_scale_lr = dict(base_batch_size=1)
+custom_hooks = []
+"""
+FASTERVIT = """
+_base_ = 'segmentor.py'
+model = dict(
+    backbone=dict(
+        _delete_=True, type='sparsevit_mm.FasterViT', arch='0', dim=16, in_dim=16, depths=(1, 1, 1, 1)))
+"""
+
+HEAVY = re.compile(
+    r'benchmark_onnx\.py|export_onnx\.py configs/fastervit|paper_tables\.py run|--latency 0\.7x'
+)
+"""Large networks, and shares of latency that small ones cannot reach: left to `make test-all`."""
+
+STAND_INS = {
+    'CONFIG': 'dial.py',
+    'CHECKPOINT': 'work_dirs/dial/epoch_3.pth',
+    'DIR': 'work_dirs/dial',
+    'PICTURE': 'data/images/0.png',
+    'PICTURE_OR_FOLDER': 'data/images',
+    'work_dirs/NAME/epoch_36.pth': 'work_dirs/dial/epoch_3.pth',
+    'ANY_SWIN.pth': 'plain.pth',
+    'SPARSEVIT.pth': 'plain.pth',
+    'coco/segm_mAP': 'coco/bbox_mAP',
+    'my_config.py': 'plain.py',
+    'my_checkpoint.pth': 'plain.pth',
+    'work_dirs/my_detector/iter_800.pth': 'work_dirs/my_detector/iter_2.pth',
+}
+SHORTENED = {
+    '--latency 0.7x --dtype': '--shape 448 448 --share 0.5 --population 6 --parents 2 --evaluations 7',
+    'search.py': '--share 0.5 --population 6 --parents 2 --evaluations 7',
+    'sparsify.py': '--shape 448 448 --pictures 1',
+    'train.py my_detector.py': '--cfg-options train_cfg.max_iters=2 train_cfg.val_interval=2 '
+    'default_hooks.checkpoint.interval=2',
+}
+"""Flags added where the printed command takes minutes."""
+
+
+def save_weights(config):
+    """Random weights of a config's model, in a file of its name."""
+    cfg = load_config(str(config))
+    register_framework(cfg)
+    torch.manual_seed(0)
+    path = config.with_suffix('.pth').name
+    torch.save({'state_dict': build_model(cfg).state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """A folder like the project's, with the files that the stand-ins name."""
+    folder = tmp_path_factory.mktemp('project')
+    for name in ('configs', 'tools'):
+        (folder / name).symlink_to(ROOT / name)
+    data = write_tiny_data(folder / 'data')
+    for name, text in dict(
+        tiny=DETECTOR,
+        dial=FOUR_STAGES,
+        plain=PLAIN_DETECTOR,
+        segmentor=SEGMENTOR,
+        fastervit=FASTERVIT,
+    ).items():
+        write_config(folder / f'{name}.py', text, data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        call_tool('make_demo_data', '--training', 2, '--validation', 2, '--workers', 1)
+        call_tool('train', 'dial.py')
+        for name in ('plain.py', 'segmentor.py'):
+            save_weights(Path(name))
+    write_own_data(folder)
+    return folder
+
+
+def write_own_data(folder):
+    """What the page about a reader's own data asks for: five images, and the page's own config."""
+    data = write_tiny_data(folder / 'my_data', images=5)
+    coco = json.loads((data / 'instances.json').read_text())
+    for category, name in zip(coco['categories'], ('screw', 'nut')):
+        category['name'] = name
+    for name in ('train.json', 'val.json'):
+        (data / name).write_text(json.dumps(coco))
+    page = (ROOT / 'docs' / 'own_data.md').read_text()
+    (code,) = re.findall(r'```python\n(# my_detector\.py.*?)```', page, re.S)
+    (folder / 'my_detector.py').write_text(code)
+
+
+def run(command):
+    words = shlex.split(command)
+    if words[0] == 'make':
+        assert re.search(rf'^{words[1]}:', (ROOT / 'Makefile').read_text(), re.M), command
+        return
+    if words[0] == 'pip':
+        assert words[1] == 'install' and words[-1].startswith('.'), command
+        return
+    assert words[0] == 'python', f'{command}: the tests cannot run this; mark the block `shell`'
+    named = dict(STAND_INS)
+    if 'mIoU' in command:
+        named |= {'CONFIG': 'segmentor.py', 'CHECKPOINT': 'segmentor.pth'}
+    if 'show_attention' in command:
+        named |= {'CONFIG': 'fastervit.py', 'CHECKPOINT': save_weights(Path('fastervit.py'))}
+    for word in words:
+        if word.startswith('configs/') and 'CHECKPOINT' in words:
+            named['CHECKPOINT'] = save_weights(Path(word))
+    added = next((flags for part, flags in SHORTENED.items() if part in command), '')
+    tool = words[1].removeprefix('tools/').removesuffix('.py')
+    call_tool(tool, *(named.get(word, word) for word in words[2:]), *added.split())
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if commands(page, 'bash')], ids=str)
+def test_commands_of_a_page_run(page, place, monkeypatch):
+    monkeypatch.chdir(place)
+    for command in commands(page, 'bash'):
+        if not HEAVY.search(command):
+            print(command)
+            run(command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('command', [c for page in PAGES for c in commands(page, 'bash')])
+def test_heavy_commands_run(command, place, monkeypatch):
+    monkeypatch.chdir(place)
+    if not HEAVY.search(command):
+        pytest.skip('run with its page')
+    run(command)

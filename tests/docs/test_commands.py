@@ -1,7 +1,7 @@
 """Commands printed in the documentation run as they are printed.
 
-What readers fill in has a stand-in: a tiny detector of four stages for CONFIG, its trained weights for
-CHECKPOINT, and so on. `make` and `pip` commands are the set-up itself, which these tests run in.
+What readers fill in has a stand-in: a tiny detector of four stages for CONFIG, its trained weights
+for CHECKPOINT, and so on. `make` and `pip` commands are the set-up itself, which these tests run in.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ FASTERVIT = """
 _base_ = 'segmentor.py'
 model = dict(
     backbone=dict(
-        _delete_=True, type='sparsevit_mm.FasterViT', arch='0', dim=16, in_dim=16, depths=(1, 1, 1, 1)))
+        _delete_=True, type='sparsevit_mm.FasterViT', arch='0', dim=16, in_dim=16,
+        depths=(1, 1, 1, 1)))
 """
 
 HEAVY = re.compile(
@@ -53,9 +54,10 @@ STAND_INS = {
     'my_checkpoint.pth': 'plain.pth',
     'work_dirs/my_detector/iter_800.pth': 'work_dirs/my_detector/iter_2.pth',
 }
+FEW = '--share 0.5 --population 6 --parents 2 --evaluations 7'
 SHORTENED = {
-    '--latency 0.7x --dtype': '--shape 448 448 --share 0.5 --population 6 --parents 2 --evaluations 7',
-    'search.py': '--share 0.5 --population 6 --parents 2 --evaluations 7',
+    '--latency 0.7x --dtype': f'--shape 448 448 {FEW}',
+    'search.py': FEW,
     'sparsify.py': '--shape 448 448 --pictures 1',
     'train.py my_detector.py': '--cfg-options train_cfg.max_iters=2 train_cfg.val_interval=2 '
     'default_hooks.checkpoint.interval=2',

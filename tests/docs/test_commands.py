@@ -1,7 +1,7 @@
 """Commands printed in the documentation run as they are printed.
 
 What readers fill in has a stand-in: a tiny detector of four stages for CONFIG, its trained weights
-for CHECKPOINT, and so on. `make` and `pip` commands are the set-up itself, which these tests run in.
+for CHECKPOINT, and so on. `make` and `pip` commands are the set-up that these tests run in.
 """
 
 from __future__ import annotations

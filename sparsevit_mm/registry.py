@@ -21,7 +21,11 @@ MODELS = Registry(
     'model',
     parent=mmengine_registry.MODELS,
     scope=SCOPE,
-    locations=['sparsevit_mm.backbones', 'sparsevit_mm.classification.classifier'],
+    locations=[
+        'sparsevit_mm.backbones',
+        'sparsevit_mm.classification.classifier',
+        'sparsevit_mm.necks',
+    ],
 )
 HOOKS = Registry(
     'hook',

@@ -1,4 +1,4 @@
-"""Draws street scenes and writes them as COCO instances and ADE20K-style label maps."""
+"""Draws street scenes and writes them as COCO instances, ADE20K-style label maps and 3D boxes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ import argparse
 from collections.abc import Sequence
 
 from sparsevit_mm.demo.dataset import DemoSettings, make_dataset
+from sparsevit_mm.demo.six_cameras import SixCameraSettings, make_six_camera_dataset
 from sparsevit_mm.engine.launch import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    default = DemoSettings()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('--root', default='data/demo', help='folder of the data set')
-    parser.add_argument('--training', type=int, default=default.training, help='training scenes')
     parser.add_argument(
-        '--validation', type=int, default=default.validation, help='validation scenes'
+        '--six-cameras',
+        action='store_true',
+        help='streets all around a vehicle with six cameras, as nuScenes infos',
     )
-    parser.add_argument('--width', type=int, default=default.width, help='image width in pixels')
-    parser.add_argument('--height', type=int, default=default.height, help='image height in pixels')
-    parser.add_argument('--seed', type=int, default=default.seed, help='seed of the scenes')
+    parser.add_argument('--root', help='folder; default: data/demo or data/demo_six_cameras')
+    one, six = DemoSettings(), SixCameraSettings()
+    for name, what in (
+        ('training', 'training scenes'),
+        ('validation', 'validation scenes'),
+        ('width', 'image width in pixels'),
+        ('height', 'image height in pixels'),
+    ):
+        usual = f'default: {getattr(one, name)}, with six cameras {getattr(six, name)}'
+        parser.add_argument(f'--{name}', type=int, help=f'{what}; {usual}')
+    parser.add_argument('--seed', type=int, default=one.seed, help='seed of the scenes')
     parser.add_argument('--workers', type=int, help='processes; default: one a core')
     return parser.parse_args(argv)
 
@@ -30,10 +38,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Makes the data set and says where it is."""
     args = parse_args(argv)
+    numbers = ('training', 'validation', 'width', 'height', 'seed')
+    given = {name: getattr(args, name) for name in numbers if getattr(args, name) is not None}
+    root = args.root or ('data/demo_six_cameras' if args.six_cameras else 'data/demo')
     with user_errors_exit():
-        settings = DemoSettings(args.training, args.validation, args.width, args.height, args.seed)
-        made = make_dataset(args.root, settings, args.workers)
-    print(f'{args.root}: {"made" if made else "there already"}.')
+        if args.six_cameras:
+            made = make_six_camera_dataset(root, SixCameraSettings(**given), args.workers)
+        else:
+            made = make_dataset(root, DemoSettings(**given), args.workers)
+    print(f'{root}: {"made" if made else "there already"}.')
 
 
 if __name__ == '__main__':

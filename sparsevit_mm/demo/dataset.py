@@ -13,13 +13,7 @@ A data set's folder holds:
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -30,6 +24,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from sparsevit_mm.demo.classes import SEMANTIC_CLASSES, THING_CLASSES
+from sparsevit_mm.demo.folder import in_processes, make_folder
 from sparsevit_mm.demo.nuscenes_infos import frame_info, infos_file
 from sparsevit_mm.demo.render import SKY, Rendering, render
 from sparsevit_mm.demo.scene import Scene, sample_scene
@@ -42,7 +37,6 @@ MIN_AREA = 32
 MIN_VISIBLE_SHARE = 0.2
 """So are those of which less than this share of the outline is visible."""
 
-_SETTINGS_FILE = 'settings.json'
 _VERSION = 2
 _SCENES_VERSION = 1  # what the images and their labels look like
 
@@ -89,10 +83,7 @@ def make_dataset(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> bool:
-    """Makes a data set, unless it is there already.
-
-    Everything is written beside the folder and moved into place at the end, so a folder is either
-    whole or absent.
+    """Makes a data set, unless it is there already, see `make_folder`.
 
     Args:
         root: Folder of the data set.
@@ -106,44 +97,15 @@ def make_dataset(
     Raises:
         ConfigError: If the folder cannot be written, or holds something else.
     """
-    root = Path(root)
-    found = _settings_of(root)
-    if found == asdict(settings):
-        return False
-    if found is None and root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise ConfigError(
-            f'the data folder {root} holds something that is no demo data set: name another folder '
-            'or remove it.'
-        )
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f'.{root.name}-', dir=root.parent))
-    except OSError as error:
-        raise ConfigError(f'the data folder {root} cannot be written: {error.strerror}.') from None
-    try:
-        _write(scratch / 'new', settings, workers or os.cpu_count() or 1, progress)
-        if root.exists():
-            root.rename(scratch / 'old')
-        (scratch / 'new').rename(root)
-    except OSError as error:
-        raise ConfigError(f'the data folder {root} cannot be written: {error.strerror}.') from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return True
-
-
-def _settings_of(root: Path) -> dict[str, Any] | None:
-    """The settings a folder was made from; None if it is no demo data set."""
-    try:
-        return json.loads((root / _SETTINGS_FILE).read_text())
-    except (OSError, ValueError):
-        return None
+    return make_folder(
+        Path(root), asdict(settings), lambda new: _write(new, settings, workers, progress)
+    )
 
 
 def _write(
     root: Path,
     settings: DemoSettings,
-    workers: int,
+    workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     jobs = [
@@ -155,10 +117,8 @@ def _write(
         (root / 'images' / split).mkdir(parents=True)
         (root / 'annotations' / split).mkdir(parents=True)
     labels: dict[str, list[_SceneLabels]] = {split: [] for split in SPLITS}
-    for done, (job, found) in enumerate(zip(jobs, _run(jobs, workers)), start=1):
+    for job, found in zip(jobs, in_processes(_write_scene, jobs, workers, progress)):
         labels[job[2]].append(found)
-        if progress:
-            progress(done, len(jobs))
     for split in SPLITS:
         scenes = labels[split]
         for name, content in (
@@ -167,26 +127,6 @@ def _write(
         ):
             path = root / 'annotations' / f'{name}_{split}.json'
             path.write_text(json.dumps(content))
-    (root / _SETTINGS_FILE).write_text(json.dumps(asdict(settings), indent=2) + '\n')
-
-
-def _run(jobs: list[tuple], workers: int) -> Iterator[_SceneLabels]:
-    if workers == 1:
-        yield from map(_write_scene, jobs)
-        return
-    # Forked workers need not import torch again, which takes longer than drawing the scenes.
-    method = 'fork' if sys.platform == 'linux' else None
-    context = multiprocessing.get_context(method)
-    # OpenCV's threads would be missing in a fork, which then waits for them for ever.
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with ProcessPoolExecutor(
-            workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
-        ) as pool:
-            yield from pool.map(_write_scene, jobs, chunksize=4)
-    finally:
-        cv2.setNumThreads(threads)
 
 
 @dataclass(frozen=True)
@@ -202,13 +142,9 @@ def _write_scene(job: tuple[Path, DemoSettings, str, int]) -> _SceneLabels:
     root, settings, split, index = job
     scene = settings.scene(split, index)
     rendering = render(scene)
-    image = cv2.cvtColor(rendering.image, cv2.COLOR_RGB2BGR)
     labels = label_map(scene, rendering)
-    for path, content, options in (
-        (root / 'images' / split / f'{index:06d}.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95]),
-        (root / 'annotations' / split / f'{index:06d}.png', labels, []),
-    ):
-        path.write_bytes(cv2.imencode(path.suffix, content, options)[1].tobytes())
+    write_picture(root / 'images' / split / f'{index:06d}.jpg', rendering.image)
+    write_picture(root / 'annotations' / split / f'{index:06d}.png', labels)
     return _SceneLabels(
         instances(scene, rendering),
         frame_info(
@@ -221,6 +157,14 @@ def _write_scene(job: tuple[Path, DemoSettings, str, int]) -> _SceneLabels:
     )
 
 
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Writes an RGB image or a label map; JPEG at quality 95."""
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == '.jpg' else []
+    path.write_bytes(cv2.imencode(path.suffix, picture, options)[1].tobytes())
+
+
 def label_map(scene: Scene, rendering: Rendering) -> NDArray[np.uint8]:
     """(H, W) label map: index in `SEMANTIC_CLASSES` + 1, so that 0 can mean unlabelled."""
     labels = [SEMANTIC_CLASSES.index(thing.category) + 1 for thing in scene.objects]
@@ -230,9 +174,15 @@ def label_map(scene: Scene, rendering: Rendering) -> NDArray[np.uint8]:
     return table[rendering.object_ids]
 
 
+def visible_pixels(scene: Scene, rendering: Rendering) -> NDArray[np.int64]:
+    """(N,) number of pixels that show each of a scene's objects."""
+    counts = np.bincount(rendering.object_ids.ravel() - SKY, minlength=len(scene.objects) + 1)
+    return counts[1:]
+
+
 def visible_things(scene: Scene, rendering: Rendering) -> list[int]:
     """Numbers of a scene's things of which enough is visible to be labelled."""
-    visible = np.bincount(rendering.object_ids.ravel() - SKY, minlength=len(scene.objects) + 1)[1:]
+    visible = visible_pixels(scene, rendering)
     share = visible / np.maximum(rendering.outline_areas, 1)
     return [
         number

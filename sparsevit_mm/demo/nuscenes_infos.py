@@ -36,8 +36,12 @@ _ATTRIBUTE_LABELS = {'car': 6, 'person': 3}  # vehicle.parked, pedestrian.standi
 _PIXEL_CENTRE = 0.5  # where the first pixel's centre lies; `Camera` has it at 0
 
 
-def camera_info(camera: Camera) -> dict[str, Any]:
+def camera_info(camera: Camera, lidar2ego: NDArray[np.float64] | None = None) -> dict[str, Any]:
     """Calibration of a camera.
+
+    Args:
+        camera: The camera.
+        lidar2ego: (4, 4) from the LiDAR's frame to the vehicle's; by default they are one.
 
     Returns:
         `height`, `width`, `cam2img` (3, 3), `cam2ego` and `lidar2cam` (4, 4), as nested lists.
@@ -47,12 +51,15 @@ def camera_info(camera: Camera) -> dict[str, Any]:
     to_image[:2, 2] += _PIXEL_CENTRE
     cam2ego = np.eye(4)
     cam2ego[:3, :3], cam2ego[:3, 3] = level.rotation.T, level.position
+    lidar2cam = np.linalg.inv(cam2ego)
+    if lidar2ego is not None:
+        lidar2cam = lidar2cam @ lidar2ego
     return {
         'height': camera.height,
         'width': camera.width,
         'cam2img': (to_image @ camera.rotation @ level.rotation.T).tolist(),
         'cam2ego': cam2ego.tolist(),
-        'lidar2cam': np.linalg.inv(cam2ego).tolist(),
+        'lidar2cam': lidar2cam.tolist(),
     }
 
 

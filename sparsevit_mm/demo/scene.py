@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,11 @@ class Box3D:
     centre: tuple[float, float, float]
     size: tuple[float, float, float]
     yaw: float
+
+    def moved(self, position: Array, yaw: float) -> Box3D:
+        """The box turned to the left by `yaw` about the origin's vertical and then shifted."""
+        x, y, z = (yaw_rotation(yaw) @ self.centre + position).tolist()
+        return Box3D((x, y, z), self.size, math.remainder(self.yaw + yaw, 2 * math.pi))
 
     def corners(self) -> Array:
         """(8, 3) corners of a box whose yaw turns left about z, as in the vehicle's frame."""
@@ -86,6 +91,11 @@ class SceneObject:
             tuple(solid.moved(position, rotation) for solid in solids),
             Box3D((cx, cy, cz), (length, width, height), yaw),
         )
+
+    def moved(self, position: Array, yaw: float) -> SceneObject:
+        """The object turned to the left by `yaw` about the origin's vertical and then shifted."""
+        solids = tuple(solid.moved(position, yaw_rotation(yaw)) for solid in self.solids)
+        return replace(self, solids=solids, box=self.box.moved(position, yaw))
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class _Street:
+class Street:
     """Numbers every part of the layout agrees on; y to the left, in metres.
 
     Attributes:
@@ -167,7 +177,7 @@ class _Street:
         return self.junction is not None and abs(x - self.junction) < LANE_WIDTH + margin
 
 
-class _Room:
+class Room:
     """Remembers what is taken, so that things do not stand inside each other."""
 
     def __init__(self) -> None:
@@ -197,13 +207,20 @@ def sample_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
         yaw=rng.uniform(-0.07, 0.07),
         pitch=rng.uniform(-0.02, 0.05),
     )
+    street = sample_street(rng)
+    parts = street_parts(rng, street)
+    return Scene(camera, sample_light(rng), tuple(parts))
+
+
+def sample_street(rng: np.random.Generator) -> Street:
+    """Draws the measures of a street."""
     junction = rng.uniform(20, 38) if rng.random() < 0.35 else None
     zebra = None
     if junction is not None:
         zebra = junction - LANE_WIDTH - 6.5
     elif rng.random() < 0.35:
         zebra = rng.uniform(9, 20)
-    street = _Street(
+    return Street(
         middle=LANE_WIDTH / 2 + rng.uniform(-0.3, 0.3),
         half_width=LANE_WIDTH + rng.choice([0.5, 2.4], p=[0.35, 0.65]),
         sidewalk=rng.uniform(2.4, 3.6),
@@ -211,19 +228,31 @@ def sample_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
         junction=junction,
         zebra=zebra,
     )
-    room = _Room()
-    parts: list[SceneObject] = [
-        *_ground(rng, street),
+
+
+def street_parts(
+    rng: np.random.Generator, street: Street, start: float = -20.0
+) -> list[SceneObject]:
+    """Draws the ground of a street and all that stands ahead on it.
+
+    Args:
+        rng: Random state.
+        street: Its measures.
+        start: Where carriageway and sidewalks begin along x, in metres.
+    """
+    room = Room()
+    return [
+        *_ground(rng, street, start),
         *_traffic(rng, street, room),
         *_signs(rng, street, room),
         *_pedestrians(rng, street, room),
         *_greenery(rng, street, room),
         *_houses(rng, street),
     ]
-    return Scene(camera, _light(rng), tuple(parts))
 
 
-def _light(rng: np.random.Generator) -> Light:
+def sample_light(rng: np.random.Generator) -> Light:
+    """Draws sun and air."""
     elevation = math.radians(rng.uniform(24, 62))
     # Never straight ahead: everything would be seen from its shaded side.
     azimuth = math.pi + rng.uniform(-2.3, 2.3)
@@ -250,32 +279,32 @@ def _light(rng: np.random.Generator) -> Light:
     )
 
 
-def _ground(rng: np.random.Generator, street: _Street) -> Iterator[SceneObject]:
+def _ground(rng: np.random.Generator, street: Street, start: float) -> Iterator[SceneObject]:
     shade = rng.uniform(0.30, 0.42)
     slabs = materials.paving(tuple(rng.uniform(0.55, 0.68) * np.array([1.0, 0.98, 0.94])))
     lawn = materials.grass((0.36, 0.50, 0.20))
     yield SceneObject.place('terrain', [box((6000, 6000, 1), (0, 0, -0.53), lawn)], 0, 0)
 
     half_cross = LANE_WIDTH + 0.4
-    stretches: list[Range] = [(-20.0, FAR_END)]
+    stretches: list[Range] = [(start, FAR_END)]
     if street.junction is not None:
-        stretches = [(-20.0, street.junction - half_cross), (street.junction + half_cross, FAR_END)]
+        stretches = [(start, street.junction - half_cross), (street.junction + half_cross, FAR_END)]
         crossing = materials.asphalt(shade, half_cross, axis=1)
         plate = box((2 * half_cross, 400, 1), (0, 0, -0.5), crossing)
         yield SceneObject.place('road', [plate], street.junction, street.middle)
-    for number, (start, end) in enumerate(stretches):
-        middle = (start + end) / 2
+    for number, (first, last) in enumerate(stretches):
+        middle = (first + last) / 2
         zebra = street.zebra - middle if street.zebra is not None and number == 0 else None
         surface = materials.asphalt(shade, street.half_width, crossing=zebra)
-        plate = box((end - start, 2 * street.half_width, 1), (0, 0, -0.5), surface)
+        plate = box((last - first, 2 * street.half_width, 1), (0, 0, -0.5), surface)
         yield SceneObject.place('road', [plate], middle, street.middle)
         for side in (1, -1):
-            slab = box((end - start, street.sidewalk, 0.6), (0, 0, -0.16), slabs)
+            slab = box((last - first, street.sidewalk, 0.6), (0, 0, -0.16), slabs)
             y = street.kerb(side) + side * street.sidewalk / 2
             yield SceneObject.place('sidewalk', [slab], middle, y)
 
 
-def _traffic(rng: np.random.Generator, street: _Street, room: _Room) -> Iterator[SceneObject]:
+def _traffic(rng: np.random.Generator, street: Street, room: Room) -> Iterator[SceneObject]:
     def lane(y: float, yaw: float, first: float, last: float, share: float) -> Iterator:
         x = first + rng.uniform(0, 6)
         while x < last:
@@ -302,7 +331,7 @@ def _traffic(rng: np.random.Generator, street: _Street, room: _Room) -> Iterator
                 yield SceneObject.place('car', objects.car(rng), street.junction + x, y, yaw)
 
 
-def _signs(rng: np.random.Generator, street: _Street, room: _Room) -> Iterator[SceneObject]:
+def _signs(rng: np.random.Generator, street: Street, room: Room) -> Iterator[SceneObject]:
     for _ in range(rng.integers(3, 6)):
         side = int(rng.choice([-1, 1], p=[0.65, 0.35]))
         x = float(np.exp(rng.uniform(math.log(7), math.log(32))))
@@ -320,7 +349,7 @@ def _signs(rng: np.random.Generator, street: _Street, room: _Room) -> Iterator[S
                 yield SceneObject.place('pole', objects.lamp(rng), x, y, -side * math.pi / 2)
 
 
-def _pedestrians(rng: np.random.Generator, street: _Street, room: _Room) -> Iterator[SceneObject]:
+def _pedestrians(rng: np.random.Generator, street: Street, room: Room) -> Iterator[SceneObject]:
     def stand(x: float, y: float, yaw: float) -> Iterator[SceneObject]:
         if room.take(x, y, 0.33):
             yield SceneObject.place('person', objects.person(rng), x, y, yaw)
@@ -342,7 +371,7 @@ def _pedestrians(rng: np.random.Generator, street: _Street, room: _Room) -> Iter
             yield from stand(x, y, rng.choice([-1, 1]) * math.pi / 2)
 
 
-def _greenery(rng: np.random.Generator, street: _Street, room: _Room) -> Iterator[SceneObject]:
+def _greenery(rng: np.random.Generator, street: Street, room: Room) -> Iterator[SceneObject]:
     def plant(
         build: Callable[[np.random.Generator, float], list[Solid]],
         x: float,
@@ -366,7 +395,7 @@ def _greenery(rng: np.random.Generator, street: _Street, room: _Room) -> Iterato
                 yield from plant(objects.bush, x, y, 0.8)
 
 
-def _houses(rng: np.random.Generator, street: _Street) -> Iterator[SceneObject]:
+def _houses(rng: np.random.Generator, street: Street) -> Iterator[SceneObject]:
     detached = rng.random() < 0.35
     for side in (1, -1):
         x = -12.0 + rng.uniform(0, 5)

@@ -8,7 +8,8 @@ registered at mmengine's root.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from importlib import import_module
+from typing import Any, TypeVar
 
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
@@ -17,7 +18,32 @@ from sparsevit_mm.requirements_check import warn_of_imported_frameworks
 
 SCOPE = 'sparsevit_mm'
 
-MODELS = Registry(
+_IN_BEVDET = frozenset(
+    [
+        'BEVAugmentation',
+        'BEVDet',
+        'BEVDetHead',
+        'BEVResNet',
+        'CameraAugmentation',
+        'FPNLSS',
+        'LiftSplat',
+        'LoadCameraImages',
+        'OneLevelFPN',
+    ]
+)
+"""Names of what needs MMDetection3D, which takes seconds to import."""
+
+
+class _WithBEVDet(Registry):
+    """Imports `sparsevit_mm.bevdet` when something of it is asked for, and not before."""
+
+    def get(self, key: str) -> Any:
+        if key.removeprefix(f'{SCOPE}.') in _IN_BEVDET:
+            import_module('sparsevit_mm.bevdet')
+        return super().get(key)
+
+
+MODELS = _WithBEVDet(
     'model',
     parent=mmengine_registry.MODELS,
     scope=SCOPE,
@@ -49,7 +75,7 @@ LOOPS = Registry(
     scope=SCOPE,
     locations=['sparsevit_mm.engine.schedule_search'],
 )
-TRANSFORMS = Registry(
+TRANSFORMS = _WithBEVDet(
     'transform',
     parent=mmengine_registry.TRANSFORMS,
     scope=SCOPE,

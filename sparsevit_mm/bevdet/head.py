@@ -20,7 +20,7 @@ NMS_TYPES = ('rotate', 'circle')
 
 @register_model
 class BEVDetHead(CenterHead):
-    """MMDetection3D's `CenterHead` with BEVDet's suppression, scale-NMS among it (section 3.5).
+    """MMDetection3D's `CenterHead` with BEVDet's suppression, scale-NMS among it.
 
     Small things seldom overlap in the map, so sizes are multiplied by a factor of their class
     before overlaps are measured, and divided by it after.

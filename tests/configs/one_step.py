@@ -75,7 +75,7 @@ def with_small_images(cfg, factor=6):
     """Divides every size that the training pipeline resizes or crops to."""
     steps = list(_dicts(innermost_dataset(cfg.train_dataloader).pipeline))
     for step in [*steps, cfg.model.get('data_preprocessor', {})]:
-        for key in ('scale', 'scales', 'crop_size', 'size'):
+        for key in ('scale', 'scales', 'img_scale', 'crop_size', 'size'):
             if key in step and step[key] is not None:
                 step[key] = _divided(step[key], factor)
     return cfg
@@ -152,7 +152,7 @@ def write_data(cfg, dataset, root: Path) -> None:
     write = {
         'mmdet': _write_coco,
         'mmseg': _write_label_maps,
-        'mmdet3d': _write_nuscenes_infos,
+        'mmdet3d': _write_infos,
     }[cfg.default_scope]
     write(dataset, root, classes)
 
@@ -197,13 +197,15 @@ def _write_label_maps(dataset, root: Path, classes) -> None:
         _save(label_map, root / labels / f'{number}{seg_map_suffix}')
 
 
-def _write_nuscenes_infos(dataset, root: Path, classes) -> None:
-    """Two key frames of one camera in nuScenes' v2 infos, each with two boxes on the road."""
+def _write_infos(dataset, root: Path, classes) -> None:
+    """Two frames of one camera in nuScenes' or KITTI's v2 infos, each with two boxes on the road."""
+    kitti = dataset.type == 'KittiDataset'
+    key, camera_name = ('img', 'CAM2') if kitti else ('CAM_FRONT', 'CAM_FRONT')
     focal, data_list = 120.0, []
     cam2img = [[focal, 0.0, WIDTH / 2], [0.0, focal, HEIGHT / 2], [0.0, 0.0, 1.0]]
     for number, picture in enumerate(_pictures(2)):
         name = f'{number}.jpg'
-        _save(picture, root / dataset.data_prefix.CAM_FRONT / name)
+        _save(picture, root / dataset.data_prefix[key] / name)
         boxes = []
         for label, (x, depth) in enumerate([(-1.5, 6.0), (2.0, 9.0)]):
             length, height, width = 3.9, 1.6, 1.7
@@ -222,10 +224,11 @@ def _write_nuscenes_infos(dataset, root: Path, classes) -> None:
             )
             boxes.append(box)
         camera = dict(img_path=name, height=HEIGHT, width=WIDTH, cam2img=cam2img)
+        camera['lidar2cam'] = np.eye(4).tolist()
         frame = dict(sample_idx=number, token=str(number), ego2global=np.eye(4).tolist())
-        frame |= dict(images=dict(CAM_FRONT=camera), cam_instances=dict(CAM_FRONT=boxes))
+        frame |= dict(images={camera_name: camera}, cam_instances={camera_name: boxes}, instances=boxes)
         data_list.append(frame)
-    metainfo = dict(dataset='nuscenes', info_version='1.1')
+    metainfo = dict(dataset='kitti' if kitti else 'nuscenes', info_version='1.1')
     metainfo['categories'] = {name: label for label, name in enumerate(classes)}
     path, infos = root / dataset.ann_file, dict(metainfo=metainfo, data_list=data_list)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
 import pytest
 import torch
 
-from sparsevit_mm import SparseViT
+if not torch.cuda.is_available():
+    # Triton reads this when it is imported, and torch's compiler may be the first to do so.
+    os.environ.setdefault('TRITON_INTERPRET', '1')
+
+from sparsevit_mm import SparseViT, kernels
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +36,11 @@ def clock_of_windows(monkeypatch):
 
     monkeypatch.setattr(SparseViT, 'forward', timed_forward)
     monkeypatch.setattr('time.perf_counter', lambda: now[0])
+
+
+@pytest.fixture
+def triton_device():
+    """Where Triton's kernels run in a test: on a GPU, else on the CPU in Triton's interpreter."""
+    pytest.importorskip('triton')
+    with kernels.use('triton'):
+        yield torch.device('cuda' if torch.cuda.is_available() else 'cpu')

@@ -44,19 +44,27 @@ class WindowTokens:
 
     def parts(self, num_windows: int) -> Iterator[WindowTokens]:
         """The same windows, at most so many at a time, each part with rows to write."""
-        read = self.read.view(self.shape)
-        write = self._rows_to_write().view(self.shape)
-        for start in range(0, self.shape[0], num_windows):
-            part = slice(start, start + num_windows)
-            yield replace(
-                self,
-                read=read[part].flatten(),
-                write=write[part].flatten(),
-                position=None,
-                padding=None if self.padding is None else self.padding[part],
-                edge_pattern=None if self.edge_pattern is None else self.edge_pattern[part],
-                shape=(read[part].shape[0], self.shape[1]),
-            )
+        for first in range(0, self.shape[0], num_windows):
+            yield self.part(first, min(num_windows, self.shape[0] - first))
+
+    def part(self, first: int, count: int) -> WindowTokens:
+        """Some of the windows, with rows to write.
+
+        Args:
+            first: The first of them.
+            count: How many.
+        """
+        windows = slice(first, first + count)
+        rows = slice(first * self.shape[1], (first + count) * self.shape[1])
+        return replace(
+            self,
+            read=self.read[rows],
+            write=self._rows_to_write()[rows],
+            position=None,
+            padding=None if self.padding is None else self.padding[windows],
+            edge_pattern=None if self.edge_pattern is None else self.edge_pattern[windows],
+            shape=(count, self.shape[1]),
+        )
 
     def _rows_to_write(self) -> Tensor:
         if self.write is not None:

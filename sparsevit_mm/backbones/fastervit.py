@@ -44,6 +44,7 @@ from sparsevit_mm.layers.carrier_tokens import (
 )
 from sparsevit_mm.layers.drop_path import DropPath
 from sparsevit_mm.layers.position_mlp import FixedValues, PlaceEmbedding
+from sparsevit_mm.layers.residual import add_and_norm
 from sparsevit_mm.layers.window_grid import WindowGrid
 from sparsevit_mm.layers.window_partition import join_windows, pad_to_windows, split_windows
 from sparsevit_mm.registry import register_backbone
@@ -198,7 +199,7 @@ class HierarchicalAttentionBlock(nn.Module):
             carriers: (B, H, W, C) carriers of each image, or None.
             batch_size: Images B.
             carrier_mask: (H * W,) bool, carriers of padding only; None if there are none.
-            masks: (P, 1, 1, carriers + N) additive masks of keys; None if nothing is padded.
+            masks: (P, 1, carriers + N) additive masks of keys; None if nothing is padded.
             pattern: (W,) which mask each window takes.
 
         Returns:
@@ -211,8 +212,10 @@ class HierarchicalAttentionBlock(nn.Module):
             carriers = self.carriers(carriers, carrier_mask)
             tokens = torch.cat([split_windows(carriers, self.ct_size), tokens], dim=1)
         attended = self.attn(self.norm1(tokens), self.grid, masks, pattern)
-        tokens = tokens + self.drop_path(scaled(attended, self.gamma3), batch_size)
-        fed_forward = self.mlp(self.norm2(tokens))
+        tokens, normed = add_and_norm(
+            tokens, attended, self.norm2, self.drop_path, batch_size, self.gamma3
+        )
+        fed_forward = self.mlp(normed)
         tokens = tokens + self.drop_path(scaled(fed_forward, self.gamma4), batch_size)
         if self.carriers is None or carriers is None:
             return tokens, None

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from sparsevit_mm.backbones.swin import SwinBackbone, SwinBlock, SwinStage
+from sparsevit_mm.kernels.choice import run_kernels
 from sparsevit_mm.layers.window_grid import WindowGrid
 from sparsevit_mm.layers.window_tokens import (
     WindowTokens,
+    WindowUpdate,
     gather_windows,
     locate_windows,
     scatter_windows,
@@ -80,34 +82,39 @@ class SparseViT(SwinBackbone):
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
         """Computes the windows that the stage's ratios leave, see `SwinBackbone.compute_stage`."""
-        # Gradients need every activation; a compiler and an exporter arrange the work themselves.
-        in_parts = not (
-            self.training
-            or torch.is_grad_enabled()
-            or torch.compiler.is_compiling()
-            or torch.jit.is_tracing()
-        )
-        num_tokens = tokens.shape[0]
+        # A compiler and an exporter arrange the work themselves.
+        in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        with_gradients = torch.is_grad_enabled()
+        by_kernels = run_kernels(tokens) and not self.training
         ranking = self.ranking(batch_size)
-        located: dict[tuple[WindowGrid, float], WindowTokens] = {}
+        located: dict[tuple[int, float], WindowTokens] = {}
         ratios = self.pruning_schedule.ratios[stage.number]
         for number, (block, ratio) in enumerate(zip(stage.blocks, ratios)):
             assert isinstance(block, SwinBlock)
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
             kept = ranking.keep(tokens, grid, ratio)
-            if (grid, ratio) not in located:
-                located[grid, ratio] = locate_windows(grid, batch_size, kept, tokens.device)
-            where = located[grid, ratio]
             skipped = self.skipped_tokens(tokens)
-            if in_parts:
-                at_once = _windows_at_once(block, tokens)
-                tokens = update_windows(skipped, tokens, where, block, at_once)
+            if by_kernels:
+                at_once = None if in_graph else _windows_at_once(block, tokens)
+                tokens = block.update(skipped, tokens.contiguous(), grid, kept, at_once)
             else:
-                windows = block(gather_windows(tokens, where), where)
-                tokens = scatter_windows(skipped, windows, where)
+                if (block.shift, ratio) not in located:
+                    where = locate_windows(grid, batch_size, kept, tokens.device)
+                    located[block.shift, ratio] = where
+                where = located[block.shift, ratio]
+                if in_graph or (with_gradients and skipped is not tokens):
+                    windows = block(gather_windows(tokens, where), where)
+                    tokens = scatter_windows(skipped, windows, where)
+                elif with_gradients:
+                    update = WindowUpdate(where, is_last=number == len(ratios) - 1)
+                    windows = block(update.gather(tokens), where)
+                    tokens = update.scatter(tokens, windows)
+                else:
+                    at_once = _windows_at_once(block, tokens)
+                    tokens = update_windows(skipped, tokens, where, block, at_once)
             if self.window_observer is not None:
                 self.window_observer(WindowSelection(stage.number, number, grid, kept))
-        return tokens[:num_tokens]
+        return tokens
 
     def skipped_tokens(self, tokens: Tensor) -> Tensor:
         """What a block leaves in the windows it skips, for all tokens: what was there before."""

@@ -23,8 +23,10 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.layers.drop_path import DropPath
 from sparsevit_mm.layers.patches import PatchEmbed, PatchMerging
 from sparsevit_mm.layers.position_embedding import resize_position_embedding
+from sparsevit_mm.layers.residual import add_and_norm, product_dtype
 from sparsevit_mm.layers.window_attention import WindowAttention, WindowCarriers
-from sparsevit_mm.layers.window_tokens import WindowTokens
+from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.layers.window_tokens import WindowTokens, window_kinds
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -66,7 +68,7 @@ class SwinBlock(nn.Module):
         attn_drop_rate: float,
         drop_path_rate: float,
         activation: type[nn.Module],
-        norm: Callable[[int], nn.Module],
+        norm: Callable[[int], nn.LayerNorm],
         padding: str,
         with_cp: bool,
     ) -> None:
@@ -126,9 +128,61 @@ class SwinBlock(nn.Module):
             normed = torch.cat([self.norm1(carriers.tokens), normed], dim=1)
             windows = torch.cat([carriers.tokens, windows], dim=1)
         attended = self.attn['w_msa'](normed, where.edge_pattern, carriers)
-        windows = windows + self.drop_path(attended, where.batch_size)
-        fed_forward = self.ffn['layers'](self.norm2(windows))
+        windows, normed = add_and_norm(
+            windows, attended, self.norm2, self.drop_path, where.batch_size
+        )
+        fed_forward = self.ffn['layers'](normed)
         return windows + self.drop_path(fed_forward, where.batch_size)
+
+    def update(
+        self,
+        target: Tensor,
+        tokens: Tensor,
+        grid: WindowGrid,
+        kept: Tensor | None,
+        num_windows: int | None,
+    ) -> Tensor:
+        """Gathers, computes and scatters by kernels, in inference.
+
+        Args:
+            target: (B * H * W, C) map that is written to, in place; may be `tokens`.
+            tokens: (B * H * W, C) the stage's tokens, contiguous.
+            grid: The block's windows.
+            kept: (B, K) numbers of the windows to compute, or None for all.
+            num_windows: How many windows at a time; None for all at once.
+
+        Returns:
+            `target`.
+        """
+        from sparsevit_mm.kernels.gather_norm import gather_norm
+        from sparsevit_mm.kernels.operators import ChosenWindows
+        from sparsevit_mm.kernels.residual_norm import residual_norm
+        from sparsevit_mm.kernels.residual_scatter import residual_scatter_
+
+        batch_size = tokens.shape[0] // (grid.height * grid.width)
+        kinds = window_kinds(grid, batch_size, kept, tokens.device)
+        total = batch_size * (grid.num_windows if kept is None else kept.shape[1])
+        before, after = self.norm1, self.norm2
+        dtype = product_dtype(tokens)
+        for first in [0] if num_windows is None else range(0, total, num_windows):
+            count = total if num_windows is None else min(num_windows, total - first)
+            part = ChosenWindows(grid, kept, first, count)
+            normed = gather_norm(
+                tokens,
+                part,
+                before.weight,
+                before.bias,
+                before.eps,
+                zero_padding=self.zero_padding_after_norm,
+                dtype=dtype,
+            )
+            part_kinds = None if kinds is None else kinds[first : first + count]
+            attended = self.attn['w_msa'](normed, part_kinds)
+            windows, normed = residual_norm(
+                tokens, attended, after.weight, after.bias, after.eps, windows=part, dtype=dtype
+            )
+            residual_scatter_(target, windows, self.ffn['layers'](normed), part)
+        return target
 
 
 class SwinStage(nn.Module):
@@ -415,7 +469,7 @@ class SwinBackbone(BaseModule):
             module.requires_grad_(False)
 
 
-def _norm_layers(norm_cfg: Mapping[str, Any]) -> Callable[[int], nn.Module]:
+def _norm_layers(norm_cfg: Mapping[str, Any]) -> Callable[[int], nn.LayerNorm]:
     options = dict(norm_cfg)
     kind, trainable = options.pop('type', None), options.pop('requires_grad', True)
     if kind != 'LN' or not trainable or set(options) - {'eps'}:

@@ -62,7 +62,7 @@ class ChosenWindows(NamedTuple):
         """
         batch_size = tokens.shape[0] // (self.grid.height * self.grid.width)
         where = locate_windows(self.grid, batch_size, self.kept, tokens.device)
-        return where.part(self.first, self.count)
+        return where.choose(slice(self.first, self.first + self.count))
 
 
 def rows_arguments(kept: Tensor | None, windows: list[int]) -> dict[str, Any]:

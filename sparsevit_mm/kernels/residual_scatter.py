@@ -28,7 +28,7 @@ def reference(target: Tensor, tokens: Tensor, branch: Tensor, windows: ChosenWin
     """`residual_scatter_` in PyTorch, in float32 between reading and writing."""
     where = windows.located(target)
     total = (tokens.float() + branch.float()).to(target.dtype).flatten(0, 1)
-    rows = where.read
+    rows = where.rows
     if where.padding is not None:
         real = ~where.padding.flatten()
         rows, total = rows[real], total[real]

@@ -16,9 +16,6 @@ from torch.utils.flop_counter import register_flop_formula
 
 from sparsevit_mm.kernels.operators import define
 
-LARGEST_HEAD = 128
-"""Channels of a head up to which a tile stays in registers."""
-
 
 def window_attention(
     qkv: Tensor,

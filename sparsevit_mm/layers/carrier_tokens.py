@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sparsevit_mm.layers.drop_path import DropPath
 from sparsevit_mm.layers.exporting import cached_by_grid
 from sparsevit_mm.layers.position_mlp import OffsetBias, PlaceEmbedding
+from sparsevit_mm.layers.residual import add_and_norm
 from sparsevit_mm.layers.window_attention import attend
 from sparsevit_mm.layers.window_grid import WindowGrid
 
@@ -112,8 +113,10 @@ class CarrierBlock(nn.Module):
         tokens = tokens + self.position(height, width)
         mask = None if hidden is None else hide(hidden[None], tokens.dtype)
         attended = self.attn(self.norm1(tokens), (height, width, 0), mask)
-        tokens = tokens + self.drop_path(scaled(attended, self.gamma1), batch)
-        fed_forward = self.mlp(self.norm2(tokens))
+        tokens, normed = add_and_norm(
+            tokens, attended, self.norm2, self.drop_path, batch, self.gamma1
+        )
+        fed_forward = self.mlp(normed)
         tokens = tokens + self.drop_path(scaled(fed_forward, self.gamma2), batch)
         return tokens.view(batch, height, width, channels)
 
@@ -172,16 +175,17 @@ class OffsetAttention(nn.Module):
         Args:
             tokens: (G, N, C) normed tokens, carriers before those of the grid.
             grid: Height, width and carriers of a group, N = carriers + height * width.
-            masks: (P, 1, 1, N) additive masks of keys, one for each kind of group.
-            pattern: (G,) which mask each group takes; None if all take the first.
+            masks: (P, 1, N) additive masks of keys, one for each kind of group.
+            pattern: (G,) which mask each group takes, 0 if it needs none; None if all take the
+                first.
 
         Returns:
             (G, N, C).
         """
-        query, key, value, biases = self._project(tokens, grid, masks)
         dropout = self.attn_drop_rate if self.training else 0.0
-        out = attend(query, key, value, biases, pattern, dropout=dropout)
-        return self.proj_drop(self.proj(out.transpose(1, 2).reshape(tokens.shape)))
+        bias = self.position_bias(*grid)
+        out = attend(self.qkv(tokens), self.num_heads, bias, masks, pattern, dropout=dropout)
+        return self.proj_drop(self.proj(out))
 
     def weights(
         self,
@@ -201,19 +205,13 @@ class OffsetAttention(nn.Module):
         Returns:
             (G, heads, N, N), each row (a query) sums to 1.
         """
-        query, key, _, biases = self._project(tokens, grid, masks)
-        chosen = biases[:1] if pattern is None else biases[pattern]
-        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        return (scores + chosen).softmax(-1)
-
-    def _project(
-        self, tokens: Tensor, grid: tuple[int, int, int], masks: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Queries, keys and values (G, heads, N, D) and the biases of each kind of group."""
         qkv = self.qkv(tokens).view(*tokens.shape[:2], 3, self.num_heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        biases = self.position_bias(*grid)[None]
-        return query, key, value, biases if masks is None else biases + masks
+        query, key, _ = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        scores = scores + self.position_bias(*grid)
+        if masks is not None:
+            scores = scores + (masks[:1] if pattern is None else masks[pattern])[:, None]
+        return scores.softmax(-1)
 
 
 class FeedForward(nn.Module):
@@ -255,10 +253,10 @@ def hide(hidden: Tensor, dtype: torch.dtype) -> Tensor:
         dtype: Of the mask.
 
     Returns:
-        (P, 1, 1, N): -inf at hidden keys, 0 elsewhere.
+        (P, 1, N): -inf at hidden keys, 0 elsewhere.
     """
     mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-    return mask.masked_fill(hidden, -math.inf)[:, None, None]
+    return mask.masked_fill(hidden, -math.inf)[:, None]
 
 
 def pooling_spans(

@@ -1,7 +1,8 @@
-"""What layers do otherwise while they become a graph (`torch.export`, ONNX).
+"""What layers do otherwise while they become a graph (`torch.export`, ONNX, `torch.compile`).
 
-A graph for one size holds index maps and masks as constants. A graph for any size works them out,
-from sides that are symbols while it is made: a symbol has no value to branch on and no hash.
+An exported graph for one size holds index maps and masks as constants. A graph for any size works
+them out, from sides that are symbols while it is made: a symbol has no value to branch on and no
+hash. Compiled graphs always work them out: they are fused into what reads them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,21 @@ def is_symbolic(*sides: int) -> bool:
     return any(isinstance(side, torch.SymInt) for side in sides)
 
 
+def is_certain(condition: bool) -> bool:
+    """Whether a condition on sides holds for all sizes that the graph being made is for.
+
+    Outside of compilers and exporters it is the condition; asking it of symbols would make them
+    assume the answer.
+    """
+    if not torch.compiler.is_compiling():
+        return condition
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return statically_known_true(condition)
+
+
 def cached_by_grid(maxsize: int) -> Callable[[_Function], _Function]:
-    """Remembers what follows from a `WindowGrid`, the first argument, unless it is symbolic.
+    """Remembers what follows from a `WindowGrid`, the first argument, unless it is compiled.
 
     What is remembered is made outside inference mode, because a grid first seen in inference may be
     used in training later.
@@ -44,7 +58,9 @@ def cached_by_grid(maxsize: int) -> Callable[[_Function], _Function]:
 
         @functools.wraps(function)
         def remembered(grid: WindowGrid, *args: Any) -> Any:
-            return (function if is_symbolic(grid.height, grid.width) else cached)(grid, *args)
+            if torch.compiler.is_dynamo_compiling() or is_symbolic(grid.height, grid.width):
+                return function(grid, *args)
+            return cached(grid, *args)
 
         return cast(_Function, remembered)
 

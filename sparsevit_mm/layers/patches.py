@@ -6,10 +6,10 @@ with Microsoft's order are permuted when they are loaded.
 
 from __future__ import annotations
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from sparsevit_mm.layers.exporting import is_certain
 
 
 class PatchEmbed(nn.Module):
@@ -41,7 +41,7 @@ class PatchEmbed(nn.Module):
         """
         height, width = images.shape[-2:]
         pad_bottom, pad_right = -height % self.patch_size, -width % self.patch_size
-        if pad_bottom or pad_right:
+        if not (is_certain(pad_bottom == 0) and is_certain(pad_right == 0)):
             images = F.pad(images, (0, pad_right, 0, pad_bottom))
         feature_map = self.projection(images)
         height, width = feature_map.shape[-2:]
@@ -75,9 +75,9 @@ class PatchMerging(nn.Module):
             (B * ceil(H / 2) * ceil(W / 2), 2 * C).
         """
         feature_map = tokens.view(batch_size, height, width, -1)
-        if height % 2 or width % 2:
+        if not (is_certain(height % 2 == 0) and is_certain(width % 2 == 0)):
             feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
-        rows, cols = math.ceil(height / 2), math.ceil(width / 2)
+        rows, cols = (height + 1) // 2, (width + 1) // 2
         quads = feature_map.view(batch_size, rows, 2, cols, 2, -1).permute(0, 1, 3, 5, 2, 4)
         quads = quads.reshape(batch_size * rows * cols, -1)
         return self.reduction(quads if self.norm is None else self.norm(quads))

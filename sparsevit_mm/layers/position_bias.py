@@ -23,7 +23,8 @@ def relative_position_bias(table: Tensor, window_size: int) -> Tensor:
         (heads, window_size**2, window_size**2) bias of each query (row) for each key (column).
     """
     num_tokens = window_size**2
-    index = _offset_index(window_size, table.device)
+    make = _offset_index.__wrapped__ if torch.compiler.is_dynamo_compiling() else _offset_index
+    index = make(window_size, table.device)
     return table.index_select(0, index).view(num_tokens, num_tokens, -1).permute(2, 0, 1)
 
 

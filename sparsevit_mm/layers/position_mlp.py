@@ -8,30 +8,19 @@ columns by the width, which is the same on every grid their weights were trained
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparsevit_mm.layers.remembered import Remembered
+
 HIDDEN_DIMS = 512
 MAX_BIAS = 16.0
 
-REMEMBERED_GRIDS = 4
-"""Grids a module remembers its values for: portrait and landscape, and one more of each."""
-
-REMEMBERED_NUMBERS = 2**24
-"""Values of more numbers than this (64 MiB of float32) are computed anew instead."""
-
 
 class PositionMLP(nn.Module):
-    """An MLP of positions that remembers its results in evaluation.
-
-    What is remembered has no graph and is dropped when the mode changes or a weight is written or
-    moved, so a model can be copied, averaged and saved at any time. Everything is computed anew in
-    training, and where the weights want no gradient: those of a running average or a teacher are
-    written through `.data`, which leaves no trace.
+    """An MLP of positions that remembers its results in evaluation, see `remembered`.
 
     Args:
         out_dims: Outputs for each position.
@@ -42,28 +31,12 @@ class PositionMLP(nn.Module):
         self.cpb_mlp = nn.Sequential(
             nn.Linear(2, HIDDEN_DIMS), nn.ReLU(), nn.Linear(HIDDEN_DIMS, out_dims, bias=False)
         )
-        self._remembered: OrderedDict[tuple[int, ...], tuple[Any, Tensor]] = OrderedDict()
+        self._remembered = Remembered()
 
     def forward(self, *grid: int) -> Tensor:
         """The values for a grid, as the subclass's `values` lays them out."""
-        if not self._may_remember():
-            return self.values(*grid)
-        state = [
-            (p._version, p.data_ptr(), p.dtype, p.device, _autocasts(p.device.type))
-            for p in self.parameters()
-        ]
-        found = self._remembered.get(grid)
-        if found is None or found[0] != state:
-            # Made outside inference mode: it may serve a forward outside it later.
-            with torch.inference_mode(False), torch.no_grad():
-                found = state, self.values(*grid)
-            if found[1].numel() <= REMEMBERED_NUMBERS:
-                self._remembered[grid] = found
-        if grid in self._remembered:
-            self._remembered.move_to_end(grid)
-        while len(self._remembered) > REMEMBERED_GRIDS:
-            self._remembered.popitem(last=False)
-        return found[1]
+        parameters = list(self.parameters())
+        return self._remembered.get(self.training, parameters, grid, lambda: self.values(*grid))
 
     def values(self, *grid: int) -> Tensor:
         """Computes what `forward` returns."""
@@ -71,7 +44,7 @@ class PositionMLP(nn.Module):
 
     def train(self, mode: bool = True) -> PositionMLP:
         """Switches the mode and forgets."""
-        self._remembered.clear()
+        self._remembered.forget()
         super().train(mode)
         return self
 
@@ -80,13 +53,6 @@ class PositionMLP(nn.Module):
         weight = self.cpb_mlp[0].weight
         assert isinstance(weight, Tensor)
         return weight
-
-    def _may_remember(self) -> bool:
-        if self.training or torch.is_grad_enabled():
-            return False
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return False
-        return all(parameter.requires_grad for parameter in self.parameters())
 
 
 class PlaceEmbedding(PositionMLP):
@@ -162,7 +128,3 @@ class FixedValues(nn.Module):
     def forward(self, *grid: int) -> Tensor:
         """The values; the grid is the one they were made for."""
         return self.values
-
-
-def _autocasts(device_type: str) -> bool:
-    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)

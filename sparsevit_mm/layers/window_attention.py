@@ -13,37 +13,64 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparsevit_mm.kernels.choice import run_kernels
 from sparsevit_mm.layers.position_bias import relative_position_bias
+from sparsevit_mm.layers.remembered import Remembered
 from sparsevit_mm.layers.window_grid import edge_masks
+
+LARGEST_WINDOW = 256
+"""Tokens of a window up to which the kernel computes it; more are the vendor's library's."""
+
+LARGEST_HEAD = 128
+"""Channels of a head up to which the kernel computes it."""
 
 
 def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    biases: Tensor,
-    pattern: Tensor | None = None,
+    qkv: Tensor,
+    num_heads: int,
+    bias: Tensor,
+    masks: Tensor | None = None,
+    kinds: Tensor | None = None,
     scale: float | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """Attention of every window over its own tokens.
 
     Args:
-        query: (W, heads, N, D).
-        key: (W, heads, N, D).
-        value: (W, heads, N, D).
-        biases: (P, heads, N, N) additive biases, one for each kind of window.
-        pattern: (W,) which of the P biases each window takes; None if all take the first.
+        qkv: (W, N, 3 * C) queries, keys and values, heads side by side in each.
+        num_heads: Heads; each has D = C / heads channels.
+        bias: (heads, N, N) added to the scores of all windows.
+        masks: (P, N, N) or, for keys alone, (P, 1, N): added to the scores of windows of each kind.
+            With `kinds`, kind 0 is the windows that need no mask, and its mask is 0.
+        kinds: (W,) kind of each window; None if all take the first mask.
         scale: Factor on query-key products; D**-0.5 by default.
         dropout: Probability of dropping an attention weight.
 
     Returns:
-        (W, heads, N, D).
+        (W, N, C), heads side by side.
     """
-    mask = biases[:1] if pattern is None else biases.index_select(0, pattern)
-    return F.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask.to(query.dtype), dropout_p=dropout, scale=scale
+    num_windows, num_tokens, packed = qkv.shape
+    head_dims = packed // (3 * num_heads)
+    small = num_tokens <= LARGEST_WINDOW and head_dims <= LARGEST_HEAD
+    if small and dropout == 0 and (masks is None or kinds is not None) and run_kernels(qkv):
+        from sparsevit_mm.kernels.window_attention import window_attention
+
+        return window_attention(qkv.contiguous(), num_heads, bias.contiguous(), masks, kinds, scale)
+    split = qkv.view(num_windows, num_tokens, 3, num_heads, head_dims).permute(2, 0, 3, 1, 4)
+    if scale is None:
+        scale = head_dims**-0.5
+    if qkv.is_cuda and head_dims % 8:
+        # The fused forms on a GPU take heads of multiples of 8 alone.
+        split = F.pad(split, (0, -head_dims % 8))
+    query, key, value = split.unbind(0)
+    added = bias[None]
+    if masks is not None:
+        added = added + masks[:, None]
+        added = added[:1] if kinds is None else added.index_select(0, kinds)
+    out = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=added.to(query.dtype), dropout_p=dropout, scale=scale
     )
+    return out[..., :head_dims].transpose(1, 2).reshape(num_windows, num_tokens, -1)
 
 
 @dataclass(frozen=True)
@@ -52,7 +79,7 @@ class WindowCarriers:
 
     Attributes:
         tokens: (W, K, C) of each window.
-        masks: (4, 1, 1, K) additive masks of them as keys, one for each kind of window; None if all
+        masks: (4, 1, K) additive masks of them as keys, one for each kind of window; None if all
             may be seen.
         pattern: (W,) kind of each window, see `WindowGrid.edge_pattern`; None without masks.
     """
@@ -93,6 +120,7 @@ class WindowAttention(nn.Module):
         self.shift = shift
         self.scale = qk_scale
         self.attn_drop_rate = attn_drop_rate
+        self._remembered = Remembered()
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * window_size - 1) ** 2, num_heads)
         )
@@ -120,23 +148,35 @@ class WindowAttention(nn.Module):
         Returns:
             (W, N, C).
         """
-        num_windows, num_tokens, channels = windows.shape
-        qkv = self.qkv(windows).view(num_windows, num_tokens, 3, self.num_heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        biases = relative_position_bias(self.relative_position_bias_table, self.window_size)[None]
+        bias, masks, kinds = self._bias(), None, edge_pattern
         if edge_pattern is not None:
             masks = edge_masks(self.window_size, self.shift, windows.device)
-            biases = biases + masks[:, None].to(biases.dtype)
-        pattern = edge_pattern
         if carriers is not None:
-            biases = F.pad(biases, (carriers.tokens.shape[1], 0) * 2)
+            beside = (carriers.tokens.shape[1], 0) * 2
+            bias = F.pad(bias, beside)
+            masks = None if masks is None else F.pad(masks, beside)
             if carriers.masks is not None:
-                biases = biases + F.pad(carriers.masks, (0, num_tokens - carriers.masks.shape[-1]))
-                pattern = carriers.pattern
+                hidden = F.pad(carriers.masks, (0, windows.shape[1] - beside[0]))
+                masks, kinds = hidden if masks is None else masks + hidden, carriers.pattern
         dropout = self.attn_drop_rate if self.training else 0.0
-        out = attend(query, key, value, biases, pattern, self.scale, dropout)
-        out = out.transpose(1, 2).reshape(num_windows, num_tokens, channels)
+        out = attend(self.qkv(windows), self.num_heads, bias, masks, kinds, self.scale, dropout)
         return self.proj_drop(self.proj(out))
+
+    def train(self, mode: bool = True) -> WindowAttention:
+        """Switches the mode and forgets the bias made for it."""
+        self._remembered.forget()
+        super().train(mode)
+        return self
+
+    def _bias(self) -> Tensor:
+        """(heads, N, N) contiguous bias of a window's own tokens."""
+        table = self.relative_position_bias_table
+        return self._remembered.get(
+            self.training,
+            [table],
+            self.window_size,
+            lambda: relative_position_bias(table, self.window_size).contiguous(),
+        )
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # Other implementations store this derived index; ours computes it.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparsevit_mm.layers.exporting import cached_by_grid, is_symbolic
+from sparsevit_mm.layers.exporting import cached_by_grid, is_certain
 
 NUM_EDGE_PATTERNS = 4
 
@@ -53,15 +53,14 @@ class WindowGrid:
     @property
     def is_padded(self) -> bool:
         """Whether the last row or column of windows reaches beyond the map, or may do so."""
-        if is_symbolic(self.height, self.width):
-            return True
-        return self.num_windows * self.window_size**2 != self.height * self.width
+        return not is_certain(self.num_windows * self.window_size**2 == self.height * self.width)
 
     def token_index(self, device: torch.device) -> Tensor:
         """Where the tokens of every window lie in the flattened map.
 
         Returns:
-            (num_windows, window_size**2) int64; a padding token names token 0, see `padding`.
+            (num_windows, window_size**2) int64; a padding token names a real one of its window, see
+            `padding` and `stand_in`.
         """
         return _index_maps(self, device)[0]
 
@@ -72,6 +71,15 @@ class WindowGrid:
             (num_windows, window_size**2) bool, or None if no token is.
         """
         return _index_maps(self, device)[1] if self.is_padded else None
+
+    def stand_in(self, device: torch.device) -> Tensor | None:
+        """The token of a window that is written to where `token_index` says, for every token.
+
+        Returns:
+            (num_windows, window_size**2) int64 numbers in the window: a token itself, and for
+            padding a real token; None if there is no padding.
+        """
+        return _index_maps(self, device)[4] if self.is_padded else None
 
     def window_position(self, device: torch.device) -> Tensor:
         """The inverse of `token_index`: where every token lies in the flattened windows.
@@ -106,31 +114,39 @@ def edge_masks(window_size: int, shift: int, device: torch.device) -> Tensor:
         (4, window_size**2, window_size**2) float32, Swin's -100 where two tokens must not see each
         other, 0 elsewhere; numbered as `WindowGrid.edge_pattern`.
     """
-    return _edge_masks(window_size, shift, device)
+    make = _edge_masks.__wrapped__ if torch.compiler.is_dynamo_compiling() else _edge_masks
+    return make(window_size, shift, device)
 
 
 @cached_by_grid(maxsize=128)
-def _index_maps(grid: WindowGrid, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _index_maps(grid: WindowGrid, device: torch.device) -> tuple[Tensor, ...]:
     size = grid.window_size
     # Row r of the rolled, padded map was row (r + shift) mod rows of the padded one.
     row = (torch.arange(grid.rows * size, device=device) + grid.shift) % (grid.rows * size)
     col = (torch.arange(grid.cols * size, device=device) + grid.shift) % (grid.cols * size)
-    index = row[:, None] * grid.width + col[None, :]
-    padding = (row >= grid.height)[:, None] | (col >= grid.width)[None, :]
 
     def windows(full_map: Tensor) -> Tensor:
         split = full_map.view(grid.rows, size, grid.cols, size)
         return split.transpose(1, 2).reshape(grid.num_windows, size * size)
 
-    index, padding = windows(index), windows(padding)
-    index = index.masked_fill(padding, 0)
-    real = ~padding.flatten()
-    position = torch.empty(grid.height * grid.width, dtype=torch.int64, device=device)
-    position[index.flatten()[real]] = torch.arange(real.numel(), device=device)[real]
+    index = windows(row[:, None] * grid.width + col[None, :])
+    padding = windows((row >= grid.height)[:, None] | (col >= grid.width)[None, :])
+    own = torch.arange(size * size, device=device).expand(grid.num_windows, -1)
+    first_real = padding.long().argmin(1, keepdim=True)
+    stand_in = torch.where(padding, first_real, own)
+    index = index.gather(1, stand_in)
+
+    def place(number: int, lines: int) -> tuple[Tensor, Tensor]:
+        rolled = (torch.arange(number, device=device) - grid.shift) % (lines * size)
+        return rolled // size, rolled % size
+
+    (row, in_row), (col, in_col) = place(grid.height, grid.rows), place(grid.width, grid.cols)
+    position = (row[:, None] * grid.cols + col[None, :]) * size**2
+    position = position + in_row[:, None] * size + in_col[None, :]
     last_row = torch.arange(grid.rows, device=device) == grid.rows - 1
     last_col = torch.arange(grid.cols, device=device) == grid.cols - 1
     pattern = (last_row.long()[:, None] + 2 * last_col.long()[None, :]).flatten()
-    return index, padding, position, pattern
+    return index, padding, position.flatten(), pattern, stand_in
 
 
 @functools.lru_cache(maxsize=32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsevit_mm.layers.exporting import is_symbolic
+from sparsevit_mm.layers.exporting import is_certain
 
 
 def pad_to_windows(feature_map: Tensor, window_size: int) -> Tensor:
@@ -21,9 +21,9 @@ def pad_to_windows(feature_map: Tensor, window_size: int) -> Tensor:
     sides = feature_map.shape[1:3]
     full = ((side + window_size - 1) // window_size * window_size for side in sides)
     bottom, right = (whole - side for whole, side in zip(full, sides))
-    if is_symbolic(*sides) or bottom or right:
-        return F.pad(feature_map, (0, 0, 0, right, 0, bottom))
-    return feature_map
+    if is_certain(bottom == 0) and is_certain(right == 0):
+        return feature_map
+    return F.pad(feature_map, (0, 0, 0, right, 0, bottom))
 
 
 def split_windows(feature_map: Tensor, window_size: int) -> Tensor:

@@ -53,7 +53,7 @@ class WindowRanking:
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
         self._importance: Tensor | None = None
-        self._order: dict[WindowGrid, Tensor] = {}
+        self._order: dict[int, Tensor] = {}  # by shift: the map of a stage has one size
 
     def keep(self, tokens: Tensor, grid: WindowGrid, ratio: float) -> Tensor | None:
         """The windows a block keeps.
@@ -69,17 +69,17 @@ class WindowRanking:
         if ratio == 0:
             return None
         num_kept = num_kept_windows(grid.num_windows, ratio)
-        if grid not in self._order:
+        if grid.shift not in self._order:
             with torch.no_grad():
                 scores = self.scores(tokens, grid)
             if is_exporting():
                 # Later blocks keep no more, and runtimes know no stable sort; of equal scores, the
                 # TopK of ONNX takes the window with the lower number, as a stable sort does.
-                self._order[grid] = scores.topk(num_kept, dim=1).indices
+                self._order[grid.shift] = scores.topk(num_kept, dim=1).indices
             else:
                 # A stable sort makes ties, such as two black windows, independent of the batch.
-                self._order[grid] = scores.argsort(dim=1, descending=True, stable=True)
-        return self._order[grid][:, :num_kept]
+                self._order[grid.shift] = scores.argsort(dim=1, descending=True, stable=True)
+        return self._order[grid.shift][:, :num_kept]
 
     def scores(self, tokens: Tensor, grid: WindowGrid) -> Tensor:
         """What the windows of a grid are ranked by, from the tokens of the first call.

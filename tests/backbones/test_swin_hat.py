@@ -70,7 +70,7 @@ def test_hidden_carriers_make_it_swin():
         attention.relative_position_bias_table.normal_()
     pattern = WindowGrid(6, 9, 3, 1).edge_pattern(torch.device('cpu'))
     tokens, windows = torch.randn(6, 4, 8), torch.randn(6, 9, 8)
-    masks = torch.full((4, 1, 1, 4), -torch.inf)
+    masks = torch.full((4, 1, 4), -torch.inf)
     hidden = attention(
         torch.cat([tokens, windows], 1), pattern, WindowCarriers(tokens, masks, pattern)
     )

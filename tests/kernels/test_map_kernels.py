@@ -143,5 +143,5 @@ def test_residual_scatter(grid, selection, dtype, triton_device):
         # Tokens of other windows are not touched.
         other = torch.ones(len(target), dtype=torch.bool)
         where = windows.located(target)
-        other[where.read if where.padding is None else where.read[~where.padding.flatten()]] = False
+        other[where.rows if where.padding is None else where.rows[~where.padding.flatten()]] = False
         assert torch.equal(target[other], before[other])

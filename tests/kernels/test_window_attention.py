@@ -59,7 +59,7 @@ def test_hidden_keys_of_fastervit(window_size, dtype, triton_device):
     assert hidden.any(1).sum() == 3
     num_tokens = window_size**2 + 4
     qkv, bias = random_attention(triton_device, dtype, grid.num_windows, num_tokens, 2, 32)
-    masks = hide(hidden, dtype)[:, 0]
+    masks = hide(hidden, dtype)
     assert masks.shape == (4, 1, num_tokens)
     assert_equals_the_reference(qkv, 2, bias, masks, kinds)
 

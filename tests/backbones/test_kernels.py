@@ -1,0 +1,118 @@
+"""Whole backbones by Triton's kernels against the same by PyTorch's operators."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from sparsevit_mm import FasterViT, SparseViT, SwinHAT, kernels
+from sparsevit_mm.backbones.sparsevit_ablations import AblatedSparseViT
+
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-2}
+# One level is enough of a Swin: its blocks do not know of others.
+SWIN = dict(embed_dims=16, depths=(2, 2), num_heads=(1, 2), window_size=4, out_indices=(0, 1))
+
+
+def with_larger_weights(net):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return net.eval()
+
+
+def fastervit(**kwargs):
+    options = dict(
+        dim=4,
+        in_dim=4,
+        depths=(1, 1, 2, 1),
+        num_heads=(1, 1, 2, 2),
+        window_size=(3, 3, 3, 3),
+        layer_scale=0.5,
+        do_propagation=True,
+    )
+    return FasterViT(**{**options, **kwargs})
+
+
+def assert_kernels_compute(net, images, dtype, device, names):
+    """The kernels named run, and the maps are PyTorch's."""
+    net, images = copy.deepcopy(net).to(device, dtype), images.to(device, dtype)
+    with torch.no_grad():
+        with kernels.use('pytorch'):
+            expected = net(images)
+        with torch.profiler.profile() as profile:
+            found = net(images)
+    ran = {event.key.partition('::')[2] for event in profile.key_averages()}
+    assert set(names) <= ran
+    for mine, theirs in zip(found, expected):
+        assert mine.dtype == dtype
+        torch.testing.assert_close(mine, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('dtype', list(TOLERANCE))
+@pytest.mark.parametrize(
+    'options, height, width',
+    [
+        (dict(), 32, 64),
+        (dict(pruning_ratios=[[0.5], [0.3]]), 32, 64),
+        (dict(pruning_ratios=[[0.0, 0.6], [0.4]]), 41, 70),
+        (dict(pruning_ratios=[[0.5], [0.0]], padding='sparsevit'), 41, 70),
+    ],
+)
+def test_sparsevit(options, height, width, dtype, triton_device):
+    names = ['gather_norm', 'window_attention', 'residual_norm', 'residual_scatter_']
+    net = with_larger_weights(SparseViT(**SWIN, **options))
+    assert_kernels_compute(net, torch.randn(2, 3, height, width), dtype, triton_device, names)
+
+
+def test_zeroed_windows(triton_device):
+    net = with_larger_weights(AblatedSparseViT(**SWIN, pruning_ratios=0.5, skipped='zeroed'))
+    names = ['residual_scatter_']
+    assert_kernels_compute(net, torch.randn(1, 3, 41, 70), torch.float32, triton_device, names)
+
+
+@pytest.mark.parametrize('dtype', list(TOLERANCE))
+def test_swin_with_carriers(dtype, triton_device):
+    net = with_larger_weights(SwinHAT(**SWIN, hat=(False, True)))
+    names = ['window_attention', 'residual_norm']
+    assert_kernels_compute(net, torch.randn(1, 3, 41, 50), dtype, triton_device, names)
+
+
+@pytest.mark.parametrize('dtype', list(TOLERANCE))
+@pytest.mark.parametrize('hat', [(False, False, False, False), (False, False, True, True)])
+def test_fastervit(hat, dtype, triton_device):
+    net = with_larger_weights(fastervit(hat=hat))
+    names = ['window_attention', 'residual_norm']
+    assert_kernels_compute(net, torch.randn(1, 3, 75, 98), dtype, triton_device, names)
+
+
+def test_windows_are_computed_in_parts(triton_device, monkeypatch):
+    from sparsevit_mm.backbones import sparsevit
+
+    net = with_larger_weights(SparseViT(**SWIN, pruning_ratios=0.4)).to(triton_device)
+    images = torch.randn(2, 3, 41, 70, device=triton_device)
+    with torch.no_grad():
+        at_once = net(images)
+        monkeypatch.setattr(sparsevit, '_windows_at_once', lambda block, tokens: 7)
+        for found, expected in zip(net(images), at_once):
+            torch.testing.assert_close(found, expected)
+
+
+def test_gradients_do_not_depend_on_the_choice(triton_device):
+    nets = [
+        with_larger_weights(SparseViT(**SWIN, pruning_ratios=0.4)),
+        with_larger_weights(SwinHAT(**SWIN, hat=(False, True))),
+        with_larger_weights(fastervit(hat=(False, False, True, True))),
+    ]
+    for net in nets:
+        net.to(triton_device)
+        images = torch.randn(1, 3, 41, 70, device=triton_device)
+        gradients = []
+        for choice in ('pytorch', 'triton'):
+            with kernels.use(choice):
+                total = sum(output.square().mean() for output in net(images))
+                gradients.append(torch.autograd.grad(total, list(net.parameters())))
+        for found, expected in zip(*gradients):
+            torch.testing.assert_close(found, expected)

@@ -1,8 +1,8 @@
 """Looking into COCO annotations before training, as people write them for data of their own.
 
-MMDetection leaves out classes that a file does not name, without a word, and numbers the others anew:
-boxes then carry wrong names, or there are none. What else is missing ends in a `KeyError` of a
-worker. Here each is one sentence.
+MMDetection leaves out classes that a file does not name, without a word, and numbers the others
+anew: boxes then carry wrong names, or there are none. What else is missing ends in a `KeyError` of
+a worker. Here each is one sentence.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ def _heads(cfg: Any, field: str) -> Iterator[tuple[str, int]]:
     if isinstance(cfg, Mapping):
         for key, value in cfg.items():
             yield from _heads(value, f'{field}.{key}')
-        if field.rpartition('.')[2].split('[')[0] in ('bbox_head', 'mask_head'):
-            if 'num_classes' in cfg:
-                yield field, cfg['num_classes']
+        name = field.rpartition('.')[2].partition('[')[0]
+        if name in ('bbox_head', 'mask_head') and 'num_classes' in cfg:
+            yield field, cfg['num_classes']
     elif isinstance(cfg, (list, tuple)):
         for number, value in enumerate(cfg):
             yield from _heads(value, f'{field}[{number}]')

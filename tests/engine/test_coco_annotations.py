@@ -83,8 +83,8 @@ def test_classes_that_were_not_set(own):
     text = config.read_text().replace("metainfo=dict(classes=('person', 'car')), ", '')
     config.write_text(text)
     check(config)  # their names are COCO's
-    for number, name in enumerate(('screw', 'nut')):
-        spoil(path, lambda coco: coco['categories'][number].update(name=name))
+    categories = [dict(id=1, name='screw'), dict(id=2, name='nut')]
+    spoil(path, lambda coco: coco.update(categories=categories))
     with pytest.raises(ConfigError, match='has none of the classes of CocoDataset but screw, nut'):
         check(config)
 

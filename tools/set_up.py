@@ -14,6 +14,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -215,15 +216,30 @@ def show_progress(done: int, total: int, seconds: float) -> None:
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Prints what is being done and how long it took."""
+    """Prints what is being done and how long it took; a terminal sees the time go by."""
     print(f'  {name} … ', end='', flush=True)
-    started = time.monotonic()
+    started, ended = time.monotonic(), threading.Event()
+    again = f'\r  {name} … ' if sys.stdout.isatty() else ''
+
+    def tick() -> None:
+        while not ended.wait(1):
+            print(f'{again}{clock(time.monotonic() - started)}', end='', flush=True)
+
+    ticking = threading.Thread(target=tick, daemon=True)
+    if again:
+        ticking.start()
     try:
         yield
     except BaseException:
-        print('stopped')
+        outcome = 'stopped'
         raise
-    print(clock(time.monotonic() - started), flush=True)
+    else:
+        outcome = clock(time.monotonic() - started)
+    finally:
+        ended.set()
+        if again:
+            ticking.join()
+        print(f'{again}{outcome}', flush=True)
 
 
 def pip(*arguments: str) -> None:

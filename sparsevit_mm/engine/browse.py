@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsevit_mm.engine.checked_images import use_checked_loading
+from sparsevit_mm.engine.coco_annotations import check_coco_annotations
 from sparsevit_mm.engine.launch import load_config, register_framework
 from sparsevit_mm.engine.preflight import check_datasets, check_writable_folder
 from sparsevit_mm.errors import ConfigError
@@ -53,6 +54,7 @@ def browse_dataset(
     check_writable_folder(out_dir, 'out_dir')
     check_datasets(cfg, ['train_dataloader'], [])
     register_framework(cfg)
+    check_coco_annotations(cfg, ['train_dataloader'])
     use_checked_loading(cfg)
     set_random_seed(seed)
     written = []

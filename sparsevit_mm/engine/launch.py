@@ -24,6 +24,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from sparsevit_mm.engine.checked_images import use_checked_loading
+from sparsevit_mm.engine.coco_annotations import check_coco_annotations
 from sparsevit_mm.engine.preflight import (
     build_model,
     check_checkpoint_exists,
@@ -106,6 +107,7 @@ def train(
     check_checkpoint_exists(start, 'load_from')
 
     register_framework(cfg)
+    check_coco_annotations(cfg, ['train_dataloader', 'val_dataloader'])
     model = build_model(cfg)
     check_schedules(model, cfg)
     check_pretrained(model)
@@ -168,6 +170,7 @@ def test(
     check_datasets(cfg, ['test_dataloader'], ['test_evaluator'])
 
     register_framework(cfg)
+    check_coco_annotations(cfg, ['test_dataloader'])
     model = build_model(cfg)
     check_schedules(model, cfg)
     check_weights_fit(model, checkpoint)

@@ -78,7 +78,7 @@ def check_datasets(cfg: Config, loaders: Iterable[str], evaluators: Iterable[str
         ConfigError: If something is missing.
     """
     for loader in loaders:
-        for field, dataset in _datasets(cfg.get(loader), loader):
+        for field, dataset in dataset_configs(cfg.get(loader), loader):
             for key, path in _dataset_paths(dataset):
                 _check_data(path, f'{field}.{key}', cfg, dataset.get('data_root'))
     for evaluator in evaluators:
@@ -188,15 +188,23 @@ def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
         )
 
 
-def _datasets(cfg: Any, field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The data sets inside a loader, through wrappers such as RepeatDataset and ConcatDataset."""
+def dataset_configs(cfg: Any, field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The data sets inside a loader, through wrappers such as RepeatDataset and ConcatDataset.
+
+    Args:
+        cfg: The config of a loader, of a data set or of a wrapper; anything else holds none.
+        field: What it is called in the whole config.
+
+    Yields:
+        Of every data set its field and its config.
+    """
     if not isinstance(cfg, Mapping):
         return
     if 'data_root' in cfg or 'ann_file' in cfg or 'data_prefix' in cfg:
         yield field, cfg
-    yield from _datasets(cfg.get('dataset'), f'{field}.dataset')
+    yield from dataset_configs(cfg.get('dataset'), f'{field}.dataset')
     for number, inner in enumerate(cfg.get('datasets') or []):
-        yield from _datasets(inner, f'{field}.datasets.{number}')
+        yield from dataset_configs(inner, f'{field}.datasets.{number}')
 
 
 def _dataset_paths(dataset: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

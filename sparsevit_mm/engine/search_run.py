@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
+from sparsevit_mm.engine.coco_annotations import check_coco_annotations
 from sparsevit_mm.engine.launch import build_runner, load_config, register_framework
 from sparsevit_mm.engine.preflight import (
     build_model,
@@ -65,6 +66,7 @@ def search(
     check_datasets(cfg, seen, [])
 
     register_framework(cfg)
+    check_coco_annotations(cfg, seen)
     model = build_model(cfg)
     find_prunable_backbone(model)
     check_schedules(model, cfg)

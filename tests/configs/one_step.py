@@ -175,7 +175,7 @@ def _write_coco(dataset, root: Path, classes) -> None:
                     segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]],
                 )
             )
-    categories = [dict(id=number, name=name) for number, name in enumerate(classes[:2])]
+    categories = [dict(id=number, name=name) for number, name in enumerate(classes)]
     path = root / dataset.ann_file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))

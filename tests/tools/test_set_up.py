@@ -6,6 +6,7 @@ import importlib.util
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,23 @@ def make_only_path(folder):
         source = subprocess.run(['which', tool], capture_output=True, text=True).stdout.strip()
         (folder / tool).symlink_to(source)
     return str(folder)
+
+
+@pytest.mark.parametrize('terminal', [True, False])
+def test_a_long_step_shows_a_terminal_that_it_lives(set_up, terminal, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: terminal)
+    ticked = threading.Event()
+    clock = set_up.clock
+    monkeypatch.setattr(set_up, 'clock', lambda seconds: ticked.set() or clock(seconds))
+    with set_up.step('torch'):
+        assert ticked.wait(30 if terminal else 0) == terminal
+    out = capsys.readouterr().out
+    assert (out.count('\r') > 1) == terminal
+    assert out.endswith('\n')
+    assert out.count('\n') == 1
+
+
+def test_a_step_that_fails_says_so(set_up, capsys):
+    with pytest.raises(set_up.SetUpError), set_up.step('torch'):
+        raise set_up.SetUpError('no index.')
+    assert capsys.readouterr().out == '  torch … stopped\n'

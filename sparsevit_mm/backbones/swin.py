@@ -127,7 +127,7 @@ class SwinBlock(nn.Module):
         if carriers is not None:
             normed = torch.cat([self.norm1(carriers.tokens), normed], dim=1)
             windows = torch.cat([carriers.tokens, windows], dim=1)
-        attended = self.attn['w_msa'](normed, where.edge_pattern, carriers)
+        attended = self.attn['w_msa'](normed, where.edge_pattern, carriers, where.hidden)
         windows, normed = add_and_norm(
             windows, attended, self.norm2, self.drop_path, where.batch_size
         )

@@ -133,6 +133,7 @@ class WindowAttention(nn.Module):
         windows: Tensor,
         edge_pattern: Tensor | None = None,
         carriers: WindowCarriers | None = None,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """Attends inside each window.
 
@@ -144,6 +145,8 @@ class WindowAttention(nn.Module):
             edge_pattern: (W,) kind of each window of a shifted grid, see
                 `WindowGrid.edge_pattern`; None for a plain grid.
             carriers: What `windows` begins with, or None.
+            hidden: (W, N) bool, tokens that none may see; None if all may be seen. Not with
+                carriers.
 
         Returns:
             (W, N, C).
@@ -156,8 +159,11 @@ class WindowAttention(nn.Module):
             bias = F.pad(bias, beside)
             masks = None if masks is None else F.pad(masks, beside)
             if carriers.masks is not None:
-                hidden = F.pad(carriers.masks, (0, windows.shape[1] - beside[0]))
-                masks, kinds = hidden if masks is None else masks + hidden, carriers.pattern
+                beside_tokens = F.pad(carriers.masks, (0, windows.shape[1] - beside[0]))
+                masks = beside_tokens if masks is None else masks + beside_tokens
+                kinds = carriers.pattern
+        elif hidden is not None:
+            masks, kinds = _masks_of_windows(hidden, masks, edge_pattern)
         dropout = self.attn_drop_rate if self.training else 0.0
         out = attend(self.qkv(windows), self.num_heads, bias, masks, kinds, self.scale, dropout)
         return self.proj_drop(self.proj(out))
@@ -182,3 +188,13 @@ class WindowAttention(nn.Module):
         # Other implementations store this derived index; ours computes it.
         state_dict.pop(prefix + 'relative_position_index', None)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _masks_of_windows(
+    hidden: Tensor, masks: Tensor | None, kinds: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """A mask for every window, as `attend` takes them: kind 0, which it may not read, is none's."""
+    own = torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, -torch.inf)[:, None]
+    if masks is not None and kinds is not None:
+        own = own + masks.index_select(0, kinds)
+    return F.pad(own, (0, 0, 0, 0, 1, 0)), torch.arange(1, len(hidden) + 1, device=hidden.device)

@@ -33,6 +33,7 @@ class WindowTokens:
         padding: (W, N, 1) bool, padding tokens; None if there are none.
         edge_pattern: (W,) which edge mask each window needs; None without a shift.
         shape: (W, N).
+        hidden: (W, N) bool, tokens that attention must not see; None if there are none.
     """
 
     batch_size: int
@@ -42,6 +43,7 @@ class WindowTokens:
     padding: Tensor | None
     edge_pattern: Tensor | None
     shape: tuple[int, int]
+    hidden: Tensor | None = None
 
     def parts(self, num_windows: int) -> Iterator[WindowTokens]:
         """The same windows, at most so many at a time.

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sparsevit_mm.bevdet.boxes import move_boxes
 from sparsevit_mm.bevdet.lift_splat import Calibration
+from sparsevit_mm.checkpoints.bevdet import bevdet_in_our_names
+from sparsevit_mm.checkpoints.layouts import DERIVED_BUFFERS
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.registry import MODELS, register_model
 
@@ -22,7 +24,8 @@ class BEVDet(Base3DDetector):
 
     Images come as (B, N, 3, H, W) from MMDetection3D's `Det3DDataPreprocessor`, the calibration as
     meta keys of the data samples, as `LoadCameraImages` and the augmentations leave it. Boxes come
-    out in the LiDAR's frame, whatever frame the map has.
+    out in the LiDAR's frame, whatever frame the map has. Loads what BEVDet's authors released, too,
+    see `sparsevit_mm.checkpoints.bevdet`.
 
     Args:
         backbone: Of images.
@@ -102,6 +105,20 @@ class BEVDet(Base3DDetector):
             if lidar2bev is not None:
                 instances.bboxes_3d = move_boxes(instances.bboxes_3d, np.linalg.inv(lidar2bev))
         return self.add_pred_to_datasample(data_samples, found)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any, **kwargs: Any
+    ) -> None:
+        """Recognises checkpoints of BEVDet's authors, too."""
+        names = [name for name in state_dict if name.startswith(prefix)]
+        found = bevdet_in_our_names({name[len(prefix) :]: state_dict[name] for name in names})
+        if any(prefix + name not in state_dict for name in found):
+            for name in names:
+                del state_dict[name]
+            # Theirs lack what follows from the architecture, or have it under a name of their own.
+            derived = {n: b for n, b in self.named_buffers() if DERIVED_BUFFERS.search(n)}
+            state_dict.update({prefix + name: part for name, part in {**derived, **found}.items()})
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **kwargs)
 
     def _forward(
         self, inputs: Mapping[str, Tensor], data_samples: Sequence[Any], **kwargs: Any

@@ -209,9 +209,8 @@ class LiftSplat(BaseModule):
                 f'depth is {tuple(depth)}, but must be a positive first depth, a larger end and a '
                 'positive step.'
             )
-        self.grid = BEVGrid(
-            **{axis: tuple(edges) for axis, edges in grid.items()}, rounding=rounding
-        )
+        x, y, z = ((first, last, step) for first, last, step in (grid[axis] for axis in 'xyz'))
+        self.grid = BEVGrid(x, y, z, rounding)
         self.depth = tuple(depth)
         self.num_depths = math.ceil((depth[1] - depth[0]) / depth[2])
         self.out_channels = out_channels

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sparsevit_mm.checkpoints.bevdet import BEVDET, bevdet_in_our_names
 from sparsevit_mm.checkpoints.files import read_checkpoint, write_checkpoint
 from sparsevit_mm.checkpoints.layouts import (
     DERIVED_BUFFERS,
@@ -35,7 +36,7 @@ class Conversion:
 
     Attributes:
         path: The file written.
-        family: 'Swin' or 'FasterViT'.
+        family: 'Swin', 'FasterViT' or 'BEVDet'.
         layout: Name of the layout that was recognised.
         backbone: Tensors of the backbone in the new file.
         others: Tensors of heads and necks, which are taken over as they are.
@@ -67,7 +68,8 @@ def convert_to_ours(source: str | Path, target: str | Path) -> Conversion:
     A Swin then loads into MMDetection's and MMSegmentation's `SwinTransformer`, too.
 
     Args:
-        source: A bare backbone, or a whole model that has one as `backbone.`.
+        source: A bare backbone, a whole model that has one as `backbone.`, or a BEVDet of its
+            authors, whose head then finds boxes in MMDetection3D's convention.
         target: The file to write; it holds the whole model, if the source does.
 
     Returns:
@@ -76,6 +78,14 @@ def convert_to_ours(source: str | Path, target: str | Path) -> Conversion:
     Raises:
         CheckpointError: If the source is in no known layout, or the target cannot be written.
     """
+    weights, meta = read_checkpoint(source)
+    layout = recognise_layout(weights, BEVDET)
+    if layout is not None and layout is not BEVDET.layouts[0]:
+        translated = bevdet_in_our_names(weights)
+        path = write_checkpoint({'meta': meta, 'state_dict': translated}, target)
+        backbone = sum(name.startswith(BACKBONE) for name in translated)
+        others, dropped = len(translated) - backbone, len(weights) - len(translated)
+        return Conversion(path, BEVDET.name, layout.name, backbone, others, dropped, added=0)
     return _convert(source, target, (SWIN, FASTERVIT), index_buffers=False)
 
 

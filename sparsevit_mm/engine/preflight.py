@@ -17,6 +17,7 @@ from mmengine.device import get_device
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from sparsevit_mm.checkpoints.bevdet import bevdet_in_our_names
 from sparsevit_mm.checkpoints.loading import read_weights
 from sparsevit_mm.engine.hooks import WindowPruningHook
 from sparsevit_mm.engine.prunable import find_prunable_backbone
@@ -165,7 +166,7 @@ def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
     """
     if '://' in path:
         return
-    weights = read_weights(path)
+    weights = bevdet_in_our_names(read_weights(path))
     wanted = {
         name: tuple(parameter.shape)
         for name, parameter in model.named_parameters()

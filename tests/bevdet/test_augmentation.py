@@ -13,7 +13,8 @@ from sparsevit_mm.bevdet.bev_augmentation import BEVAugmentation
 from sparsevit_mm.bevdet.boxes import move_boxes
 from sparsevit_mm.bevdet.image_augmentation import CameraAugmentation, ImageView
 from sparsevit_mm.errors import ConfigError
-from tests.bevdet.frames import boxes_at, pose, rotation
+from tests.bevdet.boxes import boxes_at
+from tests.bevdet.ring import pose, rotation
 
 SIZE = (256, 704)
 

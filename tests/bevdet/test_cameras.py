@@ -11,7 +11,7 @@ from PIL import Image
 pytest.importorskip('mmdet3d')
 from sparsevit_mm.bevdet.cameras import NUSCENES_CAMERAS, CameraRig, LoadCameraImages
 from sparsevit_mm.errors import ConfigError, DataError
-from tests.bevdet.frames import ring_info
+from tests.bevdet.ring import ring_info
 
 
 @pytest.fixture

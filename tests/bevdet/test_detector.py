@@ -20,8 +20,9 @@ from sparsevit_mm.bevdet.cameras import CameraRig
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook, WindowPruningHook
 from sparsevit_mm.engine.prunable import find_prunable_backbone
 from sparsevit_mm.errors import ConfigError
-from tests.bevdet.frames import boxes_at, pose, ring_info, rotation
+from tests.bevdet.boxes import boxes_at
 from tests.bevdet.networks import RESNET, SPARSEVIT, SWIN, build, num_parameters, released, small
+from tests.bevdet.ring import pose, ring_info, rotation
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from sparsevit_mm.bevdet.cameras import CameraRig
 from sparsevit_mm.bevdet.image_augmentation import CameraAugmentation
 from sparsevit_mm.bevdet.lift_splat import BEVGrid, Calibration, LiftSplat, frustum
 from sparsevit_mm.errors import ConfigError
-from tests.bevdet.frames import HEIGHT, WIDTH, boxes_at, ring_info, rotation
+from tests.bevdet.boxes import boxes_at
+from tests.bevdet.ring import HEIGHT, WIDTH, ring_info, rotation
 
 GRID = dict(x=(-6.0, 6.0, 1.5), y=(-8.0, 4.0, 2.0), z=(-9.0, 9.0, 9.0))
 

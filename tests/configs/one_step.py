@@ -20,6 +20,7 @@ from PIL import Image
 from sparsevit_mm.backbones.fastervit_arch import FasterViTArch
 from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.engine.launch import innermost_dataset, load_config, register_framework
+from tests.bevdet.ring import ring_info
 
 HEIGHT, WIDTH = 120, 160
 SMALL_DIMS, SMALL_HEADS = 12, (1, 2, 3, 6)
@@ -47,6 +48,8 @@ def without_downloads(cfg):
 def with_small_backbone(cfg):
     """Narrows a backbone to 12 channels, and what reads from it; all else of it stays."""
     backbone = cfg.model.backbone
+    if backbone.type.endswith('ResNet'):  # a baseline, small enough as it is
+        return cfg
     stages = len(backbone.get('depths', SMALL_HEADS))
     if backbone.type.endswith('FasterViT'):
         dims = backbone.get('dim') or FasterViTArch.build(backbone.arch).dim
@@ -78,6 +81,17 @@ def with_small_images(cfg, factor=6):
         for key in ('scale', 'scales', 'img_scale', 'crop_size', 'size'):
             if key in step and step[key] is not None:
                 step[key] = _divided(step[key], factor)
+    return cfg
+
+
+def with_small_map(cfg, factor=4):
+    """Makes the cells of a bird's-eye-view map larger, if there is one."""
+    if 'view_transform' in cfg.model:
+        for axis in 'xy':
+            lower, upper, step = cfg.model.view_transform.grid[axis]
+            cfg.model.view_transform.grid[axis] = (lower, upper, factor * step)
+        cfg.model.train_cfg.out_size_factor *= factor
+        cfg.model.bbox_head.bbox_coder.out_size_factor *= factor
     return cfg
 
 
@@ -198,9 +212,45 @@ def _write_label_maps(dataset, root: Path, classes) -> None:
 
 
 def _write_infos(dataset, root: Path, classes) -> None:
-    """Two frames of one camera in nuScenes' or KITTI's v2 infos, each with two boxes on the road."""
+    """Infos, version 2, of nuScenes or KITTI."""
     kitti = dataset.type == 'KittiDataset'
-    key, camera_name = ('img', 'CAM2') if kitti else ('CAM_FRONT', 'CAM_FRONT')
+    if not kitti and dataset.get('load_type', 'frame_based') == 'frame_based':
+        data_list = _frames_of_many_cameras(dataset, root)
+    else:
+        data_list = _frames_of_one_camera(dataset, root)
+    metainfo = dict(dataset='kitti' if kitti else 'nuscenes', info_version='1.1')
+    metainfo['categories'] = {name: label for label, name in enumerate(classes)}
+    path, infos = root / dataset.ann_file, dict(metainfo=metainfo, data_list=data_list)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(json.dumps(infos).encode() if path.suffix == '.json' else pickle.dumps(infos))
+
+
+def _frames_of_many_cameras(dataset, root: Path) -> list[dict]:
+    """Two key frames of all cameras of a data set, each with two boxes around the vehicle."""
+    data_list = []
+    for number, picture in enumerate(_pictures(2)):
+        frame = ring_info(np.random.default_rng(number), [*dataset.data_prefix])
+        for camera, prefix in dataset.data_prefix.items():
+            _save(picture, root / prefix / f'{number}.jpg')
+            frame['images'][camera]['img_path'] = f'{number}.jpg'
+        frame |= dict(sample_idx=number, token=str(number))
+        frame['instances'] = [
+            dict(
+                bbox_3d=[x, y, -1.0, 3.9, 1.7, 1.6, 0.3],
+                bbox_label_3d=label,
+                bbox_3d_isvalid=True,
+                num_lidar_pts=5,
+                velocity=[0.5, float('nan') if label else 0.1],
+            )
+            for label, (x, y) in enumerate([(6.0, 9.0), (-12.0, 3.0)])
+        ]
+        data_list.append(frame)
+    return data_list
+
+
+def _frames_of_one_camera(dataset, root: Path) -> list[dict]:
+    """Two frames of one camera, each with two boxes on the road."""
+    key, camera_name = ('img', 'CAM2') if dataset.type == 'KittiDataset' else ('CAM_FRONT',) * 2
     focal, data_list = 120.0, []
     cam2img = [[focal, 0.0, WIDTH / 2], [0.0, focal, HEIGHT / 2], [0.0, 0.0, 1.0]]
     for number, picture in enumerate(_pictures(2)):
@@ -228,11 +278,7 @@ def _write_infos(dataset, root: Path, classes) -> None:
         frame = dict(sample_idx=number, token=str(number), ego2global=np.eye(4).tolist())
         frame |= dict(images={camera_name: camera}, cam_instances={camera_name: boxes}, instances=boxes)
         data_list.append(frame)
-    metainfo = dict(dataset='kitti' if kitti else 'nuscenes', info_version='1.1')
-    metainfo['categories'] = {name: label for label, name in enumerate(classes)}
-    path, infos = root / dataset.ann_file, dict(metainfo=metainfo, data_list=data_list)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(json.dumps(infos).encode() if path.suffix == '.json' else pickle.dumps(infos))
+    return data_list
 
 
 def _write_class_folders(dataset, root: Path) -> None:

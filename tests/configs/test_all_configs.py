@@ -21,6 +21,7 @@ from tests.configs.one_step import (
     train_one_step,
     with_small_backbone,
     with_small_images,
+    with_small_map,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +78,7 @@ def test_says_where_its_data_come_from(path):
 
 @pytest.mark.parametrize('path', first_of_each_family())
 def test_one_step_of_each_family(path, tmp_path):
-    cfg = with_small_images(with_small_backbone(load_for_step(ROOT / path)))
+    cfg = with_small_map(with_small_images(with_small_backbone(load_for_step(ROOT / path))))
     check_step(train_one_step(cfg, tmp_path))
 
 

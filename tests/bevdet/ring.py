@@ -1,14 +1,17 @@
-"""Made-up frames: six cameras in a ring around a vehicle, and boxes on the ground."""
+"""Made-up calibration: six cameras in a ring around a vehicle, none of it needs a framework."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from mmdet3d.structures import LiDARInstance3DBoxes
 
-from sparsevit_mm.bevdet.cameras import NUSCENES_CAMERAS
-
-YAWS = dict(zip(NUSCENES_CAMERAS, np.deg2rad([55, 0, -55, 110, 180, -110])))
+YAWS = {
+    'CAM_FRONT_LEFT': 0.96,
+    'CAM_FRONT': 0.0,
+    'CAM_FRONT_RIGHT': -0.96,
+    'CAM_BACK_LEFT': 1.92,
+    'CAM_BACK': 3.14,
+    'CAM_BACK_RIGHT': -1.92,
+}
 HEIGHT, WIDTH = 225, 400
 
 
@@ -27,7 +30,7 @@ def pose(turn, place):
     return matrix
 
 
-def ring_info(rng, cameras=NUSCENES_CAMERAS):
+def ring_info(rng, cameras=tuple(YAWS)):
     """An info of MMDetection3D: the vehicle moves, so cameras and LiDAR see it at other poses."""
     axes = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0.0]])  # right, down, forward
     lidar2ego = pose(rotation(-np.pi / 2, 0.01, -0.02), [0.94, 0, 1.84])
@@ -60,14 +63,3 @@ def ring_info(rng, cameras=NUSCENES_CAMERAS):
         images=images,
         instances=[],
     )
-
-
-def boxes_at(middles, rng, velocity=True):
-    """Boxes of random sizes and headings, (N, 3) middles in the LiDAR's frame."""
-    middles = np.asarray(middles, dtype=np.float64).reshape(-1, 3)
-    count = len(middles)
-    columns = [middles, rng.uniform(0.5, 4, (count, 3)), rng.uniform(-3, 3, (count, 1))]
-    if velocity:
-        columns.append(rng.normal(0, 3, (count, 2)))
-    table = torch.as_tensor(np.concatenate(columns, axis=1), dtype=torch.float32)
-    return LiDARInstance3DBoxes(table, box_dim=table.shape[1], origin=(0.5, 0.5, 0.5))

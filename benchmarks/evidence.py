@@ -8,16 +8,32 @@ Whatever is in the work dir already is not made again, so the command goes on wh
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from sparsevit_mm.engine.launch import user_errors_exit
+from sparsevit_mm.engine.preflight import build_model
 from sparsevit_mm.evidence.made_up import make_frames
-from sparsevit_mm.evidence.plan import ARMS, FULL
+from sparsevit_mm.evidence.page import fill_in, tables
+from sparsevit_mm.evidence.plan import ARMS, BUDGETS, FULL, Arm
+from sparsevit_mm.evidence.plot import draw_tradeoff
 from sparsevit_mm.evidence.run import EvidenceRun
+from sparsevit_mm.evidence.timing import Case, time_cases
+from sparsevit_mm.evidence.windows import computed_share, draw_frame
+from sparsevit_mm.profiling.block_latency import device_name
+from sparsevit_mm.search.records import replace_text
+from sparsevit_mm.versions import __version__
+from sparsevit_mm.visualization.pictures import find_pictures
 
-CONFIGS = Path(__file__).parents[1] / 'configs' / 'evidence'
-STEPS = ('weights', 'metrics', 'latency', 'report')
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / 'configs' / 'evidence'
+STEPS = ('weights', 'metrics', 'windows', 'latency', 'report')
+FRAMES_OF_SHARES, FRAMES_DRAWN = 40, 3
+
 SMOKE_DIVISOR = 3
 SMOKE_TRAINING = {'train_cfg.max_iters': 2, 'default_hooks.checkpoint.interval': 1}
 SMOKE_SEARCH = {
@@ -28,23 +44,12 @@ SMOKE_SEARCH = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the steps that are asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--data-root', type=Path, default=Path('data/camvid'))
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evidence'))
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--arms', nargs='+', choices=[arm.key for arm in ARMS], metavar='ARM')
-    parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS)
-    parser.add_argument('--smoke', action='store_true', help='try it out: tiny, on made-up frames')
-    args = parser.parse_args(arguments)
+    args = _parser().parse_args(arguments)
     smoke = {}
     if args.smoke:
         args.data_root = args.work_dir / 'frames'
         make_frames(args.data_root, *(side // SMOKE_DIVISOR for side in FULL))
-        smoke = dict(
-            cfg_options=SMOKE_TRAINING, search_options=SMOKE_SEARCH, divisor=SMOKE_DIVISOR
-        )
+        smoke = dict(cfg_options=SMOKE_TRAINING, search_options=SMOKE_SEARCH, divisor=SMOKE_DIVISOR)
     runs = [
         EvidenceRun(seed, CONFIGS, args.data_root, args.work_dir, **smoke) for seed in args.seeds
     ]
@@ -53,14 +58,141 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for run in runs:
             run.prepare()
         # What the claim rests on comes first, for every seed.
-        for chosen in ([a for a in arms if a.essential], [a for a in arms if not a.essential]):
-            for run in runs:
-                for arm in chosen:
-                    if 'weights' in args.steps:
-                        run.weights(arm.weights)
-                    if 'metrics' in args.steps:
-                        found = run.measure(arm)
-                        print(f'seed {run.seed}, {arm.name}: mIoU {found["mIoU"]:.2f}', flush=True)
+        for essential in (True, False):
+            chosen = [arm for arm in arms if arm.essential == essential]
+            make_weights_and_metrics(runs, chosen, args.steps)
+        if 'windows' in args.steps:
+            look_at_windows(runs)
+        if 'latency' in args.steps:
+            measure_latencies(runs, arms, args.runs)
+        if 'report' in args.steps:
+            write_report(collect(runs, args.work_dir), args.out or args.work_dir, args.docs)
+
+
+def make_weights_and_metrics(
+    runs: Sequence[EvidenceRun], arms: Sequence[Arm], steps: Sequence[str]
+) -> None:
+    """Trains and tests arms, seed by seed."""
+    for run in runs:
+        for arm in arms:
+            if 'weights' in steps:
+                run.weights(arm.weights)
+            if 'metrics' in steps:
+                found = run.measure(arm)
+                print(f'seed {run.seed}, {arm.name}: mIoU {found["mIoU"]:.2f}', flush=True)
+
+
+def look_at_windows(runs: Sequence[EvidenceRun]) -> None:
+    """Finds out what the kept windows hold, and draws them on frames of the test split."""
+    for run in runs:
+        frames = find_pictures(run.data_root / 'images' / 'test')
+        annotations = run.data_root / 'annotations' / 'test'
+        for budget in BUDGETS:
+            path = run.folder / 'windows' / f'{budget}.json'
+            if path.exists():
+                continue
+            predictor = run.predictor(f'searched-{budget}')
+            every = max(len(frames) // FRAMES_OF_SHARES, 1)
+            shares = computed_share(predictor, frames[::every], annotations)
+            drawn = frames[:: max(len(frames) // FRAMES_DRAWN, 1)][:FRAMES_DRAWN]
+            for number, frame in enumerate(drawn):
+                outlines = path.with_name(f'{budget}-{number}-outlines.png')
+                on_frame = path.with_name(f'{budget}-{number}.jpg')
+                draw_frame(predictor, frame, annotations, on_frame, outlines)
+            replace_text(path, json.dumps({'computed': shares}, indent=2) + '\n')
+
+
+def measure_latencies(runs: Sequence[EvidenceRun], arms: Sequence[Arm], rounds: int) -> None:
+    """Times everything that was tested, side by side, once for arms that cost the same."""
+    cases: dict[str, Case] = {}
+    names: dict[tuple[int, str], str] = {}
+    for run in runs:
+        for arm in arms:
+            if run.result_file(arm).exists():
+                case = run.size(arm.size), run.schedule(arm.schedule)
+                known = next((name for name, other in cases.items() if other == case), None)
+                names[run.seed, arm.key] = known or f'{run.seed}/{arm.key}'
+                cases.setdefault(names[run.seed, arm.key], case)
+    model = build_model(runs[0].config()).eval()
+    timed = time_cases(model, cases, rounds, original=runs[0].size(FULL))
+    found: dict[str, Any] = {
+        'machine': device_name(torch.device('cpu')),
+        'threads': torch.get_num_threads(),
+        'rounds': rounds,
+        'arms': {
+            f'{seed}/{key}': {
+                f'{part}_ms': {
+                    'median': round(latency.median, 2),
+                    'quartiles': [round(edge, 2) for edge in latency.quartiles],
+                }
+                for part, latency in timed[name].items()
+            }
+            for (seed, key), name in names.items()
+        },
+    }
+    replace_text(runs[0].work_dir / 'latency.json', json.dumps(found, indent=2) + '\n')
+
+
+def collect(runs: Sequence[EvidenceRun], work_dir: Path) -> dict[str, Any]:
+    """Everything that was found so far, JSON-ready."""
+    timing = work_dir / 'latency.json'
+    latency = json.loads(timing.read_text()) if timing.exists() else {'arms': {}}
+    latencies = latency.pop('arms')
+    arms: dict[str, dict[str, Any]] = {}
+    windows: dict[str, dict[str, Any]] = {}
+    for arm in ARMS:
+        for run in runs:
+            if run.result_file(arm).exists():
+                arms.setdefault(arm.key, {})[str(run.seed)] = {
+                    **run.measure(arm),
+                    'macs': run.macs(arm),
+                    **latencies.get(f'{run.seed}/{arm.key}', {}),
+                }
+    for budget in BUDGETS:
+        for run in runs:
+            path = run.folder / 'windows' / f'{budget}.json'
+            if path.exists():
+                windows.setdefault(f'searched {budget}', {})[str(run.seed)] = json.loads(
+                    path.read_text()
+                )
+    return {
+        'command': 'python benchmarks/evidence.py --seeds ' + ' '.join(str(r.seed) for r in runs),
+        'latency': latency,
+        'versions': {'torch': torch.__version__, 'sparsevit_mm': __version__},
+        'arms': arms,
+        'windows': windows,
+    }
+
+
+def write_report(report: dict[str, Any], out: Path, docs: Path | None) -> None:
+    """Writes results and picture, prints the tables, and renews those of the page."""
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(out / 'camvid.json', json.dumps(report, indent=1) + '\n')
+    draw_tradeoff(report).savefig(out / 'tradeoff.png')
+    for name, table in tables(report).items():
+        print(f'\n{name}\n\n{table}')
+    if docs is not None:
+        docs.write_text(fill_in(docs.read_text(), report))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--data-root', type=Path, default=Path('data/camvid'), help='images/ and annotations/'
+    )
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evidence'))
+    parser.add_argument('--out', type=Path, help='folder of the results; by default the work dir')
+    parser.add_argument('--docs', type=Path, help='page whose tables are renewed')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--runs', type=int, default=15, help='timed rounds')
+    parser.add_argument(
+        '--arms', nargs='+', choices=[arm.key for arm in ARMS], metavar='ARM', help='only these'
+    )
+    parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS, help='only these')
+    parser.add_argument('--smoke', action='store_true', help='try it out: tiny, on made-up frames')
+    return parser
 
 
 if __name__ == '__main__':

@@ -92,6 +92,11 @@ TRAININGS = {
 """The trainings of a seed, by name."""
 
 
+def _dense(size: Size) -> Arm:
+    name = f'dense at {size[0]}×{size[1]}'
+    return Arm(name, _longer(size), size=size, essential=True, curve=True)
+
+
 def _arms() -> list[Arm]:
     arms = []
     for budget, size in zip(BUDGETS, LOWER):
@@ -102,9 +107,9 @@ def _arms() -> list[Arm]:
                 f'searched-{budget}',
                 essential=True,
             ),
-            Arm(f'dense at {size[0]}×{size[1]}', _longer(size), size=size, essential=True, curve=True),
-        ]  # fmt: skip
-    arms.append(Arm(f'dense at {FULL[0]}×{FULL[1]}', _longer(FULL), essential=True, curve=True))
+            _dense(size),
+        ]
+    arms.append(_dense(FULL))
     for budget in BUDGETS:
         schedule = f'uniform-{budget}'
         arms.append(Arm(f'uniform {budget}, finetuned', schedule, schedule))

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.demo.training import train_with_progress
+from sparsevit_mm.engine.inference import PicturePredictor
 from sparsevit_mm.engine.launch import innermost_dataset, load_config, register_framework, test
 from sparsevit_mm.engine.preflight import build_model, check_writable_folder
 from sparsevit_mm.engine.prunable import find_prunable_backbone
@@ -66,12 +68,16 @@ class EvidenceRun:
         """Where everything of the seed lies."""
         return self.work_dir / f'seed{self.seed}'
 
-    @property
+    @cached_property
     def arch(self) -> SwinArch:
         """Sizes of the backbone."""
+        return find_prunable_backbone(build_model(self.config())).arch
+
+    def config(self) -> Config:
+        """The dense config, which has the network of all trainings; its framework registered."""
         cfg = load_config(self._config(DENSE))
         register_framework(cfg)
-        return find_prunable_backbone(build_model(cfg)).arch
+        return cfg
 
     def size(self, size: Size) -> Size:
         """Width and height in pixels of an arm's frames."""
@@ -140,6 +146,18 @@ class EvidenceRun:
         assert found is not None
         return found
 
+    def predictor(self, name: str) -> PicturePredictor:
+        """The network of a training under its schedule, ready for frames."""
+        schedule = TRAININGS[name].schedule
+        assert schedule is not None
+        return PicturePredictor(
+            self._config(DENSE),
+            str(self.weights(name)),
+            'cpu',
+            self.schedule(schedule),
+            {'test_dataloader.dataset.pipeline.1.scale': self.size(FULL)},
+        )
+
     def macs(self, arm: Arm) -> int:
         """MACs of the backbone on one frame, counted."""
         width, height = self.size(arm.size)
@@ -205,7 +223,8 @@ class EvidenceRun:
     def _shrink(self, cfg: Config) -> None:
         if self.divisor == 1:
             return
-        for step in [*innermost_dataset(cfg.train_dataloader).pipeline, cfg.model.data_preprocessor]:
+        steps = innermost_dataset(cfg.train_dataloader).pipeline
+        for step in [*steps, cfg.model.data_preprocessor]:
             for key in ('scale', 'crop_size', 'size'):
                 if key in step:
                     step[key] = tuple(side // self.divisor for side in step[key])

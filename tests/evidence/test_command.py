@@ -1,0 +1,63 @@
+"""The whole command, tiny, on made-up frames: it reports, and what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mmengine.runner import Runner
+
+from benchmarks.evidence import main
+from sparsevit_mm.evidence.plan import CLASSES
+from sparsevit_mm.evidence.run import EvidenceRun
+
+
+def command(folder, *flags):
+    main(
+        ['--smoke', '--work-dir', str(folder), '--seeds', '0', '--runs', '1']
+        + ['--arms', 'searched-0.7x-finetuned', 'dense-at-320-240', *flags]
+    )
+
+
+def test_evidence_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch):
+    command(tmp_path, '--steps', 'weights', 'metrics', 'latency', 'report')
+    report = json.loads((tmp_path / 'camvid.json').read_text())
+    sparse = report['arms']['searched-0.7x-finetuned']['0']
+    smaller = report['arms']['dense-at-320-240']['0']
+    assert sparse['macs'] <= 0.7 * EvidenceRun.macs(*dense_arm(tmp_path))
+    assert smaller['network_ms']['median'] > smaller['backbone_ms']['median'] > 0
+    for record in (sparse, smaller):
+        # The framework's own metric, counted a second time from the label maps.
+        seen = [record['IoU'][name] for name in CLASSES]
+        assert record['mIoU'] == pytest.approx(sum(seen) / len(CLASSES), abs=0.1)
+    assert (tmp_path / 'tradeoff.png').stat().st_size > 0
+
+    def again(self):
+        raise AssertionError('trained or tested a second time')
+
+    monkeypatch.setattr(Runner, 'train', again)
+    monkeypatch.setattr(Runner, 'test', again)
+    capsys.readouterr()
+    command(tmp_path, '--steps', 'weights', 'metrics', 'report')
+    assert '| searched 0.7x, finetuned | 480×360 |' in capsys.readouterr().out
+    assert json.loads((tmp_path / 'camvid.json').read_text()) == report
+
+    with pytest.raises(SystemExit):
+        main(['--work-dir', str(tmp_path), '--data-root', str(tmp_path / 'frames')])
+    assert 'holds a run with other settings' in capsys.readouterr().err
+
+
+def dense_arm(folder):
+    from benchmarks.evidence import CONFIGS, SMOKE_DIVISOR
+    from sparsevit_mm.evidence.plan import ARMS
+
+    run = EvidenceRun(0, CONFIGS, folder / 'frames', folder, divisor=SMOKE_DIVISOR)
+    return run, next(arm for arm in ARMS if arm.key == 'dense-at-480-360')
+
+
+def test_missing_data_are_one_sentence(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(['--data-root', str(tmp_path / 'nowhere'), '--work-dir', str(tmp_path)])
+    error = capsys.readouterr().err
+    assert error.startswith('error: data_root is ')
+    assert error.count('\n') == 1

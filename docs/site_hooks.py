@@ -1,12 +1,14 @@
 """What the documentation takes from the rest of the project when it is built: a hook of MkDocs.
 
-The model zoo comes from the metafiles and the API reference from the docstrings, so that neither
-can fall behind. Links to files that are no pages of the site become the files' names.
+The model zoo comes from the metafiles, the API reference from the docstrings and the papers' tables
+from the results beside the benchmarks, so that none can fall behind. Links to files that are no
+pages of the site become the files' names.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,31 @@ import yaml
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
+TABLES = ROOT / 'benchmarks' / 'results' / 'paper_tables'
 PACKAGES = (
     'backbones', 'pruning', 'search', 'engine', 'swap', 'checkpoints', 'classification',
-    'profiling', 'deployment', 'layers', 'visualization',
+    'profiling', 'deployment', 'paper_tables', 'evaluation3d', 'visualization', 'layers',
 )  # fmt: skip
 """Parts of the package in the API reference, what users name first."""
 
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\(((?:\.\./)[^)#\s]+)[^)]*\)')
 
 
+def on_config(config: Any) -> Any:
+    """Puts a page of the API reference for every part of the package into the navigation."""
+    (reference,) = (entry['Reference'] for entry in config.nav if 'Reference' in entry)
+    reference.append({'API': [{package: f'api/{package}.md'} for package in PACKAGES]})
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Adds the pages that are generated."""
-    files.append(File.generated(config, 'model_zoo.md', content=model_zoo()))
-    files.append(File.generated(config, 'api.md', content=api_reference()))
+    pages = {'model_zoo.md': model_zoo(), 'published_tables.md': published_tables()}
+    pages |= {f'api/{package}.md': api_reference(package) for package in PACKAGES}
+    for name, content in pages.items():
+        files.append(File.generated(config, name, content=content))
+    for plot in TABLES.glob('*.png'):
+        files.append(File.generated(config, f'images/{plot.name}', abs_src_path=str(plot)))
     return files
 
 
@@ -35,6 +49,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
     def named(match: re.Match[str]) -> str:
         path = (ROOT / 'docs' / Path(page.file.src_uri).parent / match[2]).resolve()
+        if path.parent == TABLES and path.suffix == '.md' and path.exists():
+            return f'[{match[1]}](published_tables.md#{path.stem})'
         if not path.exists():
             raise FileNotFoundError(f'{page.file.src_uri} links to {match[2]}, which is missing')
         shown = f'`{path.relative_to(ROOT)}`'
@@ -59,36 +75,62 @@ def model_zoo() -> str:
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     for name in index['Import']:
         models = yaml.safe_load((ROOT / name).read_text()).get('Models') or []
-        if not models:
-            continue
-        folder = Path(name).parent
-        lines += [
-            '',
-            f'## {folder}',
-            '',
-            '| config | input | MACs, G | metrics |',
-            '|---|---|---|---|',
-        ]
-        for model in models:
-            about = model.get('Metadata', {})
-            macs = next((value for key, value in about.items() if 'MACs' in key), '')
-            metrics = ', '.join(
-                f'{metric} {value}'
-                for result in model.get('Results') or []
-                for metric, value in (result.get('Metrics') or {}).items()
-            )
-            stem = Path(model['Config']).stem
-            lines.append(f'| `{stem}` | {about.get("Test Size", "")} | {macs} | {metrics} |')
+        if models:
+            lines += ['', f'## {Path(name).parent}', '', *_zoo_table(models)]
     return '\n'.join(lines) + '\n'
 
 
-def api_reference() -> str:
-    """One section a part of the package, one entry a module that has public names."""
-    lines = ['# API', '', 'From the docstrings. `sparsevit_mm` itself exports what most need.']
-    for package in PACKAGES:
-        folder = ROOT / 'sparsevit_mm' / package
-        modules = sorted(path.stem for path in folder.glob('*.py') if path.stem != '__init__')
-        if modules:
-            lines += ['', f'# {package}']
-            lines += [f'\n::: sparsevit_mm.{package}.{module}' for module in modules]
-    return '\n'.join(lines) + '\n'
+def _zoo_table(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One row a model; a column that would be empty is left out."""
+    cells = [('config', [f'`{Path(model["Config"]).stem}`' for model in models])]
+    metadata = [model.get('Metadata', {}) for model in models]
+    cells.append(('trained', [_length(about) for about in metadata]))
+    cells.append(('input', [str(about.get('Test Size', '')) for about in metadata]))
+    macs = [next((v for key, v in about.items() if 'MACs' in key), '') for about in metadata]
+    cells.append(('MACs, G', [str(value) for value in macs]))
+    metrics = [
+        ', '.join(
+            f'{metric} {value}'
+            for result in model.get('Results') or []
+            for metric, value in (result.get('Metrics') or {}).items()
+        )
+        for model in models
+    ]
+    cells.append(('metrics', metrics))
+    shown = [(title, texts) for title, texts in cells if any(texts)]
+    return [
+        '| ' + ' | '.join(title for title, _ in shown) + ' |',
+        '|' + '---|' * len(shown),
+        *('| ' + ' | '.join(row) + ' |' for row in zip(*(texts for _, texts in shown))),
+    ]
+
+
+def _length(metadata: Mapping[str, Any]) -> str:
+    """How long a model is trained."""
+    for unit in ('Epochs', 'Iterations'):
+        if unit in metadata:
+            return f'{metadata[unit]:,} {unit.lower()}'.replace(',', ' ')
+    return ''
+
+
+def published_tables() -> str:
+    """Every table of the papers, as `tools/paper_tables.py` wrote it."""
+    lines = ['# Published beside counted beside measured', '']
+    lines.append('Written by `tools/paper_tables.py run`; [how](paper_tables.md).')
+    ablations_last = sorted(
+        TABLES.glob('*.md'), key=lambda path: (path.stem.startswith('ablation'), path.stem)
+    )
+    for path in ablations_last:
+        title, _, body = path.read_text().partition('\n')
+        lines += ['', f'## {title.lstrip("# ")} {{#{path.stem}}}', body]
+        if path.with_suffix('.png').exists():
+            lines += ['', f'![Accuracy over cost](images/{path.stem}.png)']
+    return '\n'.join(lines)
+
+
+def api_reference(package: str) -> str:
+    """A part of the package, one entry a module that has public names."""
+    folder = ROOT / 'sparsevit_mm' / package
+    modules = sorted(path.stem for path in folder.glob('*.py') if path.stem != '__init__')
+    lines = [f'# {package}', '', f'From the docstrings of `sparsevit_mm.{package}`.']
+    return '\n'.join(lines + [f'\n::: sparsevit_mm.{package}.{name}' for name in modules]) + '\n'

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from sparsevit_mm.engine.launch import user_errors_exit
 from sparsevit_mm.paper_tables.report import markdown
@@ -15,6 +26,8 @@ from sparsevit_mm.paper_tables.run import WHAT, run_table
 from sparsevit_mm.paper_tables.table import load_table, table_names
 
 OUT_DIR = 'work_dirs/paper_tables'
+SHIPPED = Path(__file__).parents[1] / 'benchmarks' / 'results' / 'paper_tables'
+"""What was found before, for tables that were not run here."""
 
 
 def words(text: str) -> list[str]:
@@ -40,7 +53,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     show.add_argument('table', help='name of a table')
     show.add_argument('--rows', type=words, metavar='ROW,…', help='rows; all by default')
     show.add_argument('--columns', type=words, metavar='COLUMN,…', help='columns; all by default')
-    show.add_argument('--out-dir', default=OUT_DIR, help='folder of earlier runs')
+    show.add_argument(
+        '--out-dir',
+        default=OUT_DIR,
+        help="folder of earlier runs; for a table that is not in it the project's own is shown",
+    )
 
     run = actions.add_parser('run', help='count, measure and evaluate; goes on where it ended')
     run.add_argument('table', help='name of a table')
@@ -81,21 +98,43 @@ def main(argv: Sequence[str] | None = None) -> None:
             _show(args.table, args.rows, Path(args.out_dir), args.columns)
         else:
             given = sys.argv[1:] if argv is None else argv
-            run_table(
-                args.table,
-                args.out_dir,
-                rows=args.rows,
-                what=args.what,
-                checkpoints=dict(args.checkpoint),
-                batch=args.batch,
-                runs=args.runs,
-                warmup=args.warmup,
-                scale=args.scale,
-                dtype=args.dtype,
-                device=args.device,
-                command=shlex.join(['python', 'tools/paper_tables.py', *given]),
-            )
+            with _bars() as progress:
+                run_table(
+                    args.table,
+                    args.out_dir,
+                    rows=args.rows,
+                    what=args.what,
+                    checkpoints=dict(args.checkpoint),
+                    batch=args.batch,
+                    runs=args.runs,
+                    warmup=args.warmup,
+                    scale=args.scale,
+                    dtype=args.dtype,
+                    device=args.device,
+                    command=shlex.join(['python', 'tools/paper_tables.py', *given]),
+                    progress=progress,
+                )
             _show(args.table, args.rows, Path(args.out_dir))
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a step, on standard error, so that standard output holds the table alone."""
+    tasks: dict[str, TaskID] = {}
+    with Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    ) as bars:
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done)
+
+        yield show
 
 
 def _show(
@@ -103,7 +142,9 @@ def _show(
 ) -> None:
     table = load_table(name)
     chosen = table.choose(rows)
-    print(markdown(table, TableResults.load(folder / f'{name}.json', name), chosen, columns))
+    file = f'{name}.json'
+    path = folder / file if (folder / file).exists() else SHIPPED / file
+    print(markdown(table, TableResults.load(path, name), chosen, columns))
     for row in chosen:
         print(f'{row.name}: {row.command or row.missing or "counted and timed only"}')
 

@@ -87,10 +87,14 @@ def _column(
     if counted is not None:
         cells.append((f'{column.title}, *counted*', lambda row: _counted(results, row, counted)))
     if measured is not None:
+        share = f'time of {table.reference}'
         cells += [
             (f'{column.title}, *measured*', lambda row: _measured(results, row, measured)),
-            ('time of dense, *paper*', lambda row: _paper_share(table, row, key, measured)),
-            ('time of dense, *measured*', lambda row: _share(table, results, row)),
+            (
+                f'time of {table.reference}, *paper*',
+                lambda row: _paper_share(table, row, key, measured),
+            ),
+            (f'{share}, *measured*', lambda row: _share(table, results, row)),
         ]
     if metric is not None:
 
@@ -136,8 +140,11 @@ def _provenance(table: PaperTable, results: TableResults) -> list[str]:
     images = _several(table.batch, 'image')
     lines = [
         f'- *paper*: {table.source}; latency: {table.conditions}.',
-        f'- *counted*: by this package, at the input of the row; MACs of {images}.',
     ]
+    if any(row.params or row.macs for row in results.rows.values()):
+        lines.append(
+            f'- *counted*: by this package, at the input of the row; MACs of {images}.',
+        )
     found = results.conditions
     if found is not None and any(results.runs.values()):
         rounds = min(len(runs) for runs in results.runs.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -35,6 +35,7 @@ def run_table(
     dtype: str = 'float32',
     device: str | None = None,
     command: str = '',
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> TableResults:
     """Fills a table in, from where an earlier run into the same folder ended.
 
@@ -54,6 +55,7 @@ def run_table(
         dtype: A key of `DTYPES`, for timing.
         device: Where to time; by default a GPU if there is one.
         command: What called this, for the record.
+        progress: Called with what is done, how much of it so far and in all.
 
     Returns:
         Everything found so far.
@@ -77,13 +79,19 @@ def run_table(
     def save() -> None:
         results.save(path)
 
+    def report(step: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(step, done, total)
+
     results.command = command
     networks = [row for row in chosen if row.network is not None]
-    for row in networks:
-        if 'params' in what:
-            results.of(row.name).params = count_parameters(row)
-        if 'macs' in what:
-            results.of(row.name).macs = count_macs(row, table.batch)
+    if {'params', 'macs'} & set(what):
+        for number, row in enumerate(networks, start=1):
+            if 'params' in what:
+                results.of(row.name).params = count_parameters(row)
+            if 'macs' in what:
+                results.of(row.name).macs = count_macs(row, table.batch)
+            report('Counting', number, len(networks))
     save()
     if 'latency' in what and networks:
         time_rows(
@@ -96,6 +104,7 @@ def run_table(
             scale=scale,
             dtype=dtype,
             device=place,
+            progress=lambda done, total: report('Timing rounds', done, total),
         )
     if 'accuracy' in what:
         for row in chosen:

@@ -165,6 +165,12 @@ class PaperTable:
             if row.network is not None and not (row.height and row.width):
                 raise ConfigError(f'row {row.name} of {self.name} has a network but no size.')
 
+    @property
+    def reference(self) -> str:
+        """What latency is given relative to: 'dense' among schedules, else the label of a row."""
+        schedules = any('pruning_ratios' in (row.network or {}) for row in self.rows)
+        return 'dense' if schedules else self.choose([self.dense])[0].label
+
     def choose(self, names: Iterable[str] | None) -> list[Row]:
         """The rows of these names in the table's order; all rows for None.
 

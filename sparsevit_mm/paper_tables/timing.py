@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -36,6 +37,7 @@ def time_rows(
     scale: float,
     dtype: str,
     device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Times rows side by side on random images, and adds to runs under the same conditions.
 
@@ -49,6 +51,7 @@ def time_rows(
         scale: Factor on the sides of every input.
         dtype: A key of `DTYPES`.
         device: Where to run.
+        progress: Called with the rounds so far and in all, warm-up included.
     """
     conditions = Conditions(
         device=device_name(device),
@@ -66,6 +69,12 @@ def time_rows(
     if done >= runs:
         return
     candidates = {row.name: _forward(row, batch, scale, DTYPES[dtype], device) for row in rows}
+    rounds_ended = itertools.count(done + 1)
+
+    def round_ended() -> None:
+        if progress is not None:
+            progress(next(rounds_ended), warmup + runs)
+
     first = True
     while done < runs:
         rounds = min(_ROUNDS_AT_ONCE, runs - done)
@@ -76,6 +85,7 @@ def time_rows(
                 runs=rounds,
                 device=device,
                 seed=done,
+                progress=round_ended,
             )
         for name, latency in timed.items():
             results.runs[name] += latency.runs

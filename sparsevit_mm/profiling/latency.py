@@ -59,6 +59,7 @@ def measure_latency(
     runs: int = 20,
     device: torch.device | str | None = None,
     seed: int = 0,
+    progress: Callable[[], None] | None = None,
 ) -> dict[str, Latency]:
     """Times candidates in turn, in another order every round.
 
@@ -69,6 +70,7 @@ def measure_latency(
         device: Where the work is done; a GPU is waited for before and after every run. By default
             the current GPU if there is one.
         seed: Seed of the orders.
+        progress: Called after every round, warm-up included; its time is not counted.
 
     Returns:
         For every name its latency.
@@ -93,6 +95,8 @@ def measure_latency(
             synchronize()
             if round_number >= warmup:
                 times[name].append((time.perf_counter() - start) * 1e3)
+        if progress is not None:
+            progress()
     return {name: Latency(tuple(of_name)) for name, of_name in times.items()}
 
 

@@ -1,7 +1,8 @@
 """Commands printed in the documentation run as they are printed.
 
 What readers fill in has a stand-in: a tiny detector of four stages for CONFIG, its trained weights
-for CHECKPOINT, and so on. `make` and `pip` commands are the set-up that these tests run in.
+for CHECKPOINT, and so on. `make`, `pip` and `source` are the set-up that these tests run in. Python
+that begins with its imports runs after the commands of its page.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ model = dict(
         depths=(1, 1, 1, 1)))
 """
 
+VENV = ROOT / '.venv'
 HEAVY = re.compile(
     r'benchmark_onnx\.py|export_onnx\.py configs/fastervit|paper_tables\.py run|0\.7x --dtype'
 )
@@ -52,7 +54,7 @@ STAND_INS = {
     'coco/segm_mAP': 'coco/bbox_mAP',
     '35ms': '3500ms',
     'my_checkpoint.pth': 'plain.pth',
-    'work_dirs/my_detector/iter_800.pth': 'work_dirs/my_detector/iter_2.pth',
+    'work_dirs/my_detector/iter_300.pth': 'work_dirs/my_detector/iter_2.pth',
 }
 FEW = '--share 0.5 --population 6 --parents 2 --evaluations 7'
 SHORTENED = {
@@ -121,6 +123,9 @@ def run(command):
     if words[0] == 'pip':
         assert words[1] == 'install' and words[-1].startswith('.'), command
         return
+    if words[0] == 'source':
+        assert VENV in (ROOT / words[1]).parents
+        return
     assert words[0] == 'python', f'{command}: the tests cannot run this; mark the block `shell`'
     named = dict(STAND_INS)
     if 'mIoU' in command:
@@ -146,6 +151,9 @@ def test_commands_of_a_page_run(page, place, monkeypatch, request):
         if not HEAVY.search(command):
             print(command)
             run(command)
+    for code in re.findall(r'```python\n((?:from|import) .*?)```', page.read_text(), re.S):
+        print(code)
+        exec(code, {})
 
 
 @pytest.mark.slow

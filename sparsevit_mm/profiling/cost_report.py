@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from sparsevit_mm.engine.prunable import PrunableBackbone
 from sparsevit_mm.errors import ConfigError
@@ -137,7 +138,7 @@ def cost_report(
         cfg: Its config.
         height: Height of the network's input in pixels.
         width: Width of the network's input in pixels.
-        batch: Images.
+        batch: Images; for a BEVDet the cameras of one frame.
         backbone: The model's backbone with a schedule, if it has one.
 
     Raises:
@@ -203,13 +204,28 @@ def _run_on_noise(
     channels = getattr(getattr(model, 'backbone', None), 'in_channels', 3)
     images = torch.randn(batch, channels, height, width, generator=generator)
     images = images.to(next(model.parameters()).device)
-    samples = _SAMPLES.get(str(cfg.get('default_scope')))
-    if samples is None:
+    scope = str(cfg.get('default_scope'))
+    if scope == 'mmdet3d':
+        inputs, samples = _inputs_in_3d(model, images)
+        return lambda: model(inputs, samples, mode='tensor')
+    make_samples = _SAMPLES.get(scope)
+    if make_samples is None:
         raise ConfigError(
             f'default_scope is {cfg.get("default_scope")!r}, but whole models are counted for '
-            f'{" and ".join(_SAMPLES)} only.'
+            f'{", ".join(_SAMPLES)} and mmdet3d only.'
         )
-    return lambda: model(images, samples(height, width, batch), mode='tensor')
+    return lambda: model(images, make_samples(height, width, batch), mode='tensor')
+
+
+def _inputs_in_3d(model: nn.Module, images: Tensor) -> tuple[dict[str, Tensor], Any]:
+    """The images as those of one frame's cameras for a BEVDet, one camera's for other models."""
+    if not hasattr(model, 'view_transform'):
+        return {'imgs': images}, None
+    # Any calibration will do: what it takes to sum up is not counted.
+    each = {name: np.tile(np.eye(3), (len(images), 1, 1)) for name in ('cam2img', 'img_aug')}
+    meta = dict(each, cam2bev=np.tile(np.eye(4), (len(images), 1, 1)), bev_aug=np.eye(3))
+    sample = import_module('mmdet3d.structures').Det3DDataSample(metainfo=meta)
+    return {'imgs': images[None]}, [sample]
 
 
 def _detection_samples(height: int, width: int, batch: int) -> list[Any]:

@@ -13,6 +13,7 @@ import torch
 
 pytest.importorskip('mmdet3d')
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
+from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
@@ -20,6 +21,7 @@ from sparsevit_mm.bevdet.cameras import CameraRig
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook, WindowPruningHook
 from sparsevit_mm.engine.prunable import find_prunable_backbone
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.cost_report import cost_report
 from tests.bevdet.boxes import boxes_at
 from tests.bevdet.networks import RESNET, SPARSEVIT, SWIN, build, num_parameters, released, small
 from tests.bevdet.ring import pose, ring_info, rotation
@@ -185,6 +187,18 @@ def test_unknown_velocities_and_no_boxes_give_finite_losses():
     )
     losses = model(**step_data(model, batch), mode='loss')
     assert torch.isfinite(sum(losses.values()))
+
+
+def test_macs_of_a_frame_by_part():
+    model = build(small())
+    cfg = Config(dict(default_scope='mmdet3d'))
+    report = cost_report(model, cfg, 64, 176, batch=6, backbone=model.backbone)
+    assert set(report.parts) == {
+        'backbone', 'neck', 'view_transform', 'bev_backbone', 'bev_neck', 'bbox_head',
+    }  # fmt: skip
+    assert report.backbone.macs == pytest.approx(report.parts['backbone'], rel=0.01)
+    lifting = 6 * 4 * 11 * 32 * (59 + 16)
+    assert report.parts['view_transform'] == pytest.approx(lifting, rel=0.2)
 
 
 def test_refuses_single_images_and_missing_calibration():

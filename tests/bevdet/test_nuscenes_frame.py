@@ -132,7 +132,8 @@ def test_results_are_formatted_for_nuscenes(tmp_path):
     model = build(small(size=51.2)).eval()
     model.bbox_head.bbox_coder.score_threshold = 0.0
     data = frame_data('val', **{'sparsevit_mm.CameraAugmentation': dict(size=(64, 176))})
-    (sample,) = model.test_step(pseudo_collate([data[0]]))
+    with torch.no_grad():
+        (sample,) = model.test_step(pseudo_collate([data[0]]))
     (infos,) = FOLDER.glob('*.pkl')
     metric = METRICS.build(
         dict(

@@ -12,9 +12,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.engine.preflight import build_model, check_schedules
 from sparsevit_mm.engine.prunable import find_prunable_backbone
 from sparsevit_mm.profiling import backbone_macs
+from sparsevit_mm.pruning import PruningSchedule
 from tests.configs.one_step import (
     family,
     load_for_step,
@@ -138,6 +140,36 @@ def test_rows_of_table_2_cost_what_they_should(row, size, counted):
     backbone = find_prunable_backbone(build_model(cfg))
     macs = backbone_macs(backbone.arch, backbone.pruning_schedule, size, size, batch=4)
     assert macs.total / 1e9 == pytest.approx(counted, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    'row, size, printed',
+    [
+        ('swin-t-p4-w7_8xb8-cyclic-20e', (256, 704), 140.8),
+        ('sparsevit-t-114g_8xb8-finetune-20e', (288, 792), 113.9),
+        ('swin-t-p4-w7_8xb8-cyclic-20e', (224, 616), 78.5),
+        ('swin-t-width0.6-p4-w7_8xb8-cyclic-20e', (256, 704), 56.0),
+        ('sparsevit-t-78g_8xb8-finetune-20e', (256, 704), 78.4),
+        ('swin-t-p4-w7_8xb8-cyclic-20e', (192, 528), 67.1),
+        ('swin-t-width0.4-p4-w7_8xb8-cyclic-20e', (256, 704), 20.8),  # the paper prints 20.4
+        ('sparsevit-t-58g_8xb8-finetune-20e', (256, 704), 58.6),
+    ],
+)
+def test_rows_of_table_1_cost_what_they_should(row, size, printed):
+    """GMACs of the backbone for six cameras, at the size that training and test resize to."""
+    name = f'bevdet_{row}_nus-3d-{size[0]}x{size[1]}.py'
+    cfg = Config.fromfile(ROOT / 'configs/sparsevit/nuscenes' / name)
+    for pipeline in (
+        cfg.train_dataloader.dataset.dataset.pipeline,
+        cfg.val_dataloader.dataset.pipeline,
+        cfg.test_dataloader.dataset.pipeline,
+    ):
+        assert [step.size for step in pipeline if 'size' in step] == [size]
+    backbone = cfg.model.backbone
+    arch = SwinArch.build(backbone.get('arch', 'tiny'), backbone.get('width', 1.0))
+    schedule = PruningSchedule.parse(backbone.get('pruning_ratios', 0.0), arch.depths)
+    macs = backbone_macs(arch, schedule, *size, batch=6).total / 1e9
+    assert macs == pytest.approx(printed, abs=0.3)
 
 
 def test_recipe_of_the_sparse_rows():

@@ -1,81 +1,100 @@
-"""Peak memory of one inference at a high resolution on the CPU, each network in its own process.
+"""Peak memory of one inference on the CPU, each network in a process of its own.
 
-python benchmarks/memory.py --side 2688 --out benchmarks/results/memory_cpu.json
+    python -m benchmarks.memory --side 2688 --out benchmarks/results/performance_cpu.json
+
+On a GPU `benchmarks.backbone` notes the peak of every row.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
+import resource
 import subprocess
 import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-OURS = 'from sparsevit_mm import SparseViT as Network'
-NETWORKS = {
-    'mmdet Swin-T': 'from mmdet.models.backbones import SwinTransformer as Swin; net = Swin()',
-    'SparseViT-T, dense': f'{OURS}; net = Network()',
-    'SparseViT-T, ratio 0.6': f'{OURS}; net = Network(pruning_ratios=0.6)',
-}
-
-CHILD = """
-import json, resource, sys, time, warnings
-warnings.filterwarnings('ignore')
 import torch
-torch.manual_seed(0)
-{make}
-net.eval()
-side = int(sys.argv[1])
-images = torch.rand(1, 3, side, side)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-start = time.perf_counter()
-with torch.inference_mode():
-    net(images)
-seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps(dict(seconds=seconds, before_mib=before / 1024, peak_mib=peak / 1024)))
-"""
+
+from benchmarks.backbone import parse_device
+from benchmarks.conditions import command_of, describe
+from benchmarks.networks import NETWORKS
+from benchmarks.peers import MissingPeer
+from benchmarks.results_file import save_section
+
+COMPARED = ('mmdet Swin-T', 'timm Swin-T', 'SparseViT-T dense', 'SparseViT-T uniform 0.6')
 
 
-def measure(side: int) -> dict[str, dict[str, float]]:
-    """Runs every network once on one image of side x side pixels.
+def peak_of(network: str, side: int) -> dict[str, Any]:
+    """Runs a network once in this process, which must have done nothing else before.
+
+    Args:
+        network: A key of `NETWORKS`.
+        side: Side of the image in pixels.
 
     Returns:
-        For each: seconds, and the process's memory in MiB before and at the peak of the inference.
+        The process's memory in MiB before the inference and at its peak, and the difference.
     """
-    found = {}
-    for name, make in NETWORKS.items():
+    built = NETWORKS[network](side, side)
+    images = torch.rand(1, 3, side, side)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with torch.inference_mode():
+        built(images)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return dict(before_mib=round(before), peak_mib=round(peak), inference_mib=round(peak - before))
+
+
+def measure(side: int, networks: Sequence[str] = COMPARED, command: str = '') -> dict[str, Any]:
+    """Measures networks, each in a new process.
+
+    Args:
+        side: Side of the image in pixels.
+        networks: Keys of `NETWORKS`.
+        command: What was typed.
+
+    Returns:
+        The conditions, and a row for each network.
+    """
+    rows = []
+    for name in networks:
+        row: dict[str, Any] = dict(network=name, height=side, width=side, batch=1)
         done = subprocess.run(
-            [sys.executable, '-c', CHILD.format(make=make), str(side)],
+            [sys.executable, '-m', 'benchmarks.memory', '--alone', name, '--side', str(side)],
             capture_output=True,
             text=True,
-            check=True,
+            cwd=Path(__file__).parents[1],
         )
-        found[name] = json.loads(done.stdout.strip().splitlines()[-1])
-        found[name]['inference_mib'] = found[name]['peak_mib'] - found[name]['before_mib']
-    return found
+        if done.returncode:
+            row['skipped'] = done.stderr.strip().splitlines()[-1][:200]
+        else:
+            row |= json.loads(done.stdout.strip().splitlines()[-1])
+        rows.append(row)
+    return dict(**describe(command, torch.device('cpu')), rows=rows)
 
 
-def main() -> None:
-    """Measures, writes and prints."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures, prints and adds a section to a JSON file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--side', type=int, default=2688, help='side of the image in pixels')
-    parser.add_argument('--out', type=Path)
-    args = parser.parse_args()
-    import torch
-
-    report = dict(
-        command=f'python benchmarks/memory.py --side {args.side}',
-        machine=f'{platform.machine()} CPU, {torch.get_num_threads()} threads',
-        versions=dict(torch=torch.__version__),
-        networks=measure(args.side),
-    )
+    parser.add_argument('--alone', choices=NETWORKS, metavar='NAME', help=argparse.SUPPRESS)
+    parse_device(parser)
+    args = parser.parse_args(argv)
+    if args.alone is not None:
+        warnings.filterwarnings('ignore')
+        try:
+            print(json.dumps(peak_of(args.alone, args.side)))
+        except MissingPeer as error:
+            sys.exit(str(error))
+        return
+    words = sys.argv[1:] if argv is None else argv
+    section = measure(args.side, command=command_of('benchmarks.memory', words))
+    for row in section['rows']:
+        print(row['network'], row.get('skipped') or f'{row["inference_mib"]} MiB')
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=2) + '\n')
-    for name, row in report['networks'].items():
-        print(f'{name}: {row["inference_mib"]:.0f} MiB for the inference, {row["seconds"]:.1f} s')
+        save_section(args.out, args.section or 'memory', section)
 
 
 if __name__ == '__main__':

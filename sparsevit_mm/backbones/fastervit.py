@@ -65,10 +65,10 @@ class PatchEmbedding(nn.Sequential):
         super().__init__(
             nn.Conv2d(in_channels, in_dim, 3, 2, 1, bias=False),
             nn.BatchNorm2d(in_dim, eps=1e-4),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(in_dim, dim, 3, 2, 1, bias=False),
             nn.BatchNorm2d(dim, eps=1e-4),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
 
     def fold_norms(self) -> None:
@@ -496,9 +496,8 @@ class FasterViT(BaseModule):
             One (B, C * 2**i, ceil(H / (4 * 2**i)), ceil(W / (4 * 2**i))) map for each level i of
             `out_indices`, taken before the level's down-sampling.
         """
-        if self.is_deployed:
-            images = images.contiguous(memory_format=torch.channels_last)
-        feature_map = self.patch_embed(images)
+        # Channels-last, convolutions are faster and windows are cut without a transposition.
+        feature_map = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
         outputs = []
         for number, level in enumerate(self.levels):
             assert isinstance(level, FasterViTLevel)

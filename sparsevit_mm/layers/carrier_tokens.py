@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsevit_mm.layers.drop_path import DropPath
@@ -56,10 +57,14 @@ class CarrierPooling(nn.Module):
         Returns:
             (B, grid.rows * ct_size, grid.cols * ct_size, C); a carrier without a real token is 0.
         """
-        rows, cols = pooling_matrices(grid, self.ct_size, self.pooling, feature_map.device)
         pooled = self.conv(feature_map)
-        pooled = rows.to(pooled.dtype) @ pooled @ cols.to(pooled.dtype).t()
-        return pooled.permute(0, 2, 3, 1)
+        if self.pooling == 'authors' and not grid.is_padded:
+            kernel, stride = zip(*(pooling_kernel(*axis) for axis in _axes(grid, self.ct_size)))
+            return F.avg_pool2d(pooled, kernel, stride).permute(0, 2, 3, 1)
+        rows, cols = pooling_matrices(grid, self.ct_size, self.pooling, pooled.device)
+        pooled = pooled.permute(0, 2, 3, 1)
+        pooled = rows.to(pooled.dtype) @ pooled.flatten(2)
+        return cols.to(pooled.dtype) @ pooled.unflatten(2, (grid.width, -1))
 
 
 class CarrierBlock(nn.Module):
@@ -259,6 +264,17 @@ def hide(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     return mask.masked_fill(hidden, -math.inf)[:, None]
 
 
+def pooling_kernel(num_tokens: int, num_carriers: int) -> tuple[int, int]:
+    """Kernel and stride along one axis of the authors' average pooling.
+
+    Args:
+        num_tokens: Tokens along the axis, padding included.
+        num_carriers: Carriers along the axis.
+    """
+    stride = num_tokens // num_carriers
+    return num_tokens - (num_carriers - 1) * stride, stride
+
+
 def pooling_spans(
     num_tokens: int, num_carriers: int, pooling: str, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -277,8 +293,7 @@ def pooling_spans(
     if pooling == 'centred':
         end = -(-(carrier + 1) * num_tokens // num_carriers)
         return carrier * num_tokens // num_carriers, end
-    stride = num_tokens // num_carriers
-    kernel = num_tokens - (num_carriers - 1) * stride
+    kernel, stride = pooling_kernel(num_tokens, num_carriers)
     return carrier * stride, carrier * stride + kernel
 
 
@@ -299,15 +314,22 @@ def pooling_matrices(
         over the real tokens of each carrier's span, a row of 0 where there is none.
     """
 
-    def matrix(num_windows: int, num_real: int) -> Tensor:
-        first, end = pooling_spans(
-            num_windows * grid.window_size, num_windows * ct_size, pooling, device
-        )
+    def matrix(num_real: int, num_tokens: int, num_carriers: int) -> Tensor:
+        first, end = pooling_spans(num_tokens, num_carriers, pooling, device)
         token = torch.arange(num_real, device=device)
         inside = ((token >= first[:, None]) & (token < end[:, None])).float()
         return inside / inside.sum(1, keepdim=True).clamp(min=1)
 
-    return matrix(grid.rows, grid.height), matrix(grid.cols, grid.width)
+    rows, cols = _axes(grid, ct_size)
+    return matrix(grid.height, *rows), matrix(grid.width, *cols)
+
+
+def _axes(grid: WindowGrid, ct_size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Tokens, padding included, and carriers: of a column of the map, and of a row."""
+    rows, cols = (
+        (windows * grid.window_size, windows * ct_size) for windows in (grid.rows, grid.cols)
+    )
+    return rows, cols
 
 
 def hidden_carriers(

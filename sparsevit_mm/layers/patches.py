@@ -6,6 +6,7 @@ with Microsoft's order are permuted when they are loaded.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,7 +44,8 @@ class PatchEmbed(nn.Module):
         pad_bottom, pad_right = -height % self.patch_size, -width % self.patch_size
         if not (is_certain(pad_bottom == 0) and is_certain(pad_right == 0)):
             images = F.pad(images, (0, pad_right, 0, pad_bottom))
-        feature_map = self.projection(images)
+        # Channels-last, the convolution writes tokens: nothing is left to transpose.
+        feature_map = self.projection(images.contiguous(memory_format=torch.channels_last))
         height, width = feature_map.shape[-2:]
         tokens = feature_map.permute(0, 2, 3, 1).reshape(-1, feature_map.shape[1])
         return tokens if self.norm is None else self.norm(tokens), height, width
@@ -54,10 +56,10 @@ class PatchMerging(nn.Module):
 
     Args:
         embed_dims: Channels C of a token.
-        norm: Norm over 4 C channels, or None.
+        norm: Layer norm over 4 C channels, or None.
     """
 
-    def __init__(self, embed_dims: int, norm: nn.Module | None) -> None:
+    def __init__(self, embed_dims: int, norm: nn.LayerNorm | None) -> None:
         super().__init__()
         self.norm = norm
         self.reduction = nn.Linear(4 * embed_dims, 2 * embed_dims, bias=False)
@@ -78,6 +80,15 @@ class PatchMerging(nn.Module):
         if not (is_certain(height % 2 == 0) and is_certain(width % 2 == 0)):
             feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
         rows, cols = (height + 1) // 2, (width + 1) // 2
-        quads = feature_map.view(batch_size, rows, 2, cols, 2, -1).permute(0, 1, 3, 5, 2, 4)
+        # Whole tokens are copied and the parameters permuted to match: they are far fewer numbers.
+        quads = feature_map.view(batch_size, rows, 2, cols, 2, -1).transpose(2, 3)
         quads = quads.reshape(batch_size * rows * cols, -1)
-        return self.reduction(quads if self.norm is None else self.norm(quads))
+        if self.norm is not None:
+            weight, bias = _channel_last(self.norm.weight), _channel_last(self.norm.bias)
+            quads = F.layer_norm(quads, self.norm.normalized_shape, weight, bias, self.norm.eps)
+        return F.linear(quads, _channel_last(self.reduction.weight))
+
+
+def _channel_last(parameter: Tensor) -> Tensor:
+    """(..., 4 C), the four neighbours of a channel in a row, to the channels of each neighbour."""
+    return parameter.unflatten(-1, (-1, 4)).transpose(-1, -2).flatten(-2)

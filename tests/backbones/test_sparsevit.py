@@ -156,8 +156,8 @@ def test_inference_in_parts_is_inference_at_once(ratios, num_bytes, monkeypatch)
     net = SparseViT(
         embed_dims=12, depths=(2, 2), num_heads=(1, 2), out_indices=(0, 1), pruning_ratios=ratios
     )
-    net.eval()
-    images = torch.rand(2, 3, 90, 124)  # padded windows, shifted windows, two images
+    net.double().eval()  # rounding, which differs by the number of rows, is far below the tolerance
+    images = torch.rand(2, 3, 90, 124).double()  # padded windows, shifted windows, two images
     at_once = net(images)  # with gradients nothing is cut into parts
     parts = []
     update_windows = sparsevit.update_windows
@@ -173,7 +173,7 @@ def test_inference_in_parts_is_inference_at_once(ratios, num_bytes, monkeypatch)
     assert len(parts) == 4
     assert min(parts) > 1
     for ours, expected in zip(in_parts, at_once):
-        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_kept_sets_are_nested_and_counted():

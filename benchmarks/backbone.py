@@ -1,0 +1,124 @@
+"""Times backbones side by side, each beside its floors.
+
+Ours at several ratios, mmdet's and timm's Swin, the plain gather, compute, scatter, and the
+FasterViT package; what does not import here is left out.
+
+    python -m benchmarks.backbone --shape 672 672 --out benchmarks/results/performance_cpu.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.conditions import command_of, describe
+from benchmarks.floors import measure_rates
+from benchmarks.networks import NETWORKS
+from benchmarks.results_file import save_section
+from benchmarks.side_by_side import DTYPES, MODES, Case, compare
+
+SWINS = (
+    'mmdet Swin-T',
+    'timm Swin-T',
+    'SparseViT-T dense',
+    'SparseViT-T cfg1',
+    'SparseViT-T cfg2',
+    'SparseViT-T cfg3',
+    'SparseViT-T uniform 0.6',
+)
+
+
+def measure(
+    networks: Sequence[str],
+    cases: Sequence[Case],
+    *,
+    device: torch.device,
+    runs: int,
+    warmup: int = 3,
+    command: str = '',
+) -> dict[str, Any]:
+    """Compares networks under one case after the other.
+
+    Args:
+        networks: Keys of `NETWORKS`.
+        cases: The circumstances.
+        device: Where.
+        runs: Timed rounds.
+        warmup: Rounds before.
+        command: What was typed.
+
+    Returns:
+        The conditions, the `rates` of each dtype and the `rows`.
+    """
+    dtypes = dict.fromkeys(case.dtype for case in cases)
+    rates = {name: measure_rates(DTYPES[name], device) for name in dtypes}
+    rows = []
+    for case in cases:
+        rows += compare(networks, case, rates[case.dtype], device=device, runs=runs, warmup=warmup)
+        torch.compiler.reset()
+    found = {name: rate.as_dict() for name, rate in rates.items()}
+    return dict(**describe(command, device), runs=runs, warmup=warmup, rates=found, rows=rows)
+
+
+def print_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """One line a row."""
+    for row in rows:
+        case = f'{row["height"]}x{row["width"]} b{row["batch"]} {row["dtype"]} {row["mode"]}'
+        if 'skipped' in row:
+            print(f'{case}  {row["network"]:32} skipped: {row["skipped"]}')
+            continue
+        first, third = row['quartiles']
+        print(
+            f'{case}  {row["network"]:32} {row["median"]:9.1f} ms ({first:.1f} to {third:.1f})'
+            f'  {row["over_floor"]:.2f} x floor'
+        )
+
+
+def parse_device(parser: argparse.ArgumentParser) -> None:
+    """Adds what all benchmarks take."""
+    default = 'cuda' if torch.cuda.is_available() else 'cpu'
+    parser.add_argument('--device', type=torch.device, default=default)
+    parser.add_argument('--out', type=Path, help='JSON file that gets the section')
+    parser.add_argument('--section', help='name of the section; by default made of the arguments')
+    parser.add_argument('--runs', type=int, default=10)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures, prints and adds a section to a JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=SWINS, metavar='NAME')
+    parser.add_argument('--shape', type=int, nargs=2, action='append', metavar=('H', 'W'))
+    parser.add_argument('--batch', type=int, nargs='+', default=[1])
+    parser.add_argument('--dtype', choices=DTYPES, nargs='+', default=['fp32'])
+    parser.add_argument('--mode', choices=MODES, nargs='+', default=['eager'])
+    parser.add_argument('--warmup', type=int, default=3)
+    parse_device(parser)
+    args = parser.parse_args(argv)
+    cases = [
+        Case(*shape, batch, dtype, mode)
+        for shape, batch, dtype, mode in itertools.product(
+            args.shape or [(672, 672)], args.batch, args.dtype, args.mode
+        )
+    ]
+    words = sys.argv[1:] if argv is None else argv
+    section = measure(
+        args.networks,
+        cases,
+        device=args.device,
+        runs=args.runs,
+        warmup=args.warmup,
+        command=command_of('benchmarks.backbone', words),
+    )
+    print_rows(section['rows'])
+    if args.out is not None:
+        save_section(args.out, args.section or 'backbone', section)
+
+
+if __name__ == '__main__':
+    main()

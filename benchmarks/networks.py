@@ -1,0 +1,65 @@
+"""The networks that take turns in a run: ours at several ratios, and their peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from benchmarks.peers import fastervit_package, mmdet_swin, timm_swin
+from benchmarks.plain_sparsevit import PlainSparseViT
+from sparsevit_mm import SparseViT
+from sparsevit_mm.backbones.fastervit_arch import FasterViTArch
+from sparsevit_mm.classification.classifier import ImageClassifier
+
+Build = Callable[[int, int], nn.Module]
+
+SCHEDULES: dict[str, Any] = {
+    'dense': 0.0,
+    'cfg1': [[0.3], [0.0], [0.1, 0.2, 0.2], [0.0]],
+    'cfg2': [[0.6], [0.0], [0.2, 0.4, 0.5], [0.0]],
+    'cfg3': [[0.7], [0.0], [0.2, 0.4, 0.5], [0.0]],
+    'uniform 0.3': 0.3,
+    'uniform 0.6': 0.6,
+}
+"""The authors' three for COCO, and the same ratio everywhere."""
+
+FASTERVIT_VARIANTS = ('0', '1', '2', '3', '4')
+
+
+def sparsevit(schedule: str) -> Build:
+    """Builds SparseViT-T at one of `SCHEDULES`."""
+    return lambda height, width: SparseViT(pruning_ratios=SCHEDULES[schedule]).eval()
+
+
+def plain_sparsevit(schedule: str) -> Build:
+    """Builds the plain gather, compute, scatter at one of `SCHEDULES`."""
+    return lambda height, width: PlainSparseViT(
+        SparseViT(pruning_ratios=SCHEDULES[schedule]).eval()
+    )
+
+
+def fastervit(variant: str, deployed: bool) -> Build:
+    """Builds our FasterViT with the head of the package's, in its inference form if wanted."""
+
+    def build(height: int, width: int) -> nn.Module:
+        dims = FasterViTArch.build(variant).level_dims[-1]
+        backbone = dict(type='sparsevit_mm.FasterViT', arch=variant, out_indices=(3,))
+        classifier = ImageClassifier(backbone, dims).eval()
+        return classifier.switch_to_deploy() if deployed else classifier
+
+    return build
+
+
+NETWORKS: dict[str, Build] = {
+    'mmdet Swin-T': mmdet_swin,
+    'timm Swin-T': timm_swin,
+    **{f'SparseViT-T {name}': sparsevit(name) for name in SCHEDULES},
+    **{f'plain SparseViT-T {name}': plain_sparsevit(name) for name in ('dense', 'cfg2')},
+    'plain SparseViT-T uniform 0.6': plain_sparsevit('uniform 0.6'),
+}
+for _variant in FASTERVIT_VARIANTS:
+    NETWORKS[f'fastervit package {_variant}'] = fastervit_package(_variant)
+    NETWORKS[f'FasterViT-{_variant}'] = fastervit(_variant, deployed=False)
+    NETWORKS[f'FasterViT-{_variant} deployed'] = fastervit(_variant, deployed=True)

@@ -1,0 +1,143 @@
+"""Writes the tables of docs/performance.md from the results files.
+
+python -m benchmarks.performance_page
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results_file import load
+from benchmarks.targets import TARGETS, Sections
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / 'docs' / 'performance.md'
+RESULTS = ROOT / 'benchmarks' / 'results'
+NOT_MEASURED = ''
+
+
+def targets_table(cpu: Sections, gpu: Sections) -> str:
+    """The targets, and what was measured on each device."""
+    lines = ['| what | target | CPU | GPU |', '|---|---|---|---|']
+    for target in TARGETS:
+        found = [
+            '–' if read is None else read(sections) or NOT_MEASURED
+            for read, sections in ((target.cpu, cpu), (target.gpu, gpu))
+        ]
+        lines.append(f'| {target.what} | {target.wanted} | {" | ".join(found)} |')
+    return '\n'.join(lines)
+
+
+def latency_tables(sections: Sections) -> str:
+    """A table for every section of backbones: latency, processor time, floor."""
+    parts = []
+    for name, section in sections.items():
+        rows = [row for row in section['rows'] if 'floor' in row and 'median' in row]
+        if not rows:
+            continue
+        lines = [
+            f'**{name}**: `{section["command"]}`',
+            '',
+            '| network | size | batch | dtype | mode | GMACs | ms (middle half) '
+            '| processor ms | floor ms | over the floor |',
+            '|---|---|---|---|---|---|---|---|---|---|',
+        ]
+        for row in rows:
+            first, third = row['quartiles']
+            floor = max(row['floor'].values())
+            spent = row.get('cpu_median')
+            lines.append(
+                f'| {row["network"]} | {row["height"]}×{row["width"]} | {row["batch"]} '
+                f'| {row["dtype"]} | {row["mode"]} | {row["gmacs"]:.1f} '
+                f'| {row["median"]:.0f} ({first:.0f}–{third:.0f}) '
+                f'| {"" if spent is None else f"{spent:.0f}"} | {floor:.0f} '
+                f'| {(spent or row["median"]) / floor:.2f} |'
+            )
+        parts.append('\n'.join(lines))
+    return '\n\n'.join(parts)
+
+
+def training_table(sections: Sections) -> str:
+    """Steps of training: time, and what the forward keeps."""
+    rows = sections.get('training', {}).get('rows', ())
+    lines = ['| step | mean ms | median ms (middle half) | kept for the backward, MiB |']
+    lines.append('|---|---|---|---|')
+    for row in rows:
+        if 'median' in row:
+            first, third = row['quartiles']
+            spread = f'{row["median"]:.0f} ({first:.0f}–{third:.0f})'
+            lines.append(
+                f'| {row["network"]} | {row["mean"]:.0f} | {spread} | {row["activations_mib"]} |'
+            )
+    return '\n'.join(lines)
+
+
+def memory_table(sections: Sections) -> str:
+    """Peak memory of one inference."""
+    rows = [row for row in sections.get('memory', {}).get('rows', ()) if 'peak_mib' in row]
+    lines = ['| network | size | MiB for the inference |', '|---|---|---|']
+    lines += [
+        f'| {row["network"]} | {row["height"]}×{row["width"]} | {row["inference_mib"]} |'
+        for row in rows
+    ]
+    return '\n'.join(lines)
+
+
+def parts_table(sections: Sections) -> str:
+    """A whole detector, taken apart."""
+    rows = sections.get('end to end', {}).get('rows', ())
+    lines = ['| detector | ms (middle half) | backbone | neck | RPN | RoI heads |']
+    lines.append('|---|---|---|---|---|---|')
+    for row in rows:
+        first, third = row['quartiles']
+        parts = ' | '.join(f'{value:.0f}' for value in row['parts'].values())
+        lines.append(
+            f'| {row["network"]} | {row["median"]:.0f} ({first:.0f}–{third:.0f}) | {parts} |'
+        )
+    return '\n'.join(lines)
+
+
+def conditions(sections: Sections) -> str:
+    """The machine and the versions, in a sentence."""
+    if not sections:
+        return 'not measured: no GPU at hand'
+    section: dict[str, Any] = next(iter(sections.values()))
+    versions = ', '.join(f'{name} {number}' for name, number in section['versions'].items())
+    threads = '1 thread' if section['threads'] == 1 else f'{section["threads"]} threads'
+    return f'{section["machine"]} ({section["cpu_capability"]}), {threads}; {versions}'
+
+
+def rewritten(page: str, results: Path = RESULTS) -> str:
+    """The page with every generated part anew.
+
+    Args:
+        page: The page; parts stand between `<!-- name -->` and `<!-- end -->`.
+        results: Folder of the results files.
+    """
+    cpu, gpu = (load(results / f'performance_{name}.json') for name in ('cpu', 'cuda'))
+    parts: dict[str, Callable[[], str]] = {
+        'targets': lambda: targets_table(cpu, gpu),
+        'cpu conditions': lambda: f'CPU: {conditions(cpu)}.',
+        'gpu conditions': lambda: f'GPU: {conditions(gpu)}.',
+        'cpu latency': lambda: latency_tables(cpu),
+        'gpu latency': lambda: latency_tables(gpu) or 'Not measured: no GPU at hand.',
+        'training': lambda: training_table(cpu),
+        'memory': lambda: memory_table(cpu),
+        'detector': lambda: parts_table(cpu),
+    }
+    for name, write in parts.items():
+        pattern = re.compile(rf'(<!-- {name} -->\n).*?(<!-- end -->)', re.DOTALL)
+        page = pattern.sub(lambda found, w=write: f'{found[1]}{w()}\n{found[2]}', page)
+    return page
+
+
+def main() -> None:
+    """Rewrites the page."""
+    PAGE.write_text(rewritten(PAGE.read_text()))
+
+
+if __name__ == '__main__':
+    main()

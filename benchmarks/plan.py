@@ -1,0 +1,135 @@
+"""Everything that can be measured on a machine, as sections: each a command with its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks import backbone, end_to_end, memory, training
+from benchmarks.networks import FASTERVIT_VARIANTS
+
+SIDES = (224, 448, 672, 896, 1344, 2688)
+PLAIN = ('plain SparseViT-T cfg2', 'plain SparseViT-T uniform 0.6')
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the plan.
+
+    Attributes:
+        name: Its key in the JSON file.
+        run: A benchmark's `main`.
+        arguments: What it is called with, beside the device and the file.
+    """
+
+    name: str
+    run: Callable[[Sequence[str]], None]
+    arguments: tuple[str, ...] = field(default=())
+
+
+def sections(device: str, quick: bool = False) -> list[Section]:
+    """The plan of a device.
+
+    Args:
+        device: 'cpu' or 'cuda'.
+        quick: Whether every section shrinks to a size at which it only shows that it runs.
+    """
+    return _quick() if quick else _gpu() if device == 'cuda' else _cpu()
+
+
+def _cpu() -> list[Section]:
+    swins = (
+        '--networks',
+        *('mmdet Swin-T', 'timm Swin-T', 'plain SparseViT-T cfg2'),
+        *('SparseViT-T dense', 'SparseViT-T cfg2', 'SparseViT-T uniform 0.6'),
+    )
+    fastervits = [
+        Section(
+            f'fastervit {variant}',
+            backbone.main,
+            ('--networks', *fastervit_trio(variant), *_shapes(224), '--runs', '21'),
+        )
+        for variant in FASTERVIT_VARIANTS
+    ]
+    dtypes = ('--batch', '1', '4', '--dtype', 'fp32', 'bf16', 'fp16', '--runs', '5')
+    sweep = ('mmdet Swin-T', 'SparseViT-T dense', 'SparseViT-T cfg2')
+    return [
+        Section('swin 672', backbone.main, (*swins, *_shapes(672), '--runs', '5', '--warmup', '0')),
+        Section('swin 224', backbone.main, (*swins, *_shapes(224), *dtypes)),
+        *(
+            Section(
+                f'resolution {side}',
+                backbone.main,
+                ('--networks', *sweep, *_shapes(side), '--runs', runs, '--warmup', '1'),
+            )
+            for side, runs in zip(SIDES[1:], ('9', '5', '3', '3', '1'))
+        ),
+        Section(
+            'compiled 672',
+            backbone.main,
+            ('--networks', *sweep, *_shapes(672), '--mode', 'eager', 'compiled', '--runs', '5'),
+        ),
+        *fastervits,
+        Section(
+            'fastervit any resolution',
+            backbone.main,
+            ('--networks', *fastervit_trio('0'), '--shape', '640', '960', '--runs', '7'),
+        ),
+        Section('training', training.main, ('--shape', '448', '448', '--runs', '12')),
+        Section('end to end', end_to_end.main, ('--runs', '5')),
+        Section('memory', memory.main, ('--side', '2688')),
+    ]
+
+
+def _gpu() -> list[Section]:
+    every = (*backbone.SWINS, 'SparseViT-T uniform 0.3', *PLAIN)
+    modes = ('--mode', 'eager', 'compiled', 'graph', '--dtype', 'fp32', 'fp16', 'bf16')
+    found = [
+        Section(
+            f'swin {side}',
+            backbone.main,
+            ('--networks', *every, *_shapes(side), '--batch', '1', '4', *modes, '--runs', '50'),
+        )
+        for side in SIDES
+    ]
+    half = ('--dtype', 'fp16', '--mode', 'eager', 'compiled', 'graph', '--runs', '50')
+    for variant in FASTERVIT_VARIANTS:
+        trio = ('--networks', *fastervit_trio(variant))
+        found += [
+            Section(
+                f'fastervit {variant}',
+                backbone.main,
+                (*trio, *_shapes(224), '--batch', '128', *half),
+            ),
+            Section(
+                f'fastervit any resolution {variant}',
+                backbone.main,
+                (*trio, '--shape', '640', '960', '--batch', '4', *half),
+            ),
+        ]
+    return [
+        *found,
+        Section(
+            'training', training.main, ('--shape', '672', '672', '--batch', '2', '--runs', '50')
+        ),
+        Section('end to end', end_to_end.main, ('--runs', '50')),
+    ]
+
+
+def _quick() -> list[Section]:
+    swins = ('--networks', 'SparseViT-T dense', 'plain SparseViT-T cfg2')
+    return [
+        Section('swin 672', backbone.main, (*swins, *_shapes(64), '--runs', '1', '--warmup', '0')),
+        Section('training', training.main, ('--shape', '64', '64', '--runs', '1')),
+        Section('end to end', end_to_end.main, ('--shape', '64', '64', '--runs', '1')),
+    ]
+
+
+def fastervit_trio(variant: str) -> tuple[str, str, str]:
+    """The package's network, ours, and ours in its inference form."""
+    ours = f'FasterViT-{variant}'
+    return f'fastervit package {variant}', ours, f'{ours} deployed'
+
+
+def _shapes(*sides: int) -> tuple[str, ...]:
+    return tuple(word for side in sides for word in ('--shape', str(side), str(side)))

@@ -1,0 +1,220 @@
+"""The targets, and what the results files say about each; what was not measured stays blank.
+
+On a CPU ratios are of processor time, which other processes on the machine do not lengthen; on a
+GPU of latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.networks import FASTERVIT_VARIANTS
+from benchmarks.results_file import row_of
+
+Sections = dict[str, Any]
+_DENSE = 'SparseViT-T dense'
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row of the table.
+
+    Attributes:
+        what: What is compared.
+        wanted: The target in words.
+        cpu: Says what a CPU's sections show, None where they lack it.
+        gpu: The same of a GPU's.
+    """
+
+    what: str
+    wanted: str
+    cpu: Callable[[Sections], str | None] | None = None
+    gpu: Callable[[Sections], str | None] | None = None
+
+
+def ratio(sections: Sections, section: str, over: str, under: str, **case: Any) -> float | None:
+    """How many times longer one network takes than another in one run.
+
+    Args:
+        sections: Of a results file.
+        section: Name of the section that has both.
+        over: The slower network.
+        under: The faster one.
+        **case: The circumstances; without a mode, each network's best is taken.
+    """
+    found = [best(sections, section, network, **case) for network in (over, under)]
+    if found[0] is None or found[1] is None:
+        return None
+    return found[0] / found[1]
+
+
+def best(sections: Sections, section: str, network: str, **case: Any) -> float | None:
+    """The shortest median of a network over the modes that were measured, in milliseconds."""
+    modes = [case.pop('mode')] if 'mode' in case else ['eager', 'compiled', 'graph']
+    rows = [row_of(sections.get(section, {}), network, mode=mode, **case) for mode in modes]
+    times = [row.get('cpu_median', row['median']) for row in rows if row is not None]
+    return min(times, default=None)
+
+
+def over_macs(sections: Sections, network: str, **case: Any) -> float | None:
+    """Sparse time over what the dense time and the MACs promise, at 672 x 672."""
+    section = sections.get('swin 672', {})
+    shorter = ratio(sections, 'swin 672', network, _DENSE, **case)
+    rows = [row_of(section, name, **case) for name in (network, _DENSE)]
+    if shorter is None or rows[0] is None or rows[1] is None:
+        return None
+    return shorter / (rows[0]['gmacs'] / rows[1]['gmacs'])
+
+
+def deviation_from_line(sections: Sections, network: str) -> float | None:
+    """Largest deviation of the time per pixel from its mean over the sizes, from 448 on."""
+    per_pixel = []
+    for name, section in sections.items():
+        row = row_of(section, network, batch=1, dtype='fp32', mode='eager')
+        if name.startswith('resolution ') and row is not None:
+            pixels = row['height'] * row['width']
+            per_pixel.append(row.get('cpu_median', row['median']) / pixels)
+    if len(per_pixel) < 2:
+        return None
+    mean = sum(per_pixel) / len(per_pixel)
+    return max(abs(value / mean - 1) for value in per_pixel)
+
+
+_CPU: dict[str, Any] = dict(batch=1, dtype='fp32', mode='eager')
+_GPU: dict[str, Any] = dict(batch=4, dtype='fp16')
+
+
+def _times(value: float | None) -> str | None:
+    return None if value is None else f'{value:.2f}×'
+
+
+def _several(found: Iterable[tuple[str, float | None]], suffix: str = '') -> str | None:
+    texts = [f'{name} {value:.2f}{suffix}' for name, value in found if value is not None]
+    return ', '.join(texts) or None
+
+
+def _sparse(case: dict[str, Any]) -> Callable[[Sections], str | None]:
+    return lambda sections: _several(
+        (name, over_macs(sections, f'SparseViT-T {name}', **case))
+        for name in ('cfg2', 'uniform 0.6')
+    )
+
+
+def _fastervit(form: str, case: dict[str, Any], section: str) -> Callable[[Sections], str | None]:
+    return lambda sections: _several(
+        (
+            (
+                f'{variant}:',
+                ratio(
+                    sections,
+                    section.format(variant),
+                    f'fastervit package {variant}',
+                    f'FasterViT-{variant}{form}',
+                    **case,
+                ),
+            )
+            for variant in FASTERVIT_VARIANTS
+        ),
+        '×',
+    )
+
+
+def _linear(sections: Sections) -> str | None:
+    found = deviation_from_line(sections, _DENSE)
+    return None if found is None else f'within {found:.0%}'
+
+
+def _memory(sections: Sections) -> str | None:
+    section = sections.get('memory', {})
+    ours, theirs = (row_of(section, name) for name in (_DENSE, 'mmdet Swin-T'))
+    if ours is None or theirs is None:
+        return None
+    return f'{ours["inference_mib"] / theirs["inference_mib"]:.2f}'
+
+
+def _gpu_memory(sections: Sections) -> str | None:
+    section, case = sections.get('swin 2688', {}), dict(_GPU, mode='eager')
+    ours, theirs = (row_of(section, name, **case) for name in (_DENSE, 'mmdet Swin-T'))
+    if ours is None or theirs is None:
+        return None
+    return f'{ours["peak_mib"] / theirs["peak_mib"]:.2f}'
+
+
+def _training(sections: Sections) -> str | None:
+    section = sections.get('training', {})
+    ours, dense = (row_of(section, name) for name in ('adaptation', 'dense'))
+    if ours is None or dense is None:
+        return None
+    memory = ours['activations_mib'] / dense['activations_mib']
+    return f'{dense["mean"] / ours["mean"]:.2f}×, keeping {memory:.0%} for the backward'
+
+
+def _end_to_end(sections: Sections) -> str | None:
+    name, section = 'Mask R-CNN, SparseViT-T {}', sections.get('end to end', {})
+    sparse, dense = (row_of(section, name.format(s)) for s in ('cfg2', 'dense'))
+    if sparse is None or dense is None:
+        return None
+    share = sparse['parts']['backbone'] / sparse['median']
+    return f'{dense["median"] / sparse["median"]:.2f}×; {share:.0%} of it is the backbone'
+
+
+def _against_dense(sections: Sections) -> str | None:
+    return _several(
+        (
+            (name, ratio(sections, 'swin 672', _DENSE, f'SparseViT-T {name}', **_GPU))
+            for name in ('cfg1', 'cfg2', 'cfg3')
+        ),
+        '×',
+    )
+
+
+def _saved(sections: Sections) -> str | None:
+    left = ratio(sections, 'swin 672', 'SparseViT-T uniform 0.6', _DENSE, **_GPU)
+    return None if left is None else f'{1 - left:.0%}'
+
+
+def _peers(sections: Sections) -> str | None:
+    case = dict(_GPU, mode='compiled')
+    return _several(
+        (
+            (name, ratio(sections, 'swin 672', f'{name} Swin-T', _DENSE, **case))
+            for name in ('timm', 'mmdet')
+        ),
+        '×',
+    )
+
+
+TARGETS = (
+    Target(
+        "SparseViT at ratio 0 over mmdet's Swin, 672², batch 1",
+        '≥ 1.15×',
+        cpu=lambda found: _times(ratio(found, 'swin 672', 'mmdet Swin-T', _DENSE, **_CPU)),
+    ),
+    Target(
+        'sparse time / (dense time × MACs ratio), 672²',
+        '≤ 1.05 on a CPU, ≤ 1.10 on a GPU (batch 4, fp16, best mode each)',
+        cpu=_sparse(_CPU),
+        gpu=_sparse(_GPU),
+    ),
+    Target('uniform 0.6: latency saved over dense, 672²', '≥ 50%', gpu=_saved),
+    Target('cfg1, cfg2, cfg3 over dense, 672²', 'above 1.16, 1.40, 1.45×', gpu=_against_dense),
+    Target("dense over timm's and mmdet's Swin, compiled, fp16", 'hoped ≥ 1.3×', gpu=_peers),
+    Target('Mask R-CNN at cfg2 over dense, batch 1', 'reported', _end_to_end, _end_to_end),
+    Target(
+        'FasterViT (deployed) over the package, 224²',
+        '≥ 1.15× on a CPU (batch 1), ≥ 1.2× on a GPU (batch 128, fp16)',
+        cpu=_fastervit(' deployed', _CPU, 'fastervit {}'),
+        gpu=_fastervit(' deployed', dict(_GPU, batch=128), 'fastervit {}'),
+    ),
+    Target(
+        'the same, not deployed',
+        'reported',
+        cpu=_fastervit('', _CPU, 'fastervit {}'),
+        gpu=_fastervit('', dict(_GPU, batch=128), 'fastervit {}'),
+    ),
+    Target('latency against pixels, 448² to 2688²', 'linear within 10%', cpu=_linear),
+    Target("peak memory of inference over mmdet's, 2688²", '≤ 0.8', _memory, _gpu_memory),
+    Target('adaptation steps over dense ones', 'faster', _training, _training),
+)

@@ -1,0 +1,25 @@
+import torch
+from torch import nn
+
+from benchmarks.floors import Rates, Work, count_work, measure_rates
+
+
+def test_work_is_what_the_layers_say():
+    network = nn.Sequential(nn.Conv2d(3, 8, 4, 4, bias=False), nn.Flatten(2), nn.Linear(6, 2))
+    work = count_work(network.eval(), 8, 12)
+    assert work.flops == 2 * (8 * 6 * 48 + 8 * 6 * 2)
+    assert work.parameters == 8 * 48 + 6 * 2 + 2
+    assert work.images == 3 * 8 * 12 + 8 * 2
+    assert next(network.parameters()).device.type == 'cpu'
+
+
+def test_floors_follow_from_work_and_rates():
+    rates = Rates(flops=1e9, bandwidth=1e6)
+    floors = Work(flops=10**6, parameters=500, images=1000).floors(rates, 2, torch.float16)
+    assert floors == dict(products=2.0, memory=5.0)
+
+
+def test_rates_are_measured():
+    rates = measure_rates(torch.float32, torch.device('cpu'), sides=(32, 64), copied=2**20)
+    assert rates.flops > 0
+    assert rates.bandwidth > 0

@@ -46,10 +46,10 @@ model = dict(
         voxel_size=voxel_size,
         max_objs=100),
     test_cfg=dict(
-        nms_type='circle',
-        nms_thr=None,
-        nms_rescale_factor=None,
-        min_radius=0.5,
+        nms_type='rotate',
+        nms_thr=0.2,
+        nms_rescale_factor=[[1.0, 4.5]],
+        min_radius=None,
         post_max_size=100))
 
 # Things stand still and the cameras are mounted the same way in every frame: smaller changes than on

@@ -26,6 +26,7 @@ from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_ke
 from sparsevit_mm.visualization.pictures import read_picture
 
 _ANNOTATED = (255, 255, 255)
+_PANEL_PIXELS = 400 * 200  # there are six such pictures a frame
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class FramePredictor:
                     resized=image.shape[:2],
                     patch_size=backbone.arch.patch_size,
                     schedule=backbone.pruning_schedule,
+                    panel_pixels=_PANEL_PIXELS,
                 ),
             )
 

@@ -36,11 +36,14 @@ class _PlainUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def read_infos(path: str | Path) -> list[dict[str, Any]]:
-    """Reads the frames of an info file.
+def read_infos(path: str | Path) -> dict[str, Any]:
+    """Reads an info file.
 
     Args:
         path: A .json or .pkl file of version 2. Of a pickle only plain data and arrays are read.
+
+    Returns:
+        `metainfo`, and frames in `data_list`.
 
     Raises:
         ConfigError: If it is missing, or no info file of version 2.
@@ -54,7 +57,7 @@ def read_infos(path: str | Path) -> list[dict[str, Any]]:
             infos = json.loads(content)
         else:
             infos = _PlainUnpickler(io.BytesIO(content)).load()
-        return list(infos['data_list'])
+        return {'data_list': list(infos['data_list']), 'metainfo': infos.get('metainfo', {})}
     except (ValueError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
         raise ConfigError(
             f'{path} is not an info file of MMDetection3D, version 2: {error}.'
@@ -75,7 +78,7 @@ def calibrations(path: str | Path) -> dict[str, NDArray[np.float64]]:
     """
     return {
         Path(image['img_path']).name: np.array(image['cam2img'], np.float64)
-        for frame in read_infos(path)
+        for frame in read_infos(path)['data_list']
         for image in frame['images'].values()
         if image.get('img_path') and 'cam2img' in image
     }

@@ -14,6 +14,7 @@ from sparsevit_mm.engine.calibration import calibrations
 from sparsevit_mm.engine.inference import PicturePredictor
 from sparsevit_mm.engine.launch import read_schedule
 from sparsevit_mm.engine.preflight import check_writable_folder
+from sparsevit_mm.engine.surround_demo import write_frames
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.visualization.pictures import find_pictures, read_picture
 
@@ -51,12 +52,14 @@ def demonstrate(
     """Predicts on one picture or on all in a folder and writes what came out.
 
     Args:
-        pictures: A picture of any kind, or a folder of pictures.
+        pictures: A picture of any kind, or a folder of pictures. For a network that takes the
+            pictures of several cameras together, one or more of those of each frame.
         config: Path of the config.
         checkpoint: Path or address of the weights; None leaves them random.
         infos: Info file of MMDetection3D with the calibration of the pictures, which networks that
             find 3D boxes need; pictures are found in it by the names of their files.
-        out_dir: Gets `predictions/<name>.png` and `kept_windows/<name>.png`.
+        out_dir: Gets `predictions/<name>.png` and `kept_windows/<name>.png`, see also
+            `write_frames`.
         device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
         score_thr: Detections below this score are not drawn.
         ratios: Pruning ratios in place of the config's, as text.
@@ -83,6 +86,13 @@ def demonstrate(
     report = DemoReport([], [], [], [])
     if checkpoint is None:
         report.notes.append('no checkpoint was given: the weights are random, what they see too.')
+    if predictor.takes_frames:
+        assert infos is not None
+        written = write_frames(predictor, paths, infos, Path(out_dir), score_thr)
+        for kind, targets in zip((report.predictions, report.kept_windows), written):
+            kind.extend(targets)
+        _note_missing_schedule(predictor, report)
+        return report
     names = _output_names(paths)
     crops = False
     for path, name in track(
@@ -105,13 +115,17 @@ def demonstrate(
             Image.fromarray(windows).save(target)
             report.kept_windows.append(target)
         crops |= len(prediction.passes) > 1
-    if predictor.backbone is None:
-        report.notes.append('the backbone has no pruning schedule: there are no kept windows.')
+    _note_missing_schedule(predictor, report)
     if crops:
         report.notes.append('the network sees crops: kept windows are drawn for whole images only.')
     if not report.predictions:
         raise ConfigError(report.refused[0])
     return report
+
+
+def _note_missing_schedule(predictor: PicturePredictor, report: DemoReport) -> None:
+    if predictor.backbone is None:
+        report.notes.append('the backbone has no pruning schedule: there are no kept windows.')
 
 
 def _check_calibrated(paths: Sequence[Path], known: Container[str], infos: str | None) -> None:

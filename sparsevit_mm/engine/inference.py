@@ -42,10 +42,11 @@ _LOADING = (
     'LoadPanopticAnnotations',
 )
 
-_COLOURS = [
+COLOURS = [
     (int(255 * red), int(255 * green), int(255 * blue))
     for red, green, blue, _ in colormaps['tab10'](range(10))
 ]
+"""RGB of the classes, in turn."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,19 @@ class PicturePredictor:
         self.model = revert_sync_batchnorm(model).to(self.device).eval()
         with DefaultScope.overwrite_default_scope(self.scope):
             self.dataset_meta = meta.get('dataset_meta') or _dataset_meta(self.cfg)
-            self._prepare = Compose(_pipeline_without_loading(self.cfg))
+            self.prepare = Compose(_pipeline_without_loading(self.cfg))
             self._visualizer = build_visualizer(self.cfg, self.dataset_meta)
 
     @property
     def needs_calibration(self) -> bool:
         """Whether the network finds 3D boxes, for which it must know the camera."""
         return self.scope == 'mmdet3d'
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether the network takes the pictures of several cameras together."""
+        steps = innermost_dataset(self.cfg.test_dataloader).pipeline
+        return any(str(step['type']).endswith('LoadCameraImages') for step in steps)
 
     @torch.no_grad()
     def predict(
@@ -144,7 +151,7 @@ class PicturePredictor:
             data.update(_camera(cam2img))
         recording = record_kept_windows(self.backbone) if self.backbone else nullcontext()
         with DefaultScope.overwrite_default_scope(self.scope), recording as record:
-            (sample,) = self.model.test_step(pseudo_collate([self._prepare(data)]))
+            (sample,) = self.model.test_step(pseudo_collate([self.prepare(data)]))
         return Prediction(image, sample.to('cpu'), record.passes if record else [], cam2img)
 
     def save(self, prediction: Prediction, path: str | Path, score_thr: float = 0.3) -> None:
@@ -179,7 +186,7 @@ class PicturePredictor:
             found.bboxes_3d.corners.numpy(),
             # The sample has that of the resized image.
             prediction.cam2img,
-            [_COLOURS[label % len(_COLOURS)] for label in labels],
+            [COLOURS[label % len(COLOURS)] for label in labels],
             [
                 f'{classes[label]} {score:.2f}'
                 for label, score in zip(labels, found.scores_3d.tolist())

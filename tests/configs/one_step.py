@@ -253,6 +253,8 @@ def _frames_of_one_camera(dataset, root: Path) -> list[dict]:
     key, camera_name = ('img', 'CAM2') if dataset.type == 'KittiDataset' else ('CAM_FRONT',) * 2
     focal, data_list = 120.0, []
     cam2img = [[focal, 0.0, WIDTH / 2], [0.0, focal, HEIGHT / 2], [0.0, 0.0, 1.0]]
+    to_image = np.eye(4)
+    to_image[:3, :3] = cam2img
     for number, picture in enumerate(_pictures(2)):
         name = f'{number}.jpg'
         _save(picture, root / dataset.data_prefix[key] / name)
@@ -274,9 +276,10 @@ def _frames_of_one_camera(dataset, root: Path) -> list[dict]:
             )
             boxes.append(box)
         camera = dict(img_path=name, height=HEIGHT, width=WIDTH, cam2img=cam2img)
-        camera['lidar2cam'] = np.eye(4).tolist()
+        if kitti:
+            camera.update(cam2img=to_image.tolist(), lidar2cam=np.eye(4).tolist())
         frame = dict(sample_idx=number, token=str(number), ego2global=np.eye(4).tolist())
-        frame |= dict(images={camera_name: camera}, cam_instances={camera_name: boxes}, instances=boxes)
+        frame |= dict(images={camera_name: camera}, cam_instances={camera_name: boxes})
         data_list.append(frame)
     return data_list
 

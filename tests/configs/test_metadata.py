@@ -27,6 +27,7 @@ DATA_SETS = {
     'coco': 'COCO',
     'ade20k': 'ADE20K',
     'cityscapes': 'Cityscapes',
+    'kitti': 'KITTI',
     'nuscenes': 'nuScenes',
     'imagenet': 'ImageNet-1K',
 }

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from sparsevit_mm.demo.dataset import DemoSettings, make_dataset
+from sparsevit_mm.demo.six_cameras import SixCameraSettings, make_six_camera_dataset
+from sparsevit_mm.demo.surroundings import CAMERA_NAMES
 from tests.tools.conftest import ROOT, call_tool, files_below, run_tool
 
 
@@ -143,6 +145,56 @@ def test_3d_boxes_need_the_camera(scenes, tmp_path, capsys):
     ):
         with pytest.raises(SystemExit) as end:
             call_tool('image_demo', picture, FCOS3D, '--out-dir', tmp_path / 'out', *options)
+        assert end.value.code == 1
+        assert message in capsys.readouterr().err.strip().splitlines()[-1]
+        assert not (tmp_path / 'out').exists()
+
+
+BEVDET = ROOT / 'configs/demo/bevdet_sparsevit-mini_adaptation_demo6-112x336.py'
+
+
+@pytest.fixture(scope='module')
+def around(tmp_path_factory):
+    """A six-camera data set of two frames."""
+    pytest.importorskip('mmdet3d')
+    root = tmp_path_factory.mktemp('around') / 'six'
+    make_six_camera_dataset(root, SixCameraSettings(1, 1, 128, 64, seed=5), workers=1)
+    return root, root / 'annotations' / 'nuscenes_infos_validation.json'
+
+
+def test_boxes_on_all_cameras_and_from_above(around, tmp_path):
+    """One picture names the frame; the five others are found."""
+    root, infos = around
+    picture = root / 'samples' / 'CAM_BACK' / 'validation-000000__CAM_BACK.jpg'
+    call_tool(
+        'image_demo', picture, BEVDET, '--infos', infos, '--out-dir', tmp_path / 'out', '--ratios',
+        0.5, '--score-thr', 0.0, '--device', 'cpu',
+    )  # fmt: skip
+    windows = [f'kept_windows/validation-000000__{name}.png' for name in sorted(CAMERA_NAMES)]
+    assert files_below(tmp_path / 'out') == [
+        'kept_windows', *windows, 'predictions', 'predictions/validation-000000__CAM_BACK.png',
+    ]  # fmt: skip
+    drawn = np.asarray(Image.open(tmp_path / 'out' / 'predictions' / f'{picture.stem}.png'))
+    above = drawn[10:-90, -drawn.shape[0] + 10 : -10].astype(int)
+    assert (above < 60).all(-1).sum() > 200, 'outlines of annotated boxes'
+    assert (np.ptp(above, axis=-1) > 60).sum() > 200, 'predicted boxes have colours'
+    sizes = {Image.open(tmp_path / 'out' / window).size for window in windows}
+    assert len(sizes) == 1
+
+
+def test_frames_need_all_of_their_pictures(around, tmp_path, capsys):
+    root, infos = around
+    alone = tmp_path / 'validation-000000__CAM_FRONT.jpg'
+    alone.write_bytes((root / 'samples' / 'CAM_FRONT' / alone.name).read_bytes())
+    other = tmp_path / 'other.jpg'
+    other.write_bytes(alone.read_bytes())
+    for picture, options, message in (
+        (alone, ['--infos', infos], 'CAM_FRONT_LEFT.jpg of CAM_FRONT_LEFT is missing'),
+        (other, ['--infos', infos], f'other.jpg is not in {infos}'),
+        (alone, [], 'infos is missing'),
+    ):
+        with pytest.raises(SystemExit) as end:
+            call_tool('image_demo', picture, BEVDET, '--out-dir', tmp_path / 'out', *options)
         assert end.value.code == 1
         assert message in capsys.readouterr().err.strip().splitlines()[-1]
         assert not (tmp_path / 'out').exists()

@@ -315,7 +315,12 @@ class FasterViTLevel(nn.Module):
                 block, windows, carriers, batch, carrier_mask, masks, pattern
             )
         tokens = join_windows(windows, window_size, grid.rows, grid.cols)
-        return tokens.narrow(1, 0, height).narrow(2, 0, width).permute(0, 3, 1, 2)
+        tokens = tokens.narrow(1, 0, height).narrow(2, 0, width)
+        if torch.compiler.is_compiling() and grid.is_padded:
+            # Else a graph for any size would be only for those that need padding, or those that
+            # need none: operators ask whether their input is contiguous.
+            tokens = tokens.clone(memory_format=torch.contiguous_format)
+        return tokens.permute(0, 3, 1, 2)
 
     def _run(self, block: nn.Module, *args: Any) -> Any:
         if self.with_cp and self.training and torch.is_grad_enabled():

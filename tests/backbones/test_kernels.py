@@ -27,7 +27,7 @@ def fastervit(**kwargs):
     options = dict(
         dim=4,
         in_dim=4,
-        depths=(1, 1, 2, 1),
+        depths=(1, 1, 1, 1),
         num_heads=(1, 1, 2, 2),
         window_size=(3, 3, 3, 3),
         layer_scale=0.5,

@@ -86,6 +86,9 @@ ONNX = (
 )
 """Writing and running ONNX files; optional."""
 
+TRITON = 'triton==3.6.0'
+"""Runs the GPU kernels in its interpreter in tests, where torch is one for CPUs and brings none."""
+
 DEV_TOOLS = (
     'hypothesis',
     'mkdocs-material>=9.5,<10',

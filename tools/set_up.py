@@ -53,6 +53,7 @@ def main() -> int:
         with step('mmengine, mmdet, mmsegmentation, mmdet3d'):
             pip('install', '--no-deps', *frameworks, *VERSIONS['DEVKITS'])
         install_onnx()
+        install_triton()
         with step('sparsevit_mm'):
             pip('install', '--no-deps', '--no-build-isolation', '--editable', str(ROOT))
     except SetUpError as error:
@@ -126,6 +127,16 @@ def install_onnx() -> None:
         missing = run([PYTHON, '-m', 'pip', 'install', *packages])
     if missing:
         print(f'  ONNX could not be installed: files cannot be exported; {LOG} says why.')
+
+
+def install_triton() -> None:
+    """Installs Triton where torch has brought none; all but the tests of kernels works without."""
+    if run([PYTHON, '-c', 'import triton'], log=False) == 0:
+        return
+    with step('Triton'):
+        missing = run([PYTHON, '-m', 'pip', 'install', '--no-deps', VERSIONS['TRITON']])
+    if missing:
+        print(f'  Triton could not be installed: tests of the kernels are skipped; {LOG} says why.')
 
 
 def mmcv_works() -> bool:

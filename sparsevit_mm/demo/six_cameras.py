@@ -161,7 +161,7 @@ def _instances(
     What `num_lidar_pts` counts are the pixels that show an object.
     """
     objects = next(iter(scenes.values())).objects
-    pixels = sum(visible_pixels(scenes[name], renderings[name]) for name in scenes)
+    pixels = np.sum([visible_pixels(scenes[name], renderings[name]) for name in scenes], axis=0)
     found = []
     for number in numbers:
         name = NUSCENES_NAMES.get(objects[number].category)

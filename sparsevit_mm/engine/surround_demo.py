@@ -131,7 +131,7 @@ class FramePredictor:
                     image,
                     prediction.selections,
                     index=number,
-                    resized=image.shape[:2],
+                    resized=(image.shape[0], image.shape[1]),
                     patch_size=backbone.arch.patch_size,
                     schedule=backbone.pruning_schedule,
                     panel_pixels=_PANEL_PIXELS,

@@ -40,19 +40,19 @@ class ChosenWindows(NamedTuple):
         grid: The windows.
         kept: (B, K) int64 numbers of the windows kept in each image; None for all.
         first: First window of these to work on, counted over all images.
-        count: How many to work on.
+        num_windows: How many to work on.
     """
 
     grid: WindowGrid
     kept: Tensor | None
     first: int
-    count: int
+    num_windows: int
 
     def arguments(self) -> tuple[Tensor | None, list[int]]:
         """Arguments `kept` and `windows` of an operator; the schema of the latter is SymInt[6]."""
         grid = self.grid
         sides = [grid.height, grid.width, grid.window_size, grid.shift]
-        return self.kept, [*sides, self.first, self.count]
+        return self.kept, [*sides, self.first, self.num_windows]
 
     def located(self, tokens: Tensor) -> WindowTokens:
         """The same windows as the layers name them, for references.
@@ -62,7 +62,7 @@ class ChosenWindows(NamedTuple):
         """
         batch_size = tokens.shape[0] // (self.grid.height * self.grid.width)
         where = locate_windows(self.grid, batch_size, self.kept, tokens.device)
-        return where.choose(slice(self.first, self.first + self.count))
+        return where.choose(slice(self.first, self.first + self.num_windows))
 
 
 def rows_arguments(kept: Tensor | None, windows: list[int]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_gather_norm(grid, selection, dtype, triton_device):
         with torch.no_grad():
             arguments = tokens, windows, weight, bias, 1e-5
             found = gather_norm(*arguments, zero_padding=zero_padding)
-            assert found.shape == (windows.count, grid.window_size**2, channels)
+            assert found.shape == (windows.num_windows, grid.window_size**2, channels)
             assert_same(found, reference(*arguments, zero_padding=zero_padding))
 
 
@@ -88,7 +88,7 @@ def test_residual_norm_from_a_map(grid, selection, dtype, triton_device):
     for channels, part in ((24, PARTS[0]), (33, PARTS[1])):
         windows = windows_of(grid, 2, selection, triton_device, part)
         tokens = torch.randn(2 * grid.height * grid.width, channels).to(triton_device, dtype)
-        branch = torch.randn(windows.count, grid.window_size**2, channels).to(tokens)
+        branch = torch.randn(windows.num_windows, grid.window_size**2, channels).to(tokens)
         weight, bias = torch.randn(2, channels).to(tokens)
         arguments = tokens, branch, weight, bias, 1e-5
         for found, expected in zip(
@@ -136,7 +136,7 @@ def test_residual_scatter(grid, selection, dtype, triton_device):
         windows = windows_of(grid, 2, selection, triton_device, part)
         target = torch.randn(2 * grid.height * grid.width, channels).to(triton_device, dtype)
         before, expected = target.clone(), target.clone()
-        tokens, branch = torch.randn(2, windows.count, grid.window_size**2, channels).to(target)
+        tokens, branch = torch.randn(2, windows.num_windows, grid.window_size**2, channels).to(target)
         residual_scatter_(target, tokens, branch, windows)
         reference(expected, tokens, branch, windows)
         assert_same(target, expected)

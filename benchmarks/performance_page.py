@@ -54,7 +54,7 @@ def latency_tables(sections: Sections) -> str:
                 f'| {row["dtype"]} | {row["mode"]} | {row["gmacs"]:.1f} '
                 f'| {row["median"]:.0f} ({first:.0f}–{third:.0f}) '
                 f'| {"" if spent is None else f"{spent:.0f}"} | {floor:.0f} '
-                f'| {(spent or row["median"]) / floor:.2f} |'
+                f'| {row["over_floor"]:.2f} |'
             )
         parts.append('\n'.join(lines))
     return '\n\n'.join(parts)

@@ -47,11 +47,11 @@ def _cpu() -> list[Section]:
         Section(
             f'fastervit {variant}',
             backbone.main,
-            ('--networks', *fastervit_trio(variant), *_shapes(224), '--runs', '21'),
+            ('--networks', *fastervit_trio(variant), *_shapes(224), '--runs', runs),
         )
-        for variant in FASTERVIT_VARIANTS
+        for variant, runs in zip(FASTERVIT_VARIANTS, ('15', '9', '7', '5', '3'))
     ]
-    dtypes = ('--batch', '1', '4', '--dtype', 'fp32', 'bf16', 'fp16', '--runs', '5')
+    dtypes = ('--batch', '1', '4', '--dtype', 'fp32', 'bf16', '--runs', '3')
     sweep = ('mmdet Swin-T', 'SparseViT-T dense', 'SparseViT-T cfg2')
     return [
         Section('swin 672', backbone.main, (*swins, *_shapes(672), '--runs', '5', '--warmup', '0')),
@@ -60,14 +60,20 @@ def _cpu() -> list[Section]:
             Section(
                 f'resolution {side}',
                 backbone.main,
-                ('--networks', *sweep, *_shapes(side), '--runs', runs, '--warmup', '1'),
+                ('--networks', *nets, *_shapes(side), '--runs', runs, '--warmup', '0'),
             )
-            for side, runs in zip(SIDES[1:], ('9', '5', '3', '3', '1'))
+            for side, nets, runs in (
+                (448, sweep, '7'),
+                (672, sweep, '5'),
+                (896, sweep, '3'),
+                (1344, sweep[1:], '3'),
+                (2688, sweep[1:], '1'),
+            )
         ),
         Section(
             'compiled 672',
             backbone.main,
-            ('--networks', *sweep, *_shapes(672), '--mode', 'eager', 'compiled', '--runs', '5'),
+            ('--networks', *sweep, *_shapes(672), '--mode', 'compiled', '--runs', '5'),
         ),
         *fastervits,
         Section(
@@ -75,8 +81,8 @@ def _cpu() -> list[Section]:
             backbone.main,
             ('--networks', *fastervit_trio('0'), '--shape', '640', '960', '--runs', '7'),
         ),
-        Section('training', training.main, ('--shape', '448', '448', '--runs', '12')),
-        Section('end to end', end_to_end.main, ('--runs', '5')),
+        Section('training', training.main, ('--shape', '448', '448', '--runs', '8')),
+        Section('end to end', end_to_end.main, ('--runs', '4')),
         Section('memory', memory.main, ('--side', '2688')),
     ]
 

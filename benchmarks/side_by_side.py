@@ -86,14 +86,18 @@ def compare(
         row['milliseconds'] = [round(value, 3) for value in latency.runs]
         row['median'] = round(latency.median, 3)
         row['quartiles'] = [round(value, 3) for value in latency.quartiles]
-        row['over_floor'] = round(latency.median / max(row['floor'].values()), 3)
         if device.type == 'cpu':
             row['cpu_median'] = round(clocks[row['network']].median(runs), 3)
+        spent = row.get('cpu_median', row['median'])
+        row['over_floor'] = round(spent / max(row['floor'].values()), 3)
     return rows
 
 
 class _Clocked:
-    """A candidate that notes the processor time of its calls."""
+    """A candidate that notes the processor time of its calls.
+
+    Of one thread that is the latency on an idle machine.
+    """
 
     def __init__(self, run: Callable[[], Any]) -> None:
         self._run = run

@@ -250,7 +250,8 @@ def _frames_of_many_cameras(dataset, root: Path) -> list[dict]:
 
 def _frames_of_one_camera(dataset, root: Path) -> list[dict]:
     """Two frames of one camera, each with two boxes on the road."""
-    key, camera_name = ('img', 'CAM2') if dataset.type == 'KittiDataset' else ('CAM_FRONT',) * 2
+    kitti = dataset.type == 'KittiDataset'
+    key, camera_name = ('img', 'CAM2') if kitti else ('CAM_FRONT', 'CAM_FRONT')
     focal, data_list = 120.0, []
     cam2img = [[focal, 0.0, WIDTH / 2], [0.0, focal, HEIGHT / 2], [0.0, 0.0, 1.0]]
     to_image = np.eye(4)

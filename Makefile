@@ -4,11 +4,12 @@
 VENV := .venv/bin/python
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo recipe test test-all lint docs clean
+.PHONY: help setup demo recipe bench test test-all lint docs clean
 
 help:
 	@echo 'make demo      draw street scenes, train a SparseViT detector on them, compare, draw pictures'
 	@echo 'make recipe    dense training, adaptation, search and finetuning of a small segmentor, compared'
+	@echo 'make bench     measure everything that can be measured on this machine, beside what imports here'
 	@echo 'make test      run the quick tests'
 	@echo 'make test-all  run every test, with a training step of every config'
 	@echo 'make lint      ruff, mypy, and no code twice in backbones and configs'
@@ -29,6 +30,10 @@ demo: setup
 
 recipe: setup
 	@$(VENV) tools/recipe.py
+
+bench: setup
+	@$(VENV) -m benchmarks.run_all
+	@$(VENV) -m benchmarks.performance_page
 
 test: setup
 	@$(VENV) -m pytest -m 'not slow'

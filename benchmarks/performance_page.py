@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results_file import load
+from benchmarks.results_file import load, row_of
 from benchmarks.targets import TARGETS, Sections
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +86,29 @@ def memory_table(sections: Sections) -> str:
     return '\n'.join(lines)
 
 
+def operators_table(sections: Sections) -> str:
+    """Where the time of each network goes."""
+    lines = ['| network | share of the time in operators |', '|---|---|']
+    for row in sections.get('operators', {}).get('rows', ()):
+        if 'shares' in row:
+            shares = ', '.join(f'`{name}` {share:.0%}' for name, share in row['shares'].items())
+            lines.append(f'| {row["network"]} | {shares} |')
+    return '\n'.join(lines)
+
+
+def attention_table(sections: Sections) -> str:
+    """Both forms of window attention."""
+    rows = sections.get('attention', {}).get('rows', ())
+    lines = ['| windows | heads | tokens | fused, ms | written out, ms |', '|---|---|---|---|---|']
+    for fused in (row for row in rows if row['network'] == 'fused'):
+        shape = {key: fused[key] for key in ('windows', 'heads', 'tokens')}
+        other = row_of(sections['attention'], 'written out', **shape)
+        assert other is not None
+        times = [f'{row.get("cpu_median", row["median"]):.2f}' for row in (fused, other)]
+        lines.append(f'| {" | ".join(map(str, (*shape.values(), *times)))} |')
+    return '\n'.join(lines)
+
+
 def parts_table(sections: Sections) -> str:
     """A whole detector, taken apart."""
     rows = sections.get('end to end', {}).get('rows', ())
@@ -100,14 +123,18 @@ def parts_table(sections: Sections) -> str:
     return '\n'.join(lines)
 
 
-def conditions(sections: Sections) -> str:
+def conditions(sections: Sections, device: str) -> str:
     """The machine and the versions, in a sentence."""
     if not sections:
-        return 'not measured: no GPU at hand'
+        return (
+            f'{device}: not measured, none was at hand'
+            if device == 'GPU'
+            else f'{device}: not measured yet'
+        )
     section: dict[str, Any] = next(iter(sections.values()))
     versions = ', '.join(f'{name} {number}' for name, number in section['versions'].items())
     threads = '1 thread' if section['threads'] == 1 else f'{section["threads"]} threads'
-    return f'{section["machine"]} ({section["cpu_capability"]}), {threads}; {versions}'
+    return f'{device}: {section["machine"]} ({section["cpu_capability"]}), {threads}; {versions}'
 
 
 def rewritten(page: str, results: Path = RESULTS) -> str:
@@ -120,12 +147,14 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
     cpu, gpu = (load(results / f'performance_{name}.json') for name in ('cpu', 'cuda'))
     parts: dict[str, Callable[[], str]] = {
         'targets': lambda: targets_table(cpu, gpu),
-        'cpu conditions': lambda: f'CPU: {conditions(cpu)}.',
-        'gpu conditions': lambda: f'GPU: {conditions(gpu)}.',
+        'cpu conditions': lambda: f'{conditions(cpu, "CPU")}.',
+        'gpu conditions': lambda: f'{conditions(gpu, "GPU")}.',
         'cpu latency': lambda: latency_tables(cpu),
         'gpu latency': lambda: latency_tables(gpu) or 'Not measured: no GPU at hand.',
         'training': lambda: training_table(cpu),
         'memory': lambda: memory_table(cpu),
+        'operators': lambda: operators_table(cpu),
+        'attention': lambda: attention_table(cpu),
         'detector': lambda: parts_table(cpu),
     }
     for name, write in parts.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import backbone, end_to_end, memory, training
+from benchmarks import attention_forms, backbone, end_to_end, memory, operators, training
 from benchmarks.networks import FASTERVIT_VARIANTS
 
 SIDES = (224, 448, 672, 896, 1344, 2688)
@@ -84,6 +84,8 @@ def _cpu() -> list[Section]:
         Section('training', training.main, ('--shape', '448', '448', '--runs', '8')),
         Section('end to end', end_to_end.main, ('--runs', '4')),
         Section('memory', memory.main, ('--side', '2688')),
+        Section('operators', operators.main),
+        Section('attention', attention_forms.main, ('--runs', '30')),
     ]
 
 
@@ -119,6 +121,8 @@ def _gpu() -> list[Section]:
             'training', training.main, ('--shape', '672', '672', '--batch', '2', '--runs', '50')
         ),
         Section('end to end', end_to_end.main, ('--runs', '50')),
+        Section('operators', operators.main),
+        Section('attention', attention_forms.main, ('--runs', '30')),
     ]
 
 

@@ -77,7 +77,7 @@ def compare(
             _free(device)
     if not ready:
         return rows
-    clocks = {name: _Clocked(run) for name, run in ready.items()}
+    clocks = {name: Clocked(run) for name, run in ready.items()}
     timed = measure_latency(clocks, warmup=warmup, runs=runs, device=device)
     for row in rows:
         if row['network'] not in timed:
@@ -93,7 +93,7 @@ def compare(
     return rows
 
 
-class _Clocked:
+class Clocked:
     """A candidate that notes the processor time of its calls.
 
     Of one thread that is the latency on an idle machine.
@@ -104,6 +104,7 @@ class _Clocked:
         self._found: list[float] = []
 
     def __call__(self) -> None:
+        """Does one run."""
         start = time.process_time()
         self._run()
         self._found.append((time.process_time() - start) * 1e3)
@@ -139,7 +140,7 @@ def _run_in_mode(network: nn.Module, images: Tensor, mode: str) -> Callable[[], 
     if mode == 'graph':
         return _captured(network, images)
     if mode == 'compiled':
-        network.compile(fullgraph=True)
+        network.compile()
 
     def run() -> None:
         with torch.no_grad() if mode == 'compiled' else torch.inference_mode():
@@ -160,7 +161,8 @@ def _captured(network: nn.Module, images: Tensor) -> Callable[[], Any]:
     graph = torch.cuda.CUDAGraph()
     with torch.no_grad(), torch.cuda.graph(graph):
         network(images)
-    return graph.replay
+    # What the graph reads must live as long as it.
+    return lambda reads=(network, images): graph.replay()
 
 
 def _free(device: torch.device) -> None:

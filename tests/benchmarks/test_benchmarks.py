@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from benchmarks import backbone, end_to_end, memory, networks, run_all, side_by_side, training
+from benchmarks import (
+    attention_forms,
+    backbone,
+    end_to_end,
+    memory,
+    networks,
+    operators,
+    run_all,
+    side_by_side,
+    training,
+)
 from benchmarks.conditions import command_of
 from benchmarks.floors import Rates
 from benchmarks.peers import MissingPeer
@@ -106,6 +116,25 @@ def test_a_whole_detector_is_taken_apart():
         assert 0 < sum(row['parts'].values()) <= row['median']
 
 
+def test_operators_share_the_time(monkeypatch):
+    small = dict(small=lambda h, w: SparseViT(embed_dims=12, num_heads=(1, 1, 2, 2)).eval())
+    monkeypatch.setattr(operators, 'NETWORKS', small)
+    (row,) = operators.measure((64, 64), ['small'], device=CPU)['rows']
+    shares = list(row['shares'].values())
+    assert shares == sorted(shares, reverse=True)
+    assert 0.5 < sum(shares) <= 1
+    assert 'addmm' in row['shares']
+
+
+def test_both_forms_of_attention_compute_the_same_and_are_timed():
+    qkv, bias = torch.randn(4, 9, 3 * 2 * 32), torch.randn(2, 9, 9)
+    found = [form(qkv, 2, bias) for form in attention_forms.FORMS.values()]
+    torch.testing.assert_close(*found)
+    section = attention_forms.measure([(4, 2, 9)], device=CPU, runs=1)
+    assert [row['network'] for row in section['rows']] == ['fused', 'written out']
+    assert min(row['cpu_median'] for row in section['rows']) > 0
+
+
 def test_memory_is_measured_in_a_process_of_its_own():
     section = memory.measure(64, ['SparseViT-T dense'])
     (row,) = section['rows']
@@ -115,7 +144,7 @@ def test_memory_is_measured_in_a_process_of_its_own():
 
 @pytest.mark.parametrize('device', ['cpu', 'cuda'])
 def test_the_plan_has_arguments_that_are_understood(device, monkeypatch, tmp_path):
-    for module in (backbone, training, end_to_end, memory):
+    for module in (backbone, training, end_to_end, memory, operators, attention_forms):
         monkeypatch.setattr(module, 'measure', lambda *args, **kwargs: dict(rows=[]))
     plan = sections(device)
     assert len({section.name for section in plan}) == len(plan)

@@ -1,0 +1,66 @@
+"""The page says what the results files say, and the targets what their rows say."""
+
+import pytest
+
+from benchmarks.performance_page import PAGE, rewritten
+from benchmarks.targets import TARGETS, deviation_from_line, over_macs, ratio
+
+
+def row(network, median, **more):
+    case = dict(height=672, width=672, batch=1, dtype='fp32', mode='eager')
+    return case | dict(network=network, median=median) | more
+
+
+def test_page_is_what_the_results_say():
+    page = PAGE.read_text()
+    assert page == rewritten(page)
+    for target in TARGETS:
+        assert target.what in page
+
+
+def test_ratios_come_from_one_run_and_prefer_processor_time():
+    rows = [
+        row('mmdet Swin-T', 300.0, cpu_median=240.0),
+        row('SparseViT-T dense', 260.0, cpu_median=200.0, gmacs=40.0),
+        row('SparseViT-T cfg2', 150.0, cpu_median=147.0, gmacs=28.0),
+    ]
+    sections = {'swin 672': dict(rows=rows), 'other': dict(rows=rows[:1])}
+    case = dict(batch=1, dtype='fp32', mode='eager')
+    pair = ('mmdet Swin-T', 'SparseViT-T dense')
+    assert ratio(sections, 'swin 672', *pair, **case) == pytest.approx(1.2)
+    assert ratio(sections, 'other', *pair, **case) is None
+    assert over_macs(sections, 'SparseViT-T cfg2', **case) == pytest.approx(1.05)
+    assert over_macs(sections, 'SparseViT-T cfg3', **case) is None
+
+
+def test_the_best_mode_of_each_counts_on_a_gpu():
+    case = dict(batch=4, dtype='fp16')
+    rows = [
+        row('SparseViT-T dense', 10.0, **case, gmacs=4.0),
+        row('SparseViT-T dense', 8.0, **case, gmacs=4.0),
+        row('SparseViT-T cfg2', 6.0, **case, gmacs=3.0),
+    ]
+    rows[1]['mode'] = 'graph'
+    sections = {'swin 672': dict(rows=rows)}
+    assert ratio(sections, 'swin 672', 'SparseViT-T dense', 'SparseViT-T cfg2', **case) == 8 / 6
+    assert over_macs(sections, 'SparseViT-T cfg2', **case) == pytest.approx(1.0)
+
+
+def test_deviation_is_the_largest_from_the_mean_time_of_a_pixel():
+    def at(side, median):
+        return dict(row('SparseViT-T dense', median), height=side, width=side)
+
+    sections = {
+        'resolution 100': dict(rows=[at(100, 10_000.0)]),
+        'resolution 200': dict(rows=[at(200, 48_000.0)]),
+        'swin 672': dict(rows=[at(672, 1.0)]),
+    }
+    found = deviation_from_line(sections, 'SparseViT-T dense')
+    assert found == pytest.approx(0.1 / 1.1)
+    assert deviation_from_line({}, 'SparseViT-T dense') is None
+
+
+def test_nothing_is_said_about_what_was_not_measured():
+    for target in TARGETS:
+        for read in (target.cpu, target.gpu):
+            assert read is None or read({}) is None

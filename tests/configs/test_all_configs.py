@@ -101,7 +101,7 @@ def results():
 @pytest.mark.parametrize('path', CONFIGS)
 def test_one_step_of_every_config(path, results, tmp_path):
     """At full width, but for networks that a machine of 16 GB cannot train."""
-    cfg = with_small_images(load_for_step(ROOT / path), factor=4)
+    cfg = with_small_map(with_small_images(load_for_step(ROOT / path), factor=4))
     if cfg.model.backbone.get('arch', '0')[0] in '456':
         with_small_backbone(cfg)
     step = train_one_step(cfg, tmp_path)

@@ -49,7 +49,7 @@ from sparsevit_mm.versions import __version__
 
 NAME = 'bevdet_sparsevit-mini_adaptation_demo6-112x336'
 CONFIG = f'configs/demo/{NAME}.py'
-CHECKPOINT = f'work_dirs/{NAME}/iter_400.pth'
+CHECKPOINT = f'work_dirs/{NAME}/iter_300.pth'
 CAMERAS = 6
 MARGIN = 0.3e9
 """MACs that a schedule may be away from the printed ones."""
@@ -115,9 +115,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--config', default=CONFIG, help='config of the adapted demo network')
     parser.add_argument('--checkpoint', default=CHECKPOINT, help='its weights')
     parser.add_argument('--frames', type=int, default=4, help='validation frames looked at')
-    parser.add_argument('--evaluations', type=int, default=60, help='schedules evaluated for a row')
-    parser.add_argument('--population', type=int, default=20, help='schedules in a generation')
-    parser.add_argument('--parents', type=int, default=5, help='schedules that make the next one')
+    parser.add_argument('--evaluations', type=int, default=40, help='schedules evaluated for a row')
+    parser.add_argument('--population', type=int, default=16, help='schedules in a generation')
+    parser.add_argument('--parents', type=int, default=4, help='schedules that make the next one')
     parser.add_argument('--seed', type=int, default=0, help='seed of the searches')
     parser.add_argument(
         '--work-dir', default='work_dirs/nuscenes_schedules', help='where evaluations are kept'

@@ -1,7 +1,8 @@
 # BEVDet with a SparseViT small enough to train from scratch on a CPU in minutes, on streets that six
 # cameras see (tools/make_demo_data.py --six-cameras). The second half of the training draws a random
 # pruning schedule in each iteration, so that one network serves every schedule. Stages are as deep as
-# in Swin-T: its schedules fit.
+# in Swin-T, so that its schedules fit, and windows are small, so that there are about as many to choose
+# from.
 _base_ = '../sparsevit/_base_/bevdet_swin-t_8xb8-cyclic-20e_nus-3d.py'
 
 # What the tools say when data/demo_six_cameras is missing.
@@ -9,7 +10,7 @@ data_source = 'the six-camera demo (python tools/make_demo_data.py --six-cameras
 
 classes = ['car', 'pedestrian']
 size = (112, 336)
-max_iters = 400
+max_iters = 300
 
 # A map of 64 x 64 cells, 25.6 m to every side; image features are of stride 8.
 reach, cell, factor = 25.6, 0.8, 8
@@ -24,6 +25,7 @@ model = dict(
         embed_dims=16,
         depths=(2, 2, 6, 2),
         num_heads=(1, 2, 4, 8),
+        window_size=4,
         out_indices=(1, 3),
         drop_path_rate=0.0),
     neck=dict(in_channels=[32, 128], out_channels=32),

@@ -2,7 +2,7 @@
 # nuScenes (20 epochs of class-balanced frames, AdamW, a rate that rises five-fold over 40% of the time
 # and falls to nothing, 8 GPUs x 8 frames). A row changes the size of the images, the image backbone or
 # the learning rate, and nothing else. Swin's norms and position tables do not decay, as usual.
-_base_ = ['mmdet3d::_base_/default_runtime.py', './bevdet_ratios_nus-3d.py']
+_base_ = 'mmdet3d::_base_/default_runtime.py'
 
 # What the tools say when data/nuscenes is missing.
 data_source = (

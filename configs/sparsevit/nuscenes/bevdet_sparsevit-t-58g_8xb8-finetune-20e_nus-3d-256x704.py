@@ -1,6 +1,6 @@
 # SparseViT of table 1 at 256x704 and 58.6 G MACs for six cameras (counted; 58.6 G printed): finetuned
 # from the adapted weights at ratios of ours, a tenth of the dense learning rate.
-_base_ = '../_base_/bevdet_swin-t_8xb8-cyclic-20e_nus-3d.py'
+_base_ = ['../_base_/bevdet_swin-t_8xb8-cyclic-20e_nus-3d.py', '../_base_/bevdet_ratios_nus-3d.py']
 
 model = dict(
     backbone=dict(

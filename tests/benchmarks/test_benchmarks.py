@@ -1,5 +1,7 @@
 """Every benchmark runs, small, and writes what the page and the plots read."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ from benchmarks import (
     training,
 )
 from benchmarks.conditions import command_of
-from benchmarks.floors import Rates
+from benchmarks.floors import Rates, measure_rates
 from benchmarks.peers import MissingPeer
 from benchmarks.plan import sections
 from benchmarks.plots import draw
@@ -43,6 +45,8 @@ def small(monkeypatch):
         'other': failing,
     }
     monkeypatch.setattr(side_by_side, 'NETWORKS', found)
+    rates = partial(measure_rates, sides=(32,), copied=2**16)
+    monkeypatch.setattr(backbone, 'measure_rates', rates)
     return found
 
 

@@ -221,7 +221,7 @@ def _inputs_in_3d(model: nn.Module, images: Tensor) -> tuple[dict[str, Tensor], 
     """The images as those of one frame's cameras for a BEVDet, one camera's for other models."""
     if not hasattr(model, 'view_transform'):
         return {'imgs': images}, None
-    # Any calibration will do: what it takes to sum up is not counted.
+    # Any calibration will do: what is counted does not depend on it.
     each = {name: np.tile(np.eye(3), (len(images), 1, 1)) for name in ('cam2img', 'img_aug')}
     meta = dict(each, cam2bev=np.tile(np.eye(4), (len(images), 1, 1)), bev_aug=np.eye(3))
     sample = import_module('mmdet3d.structures').Det3DDataSample(metainfo=meta)

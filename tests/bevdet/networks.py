@@ -51,7 +51,7 @@ def small(backbone=None, size=8, cells=32, **view_transform):
     )
     neck = dict(type='sparsevit_mm.FPNLSS', in_channels=(64, 128), out_channels=32)
     return network(
-        backbone, neck, context=16, channels=32, size=size, cells=cells, **view_transform
+        backbone, neck, context=16, channels=32, head=32, size=size, cells=cells, **view_transform
     )
 
 
@@ -60,6 +60,7 @@ def network(
     neck,
     context=64,
     channels=256,
+    head=64,
     size=51.2,
     cells=128,
     z=(-10, 10, 20),
@@ -107,9 +108,11 @@ def network(
             in_channels=channels,
             tasks=TASKS,
             common_heads=dict(reg=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2), vel=(2, 2)),
-            share_conv_channel=64,
+            share_conv_channel=head,
             bbox_coder=coder,
-            separate_head=dict(type='SeparateHead', init_bias=-2.19, final_kernel=3),
+            separate_head=dict(
+                type='SeparateHead', init_bias=-2.19, final_kernel=3, head_conv=head
+            ),
             loss_cls=dict(type='mmdet.GaussianFocalLoss', reduction='mean'),
             loss_bbox=dict(type='mmdet.L1Loss', reduction='mean', loss_weight=0.25),
             norm_bbox=True,

@@ -171,11 +171,14 @@ def test_learns_the_frame_by_heart():
     steps = 400
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     model.train()
-    for _ in range(steps):
+    for step in range(steps):
         inputs = model.data_preprocessor(batch, True)
         losses = model(**inputs, mode='loss')
         optimizer.zero_grad()
-        sum(losses.values()).backward()
+        loss = sum(losses.values())
+        loss.backward()
+        if step % 40 == 0:
+            print(f'step {step}: loss {float(loss):.2f}')
         torch.nn.utils.clip_grad_norm_(model.parameters(), 35)
         optimizer.step()
         schedule.step()

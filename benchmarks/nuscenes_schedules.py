@@ -49,10 +49,10 @@ from sparsevit_mm.versions import __version__
 
 NAME = 'bevdet_sparsevit-mini_adaptation_demo6-112x336'
 CONFIG = f'configs/demo/{NAME}.py'
-CHECKPOINT = f'work_dirs/{NAME}/iter_300.pth'
+CHECKPOINT = f'work_dirs/{NAME}/iter_400.pth'
 CAMERAS = 6
-MARGIN = 0.3e9
-"""MACs that a schedule may be away from the printed ones."""
+MARGIN = 0.04e9
+"""MACs that a schedule may be away from the printed ones, whose last digit is then right."""
 MAX_DRAWS = 500_000
 """Few schedules lie in so narrow a budget, and drawing one costs next to nothing."""
 

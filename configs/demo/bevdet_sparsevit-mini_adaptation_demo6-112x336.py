@@ -10,7 +10,7 @@ data_source = 'the six-camera demo (python tools/make_demo_data.py --six-cameras
 
 classes = ['car', 'pedestrian']
 size = (112, 336)
-max_iters = 300
+max_iters = 400
 
 # A map of 64 x 64 cells, 25.6 m to every side; image features are of stride 8.
 reach, cell, factor = 25.6, 0.8, 8
@@ -34,14 +34,16 @@ model = dict(
     bev_neck=dict(in_channels=[48, 192], out_channels=32),
     bbox_head=dict(
         in_channels=32,
-        tasks=[dict(num_class=2, class_names=classes)],
+        tasks=[dict(num_class=1, class_names=[name]) for name in classes],
         share_conv_channel=32,
         bbox_coder=dict(
             pc_range=point_cloud_range[:2],
             post_center_range=[-35.0, -35.0, -10.0, 35.0, 35.0, 10.0],
             max_num=100,
+            score_threshold=0.05,
             voxel_size=voxel_size[:2]),
-        separate_head=dict(head_conv=32)),
+        # Few cells of the map hold anything: the usual bias takes long to learn that.
+        separate_head=dict(head_conv=32, init_bias=-4.0)),
     train_cfg=dict(
         point_cloud_range=point_cloud_range,
         grid_size=[512, 512, 40],
@@ -50,15 +52,15 @@ model = dict(
     test_cfg=dict(
         nms_type='rotate',
         nms_thr=0.2,
-        nms_rescale_factor=[[1.0, 4.5]],
+        nms_rescale_factor=[[1.0], [4.5]],
         min_radius=None,
         post_max_size=100))
 
-# Things stand still and the cameras are mounted the same way in every frame: smaller changes than on
-# nuScenes.
+# Streets run ahead in every frame, and in so few iterations it helps to see them so: the map is neither
+# turned nor flipped, and images change less than on nuScenes.
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[2].update(size=size, scale_jitter=(-0.02, 0.06), max_degrees=0.0)
-train_pipeline[3].update(max_degrees=10.0)
+train_pipeline[2].update(size=size, scale_jitter=(-0.02, 0.06), flip_prob=0.0, max_degrees=0.0)
+train_pipeline[3].update(max_degrees=0.0, scale=(1.0, 1.0), flip_x_prob=0.0, flip_y_prob=0.0)
 train_pipeline[4].point_cloud_range = point_cloud_range
 train_pipeline[5].classes = classes
 test_pipeline[1].update(size=size, test_scale_jitter=0.0)

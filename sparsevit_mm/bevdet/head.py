@@ -10,7 +10,7 @@ from mmdet3d.models.dense_heads import CenterHead
 from mmdet3d.models.layers import circle_nms, nms_bev
 from mmdet3d.structures import xywhr2xyxyr
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.registry import register_model
@@ -56,6 +56,16 @@ class BEVDetHead(CenterHead):
             raise ConfigError(
                 f'test_cfg.nms_type is {test_cfg["nms_type"]}, but must be one of {NMS_TYPES}.'
             )
+
+    def init_weights(self) -> None:
+        """Initialises, with the bias of the tasks' heatmaps.
+
+        mmengine does not look into PyTorch's `ModuleList`, where MMDetection3D keeps the tasks: all
+        their layers stay as they were built, which serves well but for this bias.
+        """
+        super().init_weights()
+        for head in self.task_heads:
+            nn.init.constant_(head.heatmap[-1].bias, head.init_bias)
 
     def forward_single(self, x: Tensor) -> list[dict[str, Tensor]]:
         """Computes the maps of all tasks, in single precision also where the rest is in half."""

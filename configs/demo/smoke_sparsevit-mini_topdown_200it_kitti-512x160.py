@@ -3,7 +3,7 @@
 _base_ = '../sparsevit/_base_/smoke_swin-t_topdown_4xb8-6x_kitti-mono3d.py'
 
 image_size = (512, 160)
-max_iters = 400
+max_iters = 200
 channels = 64
 
 model = dict(
@@ -32,8 +32,8 @@ test_dataloader = val_dataloader
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=10))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=40, end=max_iters, eta_min=1e-5)
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=20, end=max_iters, eta_min=1e-5)
 ]
 default_hooks = dict(
     logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=2))

@@ -9,18 +9,11 @@ import torch
 
 from sparsevit_mm import FasterViT, SparseViT, SwinHAT, kernels
 from sparsevit_mm.backbones.sparsevit_ablations import AblatedSparseViT
+from tests.conftest import with_larger_weights
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-2}
 # One level is enough of a Swin: its blocks do not know of others.
 SWIN = dict(embed_dims=16, depths=(2, 2), num_heads=(1, 2), window_size=4, out_indices=(0, 1))
-
-
-def with_larger_weights(net):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return net.eval()
 
 
 def fastervit(**kwargs):

@@ -1,7 +1,7 @@
 """Inference never waits for the device, so that a CUDA graph can capture it.
 
-On a CPU too: a forward on warm caches asks no tensor for a value, makes no tensor whose shape
-depends on values and moves none between devices. Fake tensors of a GPU refuse the first two.
+This is checked on a CPU: a forward on warm caches asks no tensor for a value, makes no tensor whose
+shape depends on values and moves none between devices.
 """
 
 from __future__ import annotations

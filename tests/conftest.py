@@ -44,3 +44,12 @@ def triton_device():
     pytest.importorskip('triton')
     with kernels.use('triton'):
         yield torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def with_larger_weights(net):
+    """A network in evaluation whose biases and positions matter."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return net.eval()

@@ -9,18 +9,14 @@ import torch
 
 from sparsevit_mm import FasterViT, SparseViT, SwinHAT, kernels
 from sparsevit_mm.backbones.sparsevit_ablations import AblatedSparseViT
+from tests.backbones import test_fastervit as test_fastervit_numbers
+from tests.backbones import test_sparsevit as test_sparsevit_numbers
+from tests.backbones.test_sparsevit import authors_checkpoint  # noqa: F401 -- a fixture
+from tests.conftest import with_larger_weights
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-2}
 # One level is enough of a Swin: its blocks do not know of others.
 SWIN = dict(embed_dims=16, depths=(2, 2), num_heads=(1, 2), window_size=4, out_indices=(0, 1))
-
-
-def with_larger_weights(net):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return net.eval()
 
 
 def fastervit(**kwargs):
@@ -100,19 +96,35 @@ def test_windows_are_computed_in_parts(triton_device, monkeypatch):
             torch.testing.assert_close(found, expected)
 
 
-def test_gradients_do_not_depend_on_the_choice(triton_device):
-    nets = [
-        with_larger_weights(SparseViT(**SWIN, pruning_ratios=0.4)),
-        with_larger_weights(SwinHAT(**SWIN, hat=(False, True))),
-        with_larger_weights(fastervit(hat=(False, False, True, True))),
-    ]
-    for net in nets:
-        net.to(triton_device)
-        images = torch.randn(1, 3, 41, 70, device=triton_device)
-        gradients = []
-        for choice in ('pytorch', 'triton'):
-            with kernels.use(choice):
-                total = sum(output.square().mean() for output in net(images))
-                gradients.append(torch.autograd.grad(total, list(net.parameters())))
-        for found, expected in zip(*gradients):
-            torch.testing.assert_close(found, expected)
+@pytest.mark.parametrize(
+    'build',
+    [
+        lambda: SparseViT(**{**SWIN, 'depths': (2, 1)}, pruning_ratios=0.4),
+        lambda: fastervit(hat=(False, False, True, False), out_indices=(2,)),
+    ],
+)
+def test_gradients_do_not_depend_on_the_choice(build, triton_device):
+    net = with_larger_weights(build()).to(triton_device)
+    images = torch.randn(1, 3, 41, 50, device=triton_device)
+    gradients = []
+    for choice in ('pytorch', 'triton'):
+        with kernels.use(choice):
+            total = sum(output.square().mean() for output in net(images))
+            gradients.append(torch.autograd.grad(total, list(net.parameters())))
+    for found, expected in zip(*gradients):
+        torch.testing.assert_close(found, expected)
+
+
+INTERPRETED = pytest.mark.skipif(torch.cuda.is_available(), reason='compares on the CPU')
+
+
+@INTERPRETED
+def test_the_authors_numbers_of_fastervit(triton_device, tmp_path):
+    test_fastervit_numbers.test_equals_the_authors_numbers('scaled_propagate', '224', tmp_path)
+
+
+@INTERPRETED
+@pytest.mark.slow
+@pytest.mark.parametrize('case', ['dense_224x224', 'cfg2_padded_250x333'])
+def test_the_authors_numbers_of_sparsevit(case, authors_checkpoint, triton_device):  # noqa: F811
+    test_sparsevit_numbers.test_equals_the_authors_numbers(case, authors_checkpoint)

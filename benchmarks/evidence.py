@@ -90,7 +90,8 @@ def look_at_windows(runs: Sequence[EvidenceRun]) -> None:
         annotations = run.data_root / 'annotations' / 'test'
         for budget in BUDGETS:
             path = run.folder / 'windows' / f'{budget}.json'
-            if path.exists():
+            tested = next(arm for arm in ARMS if arm.name == f'searched {budget}, finetuned')
+            if path.exists() or not run.result_file(tested).exists():
                 continue
             predictor = run.predictor(f'searched-{budget}')
             every = max(len(frames) // FRAMES_OF_SHARES, 1)

@@ -69,6 +69,7 @@ DENSE, SEARCH = (
     'sparsevit-micro_upernet_search_camvid-480x360',
 )
 _FINETUNE = 'sparsevit-micro_upernet_finetune-200it_camvid-480x360'
+_DIRECT = 'sparsevit-micro_upernet_longer-600it_camvid-480x360'
 
 
 def _longer(size: Size) -> str:
@@ -83,6 +84,7 @@ TRAININGS = {
         for kind in ('searched', 'uniform')
         for budget in BUDGETS
     },
+    'direct-0.5x': Training(_DIRECT, 'dense', 'searched-0.5x'),
     **{
         _longer(size): Training(
             f'swin-micro_upernet_longer-600it_camvid-{size[0]}x{size[1]}', 'dense'
@@ -105,10 +107,11 @@ def _searched(budget: str, priority: int) -> Arm:
 
 def _arms() -> list[Arm]:
     arms = [
-        _searched('0.7x', 1),
+        _searched('0.7x', 2),
         _searched('0.5x', 0),
         _dense(FULL, 1),
         *(_dense(size, 0) for size in LOWER),
+        Arm('searched 0.5x, finetuned at once', 'direct-0.5x', 'searched-0.5x', priority=1),
     ]
     for budget in BUDGETS:
         schedule = f'uniform-{budget}'

@@ -8,6 +8,7 @@ Whatever is in the work dir already is not made again, so the command goes on wh
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,16 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         make_frames(args.data_root, *(side // SMOKE_DIVISOR for side in FULL))
         smoke = dict(cfg_options=SMOKE_TRAINING, search_options=SMOKE_SEARCH, divisor=SMOKE_DIVISOR)
     runs = [
-        EvidenceRun(seed, CONFIGS, args.data_root, args.work_dir, **smoke) for seed in args.seeds
+        EvidenceRun(seed, CONFIGS, args.data_root, args.work_dir, args.dense_seed, **smoke)
+        for seed in args.seeds
     ]
     arms = [arm for arm in ARMS if args.arms is None or arm.key in args.arms]
     with user_errors_exit():
         for run in runs:
             run.prepare()
-        # What the claim rests on comes first, for every seed.
-        for essential in (True, False):
-            chosen = [arm for arm in arms if arm.essential == essential]
-            make_weights_and_metrics(runs, chosen, args.steps)
+        make_weights_and_metrics(runs, sorted(arms, key=lambda arm: arm.priority), args.steps)
         if 'windows' in args.steps:
             look_at_windows(runs)
         if 'latency' in args.steps:
@@ -72,9 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def make_weights_and_metrics(
     runs: Sequence[EvidenceRun], arms: Sequence[Arm], steps: Sequence[str]
 ) -> None:
-    """Trains and tests arms, seed by seed."""
-    for run in runs:
-        for arm in arms:
+    """Trains and tests arms, those of one priority seed by seed."""
+    for _, alike in itertools.groupby(arms, key=lambda arm: arm.priority):
+        for run, arm in itertools.product(runs, list(alike)):
+            if run.repeats(arm):
+                continue
             if 'weights' in steps:
                 run.weights(arm.weights)
             if 'metrics' in steps:
@@ -89,7 +90,8 @@ def look_at_windows(runs: Sequence[EvidenceRun]) -> None:
         annotations = run.data_root / 'annotations' / 'test'
         for budget in BUDGETS:
             path = run.folder / 'windows' / f'{budget}.json'
-            if path.exists():
+            tested = next(arm for arm in ARMS if arm.name == f'searched {budget}, finetuned')
+            if path.exists() or not run.result_file(tested).exists():
                 continue
             predictor = run.predictor(f'searched-{budget}')
             every = max(len(frames) // FRAMES_OF_SHARES, 1)
@@ -156,12 +158,21 @@ def collect(runs: Sequence[EvidenceRun], work_dir: Path) -> dict[str, Any]:
                     path.read_text()
                 )
     return {
-        'command': 'python benchmarks/evidence.py --seeds ' + ' '.join(str(r.seed) for r in runs),
+        'command': _command(runs),
         'latency': latency,
         'versions': {'torch': torch.__version__, 'sparsevit_mm': __version__},
         'arms': arms,
         'windows': windows,
     }
+
+
+def _command(runs: Sequence[EvidenceRun]) -> str:
+    shared = runs[0].dense_seed
+    return (
+        'python benchmarks/evidence.py --seeds '
+        + ' '.join(str(run.seed) for run in runs)
+        + ('' if shared is None else f' --dense-seed {shared}')
+    )
 
 
 def write_report(report: dict[str, Any], out: Path, docs: Path | None) -> None:
@@ -186,6 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--out', type=Path, help='folder of the results; by default the work dir')
     parser.add_argument('--docs', type=Path, help='page whose tables are renewed')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument(
+        '--dense-seed', type=int, help='start all seeds from the dense network of this one'
+    )
     parser.add_argument('--runs', type=int, default=15, help='timed rounds')
     parser.add_argument(
         '--arms', nargs='+', choices=[arm.key for arm in ARMS], metavar='ARM', help='only these'

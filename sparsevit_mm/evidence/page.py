@@ -145,7 +145,7 @@ def _reasons(report: Mapping[str, Any]) -> str:
 
 
 def _classes(report: Mapping[str, Any]) -> str:
-    arms = [arm for arm in ARMS if arm.essential and report['arms'].get(arm.key)]
+    arms = [arm for arm in ARMS if arm.priority < 2 and report['arms'].get(arm.key)]
     rows = [
         [
             f'**{name}**' if name in SMALL_CLASSES else name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class EvidenceRun:
         configs: Folder of the configs.
         data_root: CamVid in the folders of ADE20K.
         work_dir: Gets a folder for the seed.
+        dense_seed: Seed whose dense network all seeds start from; None for each its own.
         cfg_options: Fields to replace in every training's config.
         search_options: Settings of the searches to replace.
         divisor: Every size in pixels is divided by it; more than 1 only to try the run out.
@@ -59,6 +60,7 @@ class EvidenceRun:
     configs: Path
     data_root: Path
     work_dir: Path
+    dense_seed: int | None = None
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     search_options: Mapping[str, Any] = field(default_factory=dict)
     divisor: int = 1
@@ -97,7 +99,9 @@ class EvidenceRun:
         check_writable_folder(self.folder, 'work_dir')
         names = sorted({training.config for training in TRAININGS.values()} | {SEARCH})
         texts = [load_config(self._config(name)).pretty_text for name in names]
-        described = f'{self.divisor} {self.cfg_options} {self.search_options} {texts}'
+        described = (
+            f'{self.dense_seed} {self.divisor} {self.cfg_options} {self.search_options} {texts}'
+        )
         mine = {'seed': self.seed, 'sha256': hashlib.sha256(described.encode()).hexdigest()}
         path = self.folder / 'evidence.json'
         if path.exists() and json.loads(path.read_text()) != mine:
@@ -111,6 +115,8 @@ class EvidenceRun:
     def weights(self, name: str) -> Path:
         """Checkpoint of a training, trained now if it is not there."""
         training = TRAININGS[name]
+        if training.start is None and self.dense_seed not in (None, self.seed):
+            return replace(self, seed=self.dense_seed).weights(name)
         cfg = load_config(
             self._config(training.config),
             {'randomness.seed': self.seed, **self.cfg_options},
@@ -157,6 +163,11 @@ class EvidenceRun:
             self.schedule(schedule),
             {'test_dataloader.dataset.pipeline.1.scale': self.size(FULL)},
         )
+
+    def repeats(self, arm: Arm) -> bool:
+        """Whether another seed has the very same arm: the dense network they start from."""
+        shared = self.dense_seed not in (None, self.seed)
+        return shared and TRAININGS[arm.weights].start is None and arm.schedule == 'dense'
 
     def macs(self, arm: Arm) -> int:
         """MACs of the backbone on one frame, counted."""

@@ -13,10 +13,9 @@ from sparsevit_mm.evidence.run import EvidenceRun
 
 
 def command(folder, *flags):
-    main(
-        ['--smoke', '--work-dir', str(folder), '--seeds', '0', '--runs', '1']
-        + ['--arms', 'searched-0.7x-finetuned', 'dense-at-320-240', *flags]
-    )
+    arms = ('searched-0.7x-finetuned', 'dense-at-320-240')
+    where = ('--work-dir', str(folder), '--seeds', '0', '--runs', '1')
+    main(['--smoke', *where, '--arms', *arms, *flags])
 
 
 def test_evidence_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch):

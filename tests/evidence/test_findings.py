@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from sparsevit_mm.errors import ConfigError
@@ -19,9 +16,6 @@ from sparsevit_mm.evidence.page import fill_in, tables
 from sparsevit_mm.evidence.plan import ARMS, CLASSES, SMALL_CLASSES
 from sparsevit_mm.evidence.plot import draw_tradeoff
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / 'benchmarks' / 'results' / 'evidence' / 'camvid.json'
-PAGE = ROOT / 'docs' / 'evidence.md'
 ARM = {arm.key: arm for arm in ARMS}
 SPARSE = ARM['searched-0.5x-finetuned']
 
@@ -105,10 +99,8 @@ def test_page_is_filled_in_once_and_for_all(report):
 
 def test_tables_say_what_was_found(report):
     made = tables(report)
-    assert (
-        '| dense at 320×240 | 320×240 | 1000 | 10.0 ± 0.0 | 10.0 ± 0.0 | 31.0 ± 1.4 | 31.0 ± 1.4 | 2 |'
-        in made['arms']
-    )
+    costs = '1000 | 10.0 ± 0.0 | 10.0 ± 0.0'
+    assert f'| dense at 320×240 | 320×240 | {costs} | 31.0 ± 1.4 | 31.0 ± 1.4 | 2 |' in made['arms']
     assert 'equal latency of the network | +2.5 ± 0.7 | better |' in made['claim']
     assert 'searched 0.7x, finetuned' not in made['arms']
 
@@ -118,8 +110,3 @@ def test_picture_has_a_panel_for_every_metric_and_cost(report):
     assert len(axes) == 6
     lines = {container.get_label() for container in axes[0].containers}
     assert lines == {'dense, lower resolution', 'searched, finetuned'}
-
-
-def test_page_says_what_the_results_say():
-    page = PAGE.read_text()
-    assert fill_in(page, json.loads(RESULTS.read_text())) == page

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
+from sparsevit_mm.evidence import run as module
 from sparsevit_mm.evidence.plan import ARMS, BUDGETS, CLASSES, FULL, LOWER, TRAININGS
 from sparsevit_mm.evidence.run import EvidenceRun
 
@@ -90,3 +91,32 @@ def test_uniform_schedules_just_keep_their_budget(tmp_path):
     for budget in BUDGETS:
         share = macs[f'uniform-{budget}-finetuned'] / macs['dense-at-480-360']
         assert float(budget[:-1]) - 0.02 < share <= float(budget[:-1])
+
+
+def test_seeds_may_start_from_one_dense_network(tmp_path, monkeypatch):
+    trained = []
+
+    def train(cfg, console):
+        trained.append((cfg.work_dir, cfg.randomness.seed))
+        return tmp_path / 'weights.pth'
+
+    monkeypatch.setattr(module, 'train_with_progress', train)
+    own, shared = (
+        EvidenceRun(1, CONFIGS, tmp_path, tmp_path, dense_seed) for dense_seed in (None, 0)
+    )
+    for run in (own, shared):
+        run.weights('adapted')
+    assert trained == [
+        (str(tmp_path / 'seed1/dense'), 1),
+        (str(tmp_path / 'seed1/adapted'), 1),
+        (str(tmp_path / 'seed0/dense'), 0),
+        (str(tmp_path / 'seed1/adapted'), 1),
+    ]
+    repeated = {arm.key for arm in ARMS if shared.repeats(arm)}
+    assert repeated == {
+        'dense-before-further-training',
+        'the-same-at-400-300-not-trained-there',
+        'the-same-at-320-240-not-trained-there',
+    }
+    assert not any(own.repeats(arm) for arm in ARMS)
+    assert not any(EvidenceRun(0, CONFIGS, tmp_path, tmp_path, 0).repeats(arm) for arm in ARMS)

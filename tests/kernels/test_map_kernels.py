@@ -136,8 +136,8 @@ def test_residual_scatter(grid, selection, dtype, triton_device):
         windows = windows_of(grid, 2, selection, triton_device, part)
         target = torch.randn(2 * grid.height * grid.width, channels).to(triton_device, dtype)
         before, expected = target.clone(), target.clone()
-        shape = (2, windows.num_windows, grid.window_size**2, channels)
-        tokens, branch = torch.randn(shape).to(target)
+        shape = windows.num_windows, grid.window_size**2, channels
+        tokens, branch = torch.randn(2, *shape).to(target)
         residual_scatter_(target, tokens, branch, windows)
         reference(expected, tokens, branch, windows)
         assert_same(target, expected)

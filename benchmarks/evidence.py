@@ -105,12 +105,12 @@ def look_at_windows(runs: Sequence[EvidenceRun]) -> None:
 
 
 def measure_latencies(runs: Sequence[EvidenceRun], arms: Sequence[Arm], rounds: int) -> None:
-    """Times everything that was tested, side by side, once for arms that cost the same."""
+    """Times all arms whose schedule is known, side by side, those that cost the same once."""
     cases: dict[str, Case] = {}
     names: dict[tuple[int, str], str] = {}
     for run in runs:
         for arm in arms:
-            if run.result_file(arm).exists():
+            if run.knows(arm.schedule):
                 case = run.size(arm.size), run.schedule(arm.schedule)
                 known = next((name for name, other in cases.items() if other == case), None)
                 names[run.seed, arm.key] = known or f'{run.seed}/{arm.key}'

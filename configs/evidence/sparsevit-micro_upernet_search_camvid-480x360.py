@@ -4,6 +4,8 @@
 #       work_dirs/sparsevit-micro_upernet_saa-400it_camvid-480x360/iter_400.pth
 _base_ = './_base_/upernet_micro_camvid.py'
 
+# The runner asks for it beside a training set; a search trains nothing.
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1)
 test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 FULL = (480, 360)
 LOWER = ((400, 300), (320, 240))
-BUDGETS = ('0.7x', '0.5x')
+BUDGETS = ('0.5x', '0.7x')
 """Of the dense backbone's MACs at full resolution."""
 
 CLASSES = (

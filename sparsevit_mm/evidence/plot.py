@@ -23,6 +23,7 @@ _TITLES = {'mIoU': 'mIoU, test split', 'small': 'IoU of small objects'}
 _SERIES = {
     'dense, lower resolution': ('#16191f', 'D', '-', lambda arm: arm.curve),
     'searched, finetuned': ('#1f5f9e', '*', '-', lambda arm: _is(arm, 'searched', True)),
+    'searched, finetuned at once': ('#3f8f5f', '^', '', lambda arm: 'at once' in arm.name),
     'uniform, finetuned': ('#d9822b', 's', '-', lambda arm: _is(arm, 'uniform', True)),
     'searched, adapted only': ('#7fb2e5', 'o', ':', lambda arm: _is(arm, 'searched', False)),
     'searched, random windows': ('#b0485f', 'x', ':', lambda arm: arm.importance == 'random'),

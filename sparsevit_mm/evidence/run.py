@@ -152,6 +152,10 @@ class EvidenceRun:
         assert found is not None
         return found
 
+    def knows(self, name: str) -> bool:
+        """Whether a schedule is there without a search."""
+        return not name.startswith('searched') or self._search_result(name).exists()
+
     def predictor(self, name: str) -> PicturePredictor:
         """The network of a training under its schedule, ready for frames."""
         schedule = TRAININGS[name].schedule
@@ -210,8 +214,7 @@ class EvidenceRun:
         return found
 
     def _search(self, name: str, budget: str) -> Path:
-        folder = self.folder / f'search-{name}'
-        result = folder / SCHEDULE_FILE
+        result = self._search_result(name)
         if not result.exists():
             given = {'budget': {'macs': budget}, 'evolution': {}, **self.search_options}
             given['evolution'] = {'seed': self.seed, **given['evolution']}
@@ -219,7 +222,7 @@ class EvidenceRun:
                 self._config(SEARCH),
                 str(self.weights('adapted')),
                 settings={**given, 'resume': True},
-                work_dir=str(folder),
+                work_dir=str(result.parent),
                 cfg_options={
                     'randomness.seed': self.seed,
                     'val_dataloader.dataset.data_root': f'{self.data_root}/',
@@ -227,6 +230,9 @@ class EvidenceRun:
                 },
             )
         return result
+
+    def _search_result(self, name: str) -> Path:
+        return self.folder / f'search-{name}' / SCHEDULE_FILE
 
     def _config(self, name: str) -> str:
         return str(self.configs / f'{name}.py')

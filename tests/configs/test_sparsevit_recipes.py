@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'configs' / 'sparsevit'
 PATHS = {path.stem: path for path in sorted(FOLDER.glob('*/*.py')) if path.parent.name != '_base_'}
 BASES = {
-    name: re.search(r"^_base_ = '(.*)'", path.read_text(), re.M)[1] for name, path in PATHS.items()
+    name: re.search(r"^_base_ = \[?'(.*?)'", path.read_text(), re.M)[1]
+    for name, path in PATHS.items()
 }
 # One dense and one sparse config of every base: what decays is written in the base.
 ONE_OF_EACH = {(base, 'sparsevit' in name): name for name, base in reversed(BASES.items())}.values()

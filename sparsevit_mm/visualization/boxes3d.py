@@ -63,7 +63,7 @@ def draw_boxes_3d(
         corners: (boxes, 8, 3), metres in the camera's frame, in MMDetection3D's order.
         cam2img: (3, 3) or (4, 4) projection into pixels.
         colours: One a box.
-        captions: One a box, or none; written beside the highest corner in the picture.
+        captions: One a box, or none; written beside the highest corner of those in view.
 
     Returns:
         A new (H, W, 3) uint8 picture.
@@ -79,10 +79,18 @@ def draw_boxes_3d(
         own = lines[owners[:, 0] == box]
         for first, second in [*own, *_cross(corners[box], cam2img)]:
             _line(drawn, first, second, colours[box], thickness)
-        if len(own) and len(captions):
+        if len(captions) and _in_view(own, image):
             x, y = min(own.reshape(-1, 2), key=lambda point: point[1])
             _caption(drawn, captions[box], x, y, colours[box])
     return drawn
+
+
+def _in_view(lines: NDArray[np.float64], image: NDArray[np.uint8]) -> bool:
+    """Whether the rectangle around (lines, 2, 2) ends meets the picture."""
+    if not len(lines):
+        return False
+    ends, size = lines.reshape(-1, 2), image.shape[1::-1]
+    return bool((ends.max(0) > 0).all() and (ends.min(0) < size).all())
 
 
 def _cross(

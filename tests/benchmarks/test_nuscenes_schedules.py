@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 pytest.importorskip('mmdet3d')
+from benchmarks import nuscenes_schedules
 from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.demo.six_cameras import SixCameraSettings, make_six_camera_dataset
 from sparsevit_mm.engine.launch import load_config, register_framework
@@ -22,15 +22,6 @@ ROOT = Path(__file__).parents[2]
 RESULT = ROOT / 'benchmarks' / 'results' / 'nuscenes_schedules.json'
 RATIOS = ROOT / 'configs' / 'sparsevit' / '_base_' / 'bevdet_ratios_nus-3d.py'
 SHAPES = {'114g': (288, 792, 113.9), '78g': (256, 704, 78.4), '58g': (256, 704, 58.6)}
-
-
-def load_benchmark():
-    spec = importlib.util.spec_from_file_location(
-        'nuscenes_schedules', ROOT / 'benchmarks' / 'nuscenes_schedules.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def counted(name, ratios):
@@ -48,23 +39,22 @@ def started(tmp_path_factory):
     make_six_camera_dataset(
         folder / 'data' / 'demo_six_cameras', SixCameraSettings(1, 1, 128, 64), workers=1
     )
-    cfg = load_config(str(ROOT / load_benchmark().CONFIG))
+    cfg = load_config(str(ROOT / nuscenes_schedules.CONFIG))
     register_framework(cfg)
     torch.save({'state_dict': build_model(cfg).state_dict()}, folder / 'weights.pth')
     return folder
 
 
 def search(folder, *flags):
-    module = load_benchmark()
     few = ['--frames', '1', '--evaluations', '3', '--population', '2', '--parents', '1']
     given = dict(
-        config=ROOT / module.CONFIG,
+        config=ROOT / nuscenes_schedules.CONFIG,
         checkpoint=folder / 'weights.pth',
         work_dir=folder / 'work',
         out=folder / 'result.json',
     )
     paths = [word for k, v in given.items() for word in (f'--{k}'.replace('_', '-'), str(v))]
-    module.main([*paths, *few, *flags])
+    nuscenes_schedules.main([*paths, *few, *flags])
     return json.loads((folder / 'result.json').read_text())
 
 
@@ -92,9 +82,10 @@ def test_finds_schedules_within_the_printed_macs_and_goes_on(started, monkeypatc
 
 
 def test_weights_must_be_there(tmp_path, capsys):
-    module = load_benchmark()
     with pytest.raises(SystemExit):
-        module.main(['--checkpoint', str(tmp_path / 'none.pth'), '--out', str(tmp_path / 'out')])
+        nuscenes_schedules.main(
+            ['--checkpoint', str(tmp_path / 'none.pth'), '--out', str(tmp_path / 'out')]
+        )
     assert 'none.pth does not exist' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

@@ -82,3 +82,13 @@ def test_no_boxes_and_padded_projections(cam2img):
     np.testing.assert_array_equal(draw_boxes_3d(image, np.zeros((0, 8, 3)), cam2img, []), image)
     drawn = draw_boxes_3d(image, corners_of(0, 0, 3)[None], cam2img, [RED])
     assert drawn.shape == image.shape
+
+
+def test_boxes_out_of_view_leave_no_caption():
+    image = np.full((80, 120, 3), 90, np.uint8)
+    beside = corners_of(30, 0, 10)  # in front of the camera, but far to the right of its picture
+    drawn = draw_boxes_3d(image, beside[None], CAM2IMG, [RED], ['car 0.90'])
+    np.testing.assert_array_equal(drawn, image)
+    seen = draw_boxes_3d(image, corners_of(0, 0, 10)[None], CAM2IMG, [RED], ['car 0.90'])
+    bare = draw_boxes_3d(image, corners_of(0, 0, 10)[None], CAM2IMG, [RED])
+    assert (seen != bare).any()

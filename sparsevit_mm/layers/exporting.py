@@ -25,8 +25,8 @@ def is_exporting() -> bool:
     return bool(check and check())
 
 
-def is_symbolic(*sides: int) -> bool:
-    """Whether any of these sides stands for all sizes."""
+def is_symbolic(*sides: Any) -> bool:
+    """Whether any of these stands for all sizes."""
     return any(isinstance(side, torch.SymInt) for side in sides)
 
 
@@ -58,7 +58,8 @@ def cached_by_grid(maxsize: int) -> Callable[[_Function], _Function]:
 
         @functools.wraps(function)
         def remembered(grid: WindowGrid, *args: Any) -> Any:
-            if torch.compiler.is_dynamo_compiling() or is_symbolic(grid.height, grid.width):
+            # A batch of any size is a symbol too, which has no hash.
+            if torch.compiler.is_dynamo_compiling() or is_symbolic(grid.height, grid.width, *args):
                 return function(grid, *args)
             return cached(grid, *args)
 

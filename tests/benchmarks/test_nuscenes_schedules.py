@@ -86,7 +86,7 @@ def test_weights_must_be_there(tmp_path, capsys):
         nuscenes_schedules.main(
             ['--checkpoint', str(tmp_path / 'none.pth'), '--out', str(tmp_path / 'out')]
         )
-    assert 'none.pth does not exist' in capsys.readouterr().err
+    assert 'none.pth, but there is no such file' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

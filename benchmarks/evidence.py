@@ -33,7 +33,7 @@ from sparsevit_mm.visualization.pictures import find_pictures
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs' / 'evidence'
 STEPS = ('weights', 'metrics', 'windows', 'latency', 'report')
-FRAMES_OF_SHARES, FRAMES_DRAWN = 40, 3
+FRAMES_OF_SHARES, FRAMES_DRAWN = 20, 2
 
 SMOKE_DIVISOR = 3
 SMOKE_TRAINING = {'train_cfg.max_iters': 2, 'default_hooks.checkpoint.interval': 1}

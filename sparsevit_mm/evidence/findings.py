@@ -93,20 +93,19 @@ def against_curve(
         classes: Classes of the metric.
 
     Returns:
-        The difference in percentage points for every seed; None if there is none, or if the arm's
-        cost lies outside of the curve.
+        The difference in percentage points for every seed whose cost lies on the curve; None if
+        there is none.
     """
-    curve = [dense for dense in ARMS if dense.curve]
     differences = []
-    for seed in seeds_of(report, arm, *curve):
-        records = [report['arms'][dense.key][seed] for dense in curve]
+    for seed in seeds_of(report, arm):
         own = report['arms'][arm.key][seed]
-        if any(key not in record for record in [*records, own]):
-            return None
-        points = sorted((cost(record, key), metric(record, classes)) for record in records)
+        curve = [report['arms'].get(dense.key, {}).get(seed, {}) for dense in ARMS if dense.curve]
+        points = sorted((cost(r, key), metric(r, classes)) for r in curve if key in r)
+        if len(points) < 2 or key not in own:
+            continue
         at = cost(own, key)
         if not points[0][0] <= at <= points[-1][0]:
-            return None
+            continue
         level = np.interp(at, [x for x, _ in points], [y for _, y in points])
         differences.append(metric(own, classes) - float(level))
     return Statistic(tuple(differences)) if differences else None

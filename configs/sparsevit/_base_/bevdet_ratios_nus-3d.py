@@ -5,3 +5,10 @@
 ratios_114g_288x792 = [[0.8], [0.2], [0.0, 0.0, 0.5], [0.3]]
 ratios_78g_256x704 = [[0.6], [0.2], [0.2, 0.5, 0.6], [0.5]]
 ratios_58g_256x704 = [[0.3], [0.2], [0.4, 0.7, 0.8], [0.8]]
+
+sparsevit_backbone = dict(
+    type='sparsevit_mm.SparseViT',
+    arch='tiny',
+    out_indices=(2, 3),
+    drop_path_rate=0.0,
+    with_cp=True)

@@ -84,7 +84,8 @@ class SparseViT(SwinBackbone):
         """Computes the windows that the stage's ratios leave, see `SwinBackbone.compute_stage`."""
         # A compiler and an exporter arrange the work themselves.
         in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        with_gradients = torch.is_grad_enabled()
+        # Stochastic depth needs the windows of an image together, even without gradients.
+        whole_blocks = torch.is_grad_enabled() or self.training
         by_kernels = run_kernels(tokens) and not self.training
         ranking = self.ranking(batch_size)
         located: dict[tuple[int, float], WindowTokens] = {}
@@ -102,10 +103,10 @@ class SparseViT(SwinBackbone):
                     where = locate_windows(grid, batch_size, kept, tokens.device)
                     located[block.shift, ratio] = where
                 where = located[block.shift, ratio]
-                if in_graph or (with_gradients and skipped is not tokens):
+                if in_graph or (whole_blocks and skipped is not tokens):
                     windows = block(gather_windows(tokens, where), where)
                     tokens = scatter_windows(skipped, windows, where)
-                elif with_gradients:
+                elif whole_blocks:
                     update = WindowUpdate(where, is_last=number == len(ratios) - 1)
                     windows = block(update.gather(tokens), where)
                     tokens = update.scatter(tokens, windows)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -205,9 +206,12 @@ class EvidenceRun:
                 'model.backbone.importance': arm.importance,
             },
         )
+        iou = class_iou(predictions, self.data_root / 'annotations' / 'test')
         found = {
-            **{key: float(value) for key, value in metrics.items() if key[1:] in ('IoU', 'Acc')},
-            'IoU': class_iou(predictions, self.data_root / 'annotations' / 'test'),
+            **{key: float(value) for key, value in metrics.items() if key in ('aAcc', 'mAcc')},
+            # The framework counts the unlabelled class, as never found, once a network predicts it.
+            'mIoU': round(fmean(iou.values()), 2),
+            'IoU': iou,
             'schedule': [list(stage) for stage in schedule.ratios],
         }
         replace_text(path, json.dumps(found, indent=2) + '\n')

@@ -345,6 +345,19 @@ def test_stochastic_depth_drops_whole_images():
     torch.testing.assert_close(last[0], last[5])
 
 
+@pytest.mark.parametrize('ratio', [0, 0.5])
+def test_stochastic_depth_is_that_of_training_without_gradients(ratio):
+    """Statistics of batches are renewed so; windows computed in parts would not know their image."""
+    net = build(drop_path_rate=0.5, pruning_ratios=ratio).train()
+    images = torch.randn(3, 3, 150, 170)
+    outputs = []
+    for with_gradients in (True, False):
+        torch.manual_seed(0)
+        with torch.set_grad_enabled(with_gradients):
+            outputs.append(net(images)[3].detach())
+    torch.testing.assert_close(*outputs)
+
+
 def test_copies_and_state_survive_a_training_step():
     net = build(pruning_ratios=0.5).train()
     images = torch.randn(1, 3, 64, 64)

@@ -14,7 +14,8 @@ CONFIGS = Path(__file__).parents[2] / 'configs' / 'demo'
 
 
 def test_configs_have_the_same_classes_and_colours():
-    paths = sorted(CONFIGS.glob('*.py'))
+    # KITTI's frames are real, and so are its classes.
+    paths = sorted(path for path in CONFIGS.glob('*.py') if 'kitti' not in path.name)
     assert len(paths) >= 4
     for path in paths:
         cfg = Config.fromfile(path)

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip('mmdet3d')
 from sparsevit_mm.demo.six_cameras import SixCameraSettings, make_six_camera_dataset
-from sparsevit_mm.engine.launch import load_config, register_framework, test, train
+from sparsevit_mm.engine import launch
 from sparsevit_mm.engine.preflight import build_model
 
 ROOT = Path(__file__).parents[2]
@@ -21,13 +21,14 @@ CONFIG = ROOT / 'configs/demo/bevdet_sparsevit-mini_adaptation_demo6-112x336.py'
 def test_training_from_scratch_finds_cars_and_people(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_six_camera_dataset('data/demo_six_cameras', SixCameraSettings())
-    cfg = load_config(str(CONFIG))
-    register_framework(cfg)
+    cfg = launch.load_config(str(CONFIG))
+    launch.register_framework(cfg)
     torch.save({'state_dict': build_model(cfg).state_dict()}, 'untrained.pth')
-    before = test(str(CONFIG), 'untrained.pth', work_dir='before')
-    train(str(CONFIG), work_dir='work')
+    before = launch.test(str(CONFIG), 'untrained.pth', work_dir='before')
+    launch.train(str(CONFIG), work_dir='work')
+    trained = f'work/iter_{cfg.max_iters}.pth'
     after = {
-        ratios: test(str(CONFIG), f'work/iter_{cfg.max_iters}.pth', work_dir='after', ratios=ratios)
+        ratios: launch.test(str(CONFIG), trained, work_dir='after', ratios=ratios)
         for ratios in ('0', '0.5')
     }
     key = 'centre_distance/mAP'

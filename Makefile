@@ -3,6 +3,9 @@
 
 VENV := .venv/bin/python
 export PYTHONUNBUFFERED := 1
+# A process for each core, up to eight: each loads torch and the frameworks. TEST_PROCESSES=0 makes none.
+TEST_PROCESSES := auto
+PYTEST := $(VENV) -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile
 
 .PHONY: help setup demo recipe bench test test-all lint docs clean
 
@@ -36,10 +39,10 @@ bench: setup
 	@$(VENV) -m benchmarks.performance_page
 
 test: setup
-	@$(VENV) -m pytest -m 'not slow'
+	@$(PYTEST) -m 'not slow'
 
 test-all: setup
-	@$(VENV) -m pytest
+	@$(PYTEST)
 
 lint: setup
 	@$(VENV) -m ruff check .

@@ -97,6 +97,7 @@ DEV_TOOLS = (
     'pylint',
     'pytest',
     'pytest-timeout',
+    'pytest-xdist',
     'ruff==0.17.6',
     'types-PyYAML',
 )

@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 import random
 
+if 'PYTEST_XDIST_WORKER_COUNT' in os.environ:
+    # The processes share the cores; OpenMP reads this when torch is imported, here and in commands.
+    processes = int(os.environ['PYTEST_XDIST_WORKER_COUNT'])
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    os.environ.setdefault('OMP_NUM_THREADS', str(threads))
+
 import numpy as np
 import pytest
 import torch

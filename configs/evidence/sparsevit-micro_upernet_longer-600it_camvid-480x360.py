@@ -2,7 +2,7 @@
 # and finetuning have together: whether these iterations are better spent on one schedule.
 _base_ = ['./_base_/upernet_micro_camvid.py', './_base_/longer_600it.py']
 
-load_from = 'work_dirs/swin-micro_upernet_1500it_camvid-480x360/iter_1500.pth'
+load_from = 'work_dirs/swin-micro_upernet_2000it_camvid-480x360/iter_2000.pth'
 custom_hooks = [
     dict(
         type='sparsevit_mm.WindowPruningHook',

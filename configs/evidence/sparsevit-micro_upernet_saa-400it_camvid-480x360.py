@@ -1,7 +1,7 @@
 # Sparsity-aware adaptation of the dense network: a random schedule in every iteration.
 _base_ = './_base_/upernet_micro_camvid.py'
 
-load_from = 'work_dirs/swin-micro_upernet_1500it_camvid-480x360/iter_1500.pth'
+load_from = 'work_dirs/swin-micro_upernet_2000it_camvid-480x360/iter_2000.pth'
 custom_hooks = [dict(type='sparsevit_mm.SparsityAdaptationHook')]
 
 max_iters = 400

@@ -42,6 +42,7 @@ from sparsevit_mm.layers.carrier_tokens import (
     hide,
     scaled,
 )
+from sparsevit_mm.layers.channels_first import channels_first
 from sparsevit_mm.layers.drop_path import DropPath
 from sparsevit_mm.layers.position_mlp import FixedValues, PlaceEmbedding
 from sparsevit_mm.layers.residual import add_and_norm
@@ -511,7 +512,7 @@ class FasterViT(BaseModule):
                 norm = getattr(self, f'norm{number}', None)
                 output = feature_map if norm is None else norm(feature_map)
                 # Necks and heads view maps as they like, and some operators insist on this layout.
-                outputs.append(output.contiguous())
+                outputs.append(channels_first(output))
             if level.downsample is not None:
                 feature_map = level.downsample(feature_map)
         return tuple(outputs)

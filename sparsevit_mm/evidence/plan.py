@@ -65,7 +65,7 @@ class Arm:
 
 
 DENSE, SEARCH = (
-    'swin-micro_upernet_1500it_camvid-480x360',
+    'swin-micro_upernet_2000it_camvid-480x360',
     'sparsevit-micro_upernet_search_camvid-480x360',
 )
 _FINETUNE = 'sparsevit-micro_upernet_finetune-200it_camvid-480x360'

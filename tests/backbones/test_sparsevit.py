@@ -347,7 +347,7 @@ def test_stochastic_depth_drops_whole_images():
 
 @pytest.mark.parametrize('ratio', [0, 0.5])
 def test_stochastic_depth_is_that_of_training_without_gradients(ratio):
-    """Statistics of batches are renewed so; windows computed in parts would not know their image."""
+    """Statistics are renewed so; windows computed in parts would not know their image."""
     net = build(drop_path_rate=0.5, pruning_ratios=ratio).train()
     images = torch.randn(3, 3, 150, 170)
     outputs = []

@@ -16,11 +16,10 @@ train_dataloader = dict(
                 keep_ratio=True),
             dict(type='RandomCrop', crop_size=(180, 240), cat_max_ratio=0.75, ignore_index=0),
             dict(type='RandomFlip', prob=0.5),
-            dict(type='PhotoMetricDistortion'),
             dict(type='PackSegInputs'),
         ]))
 
-max_iters = 1500
+max_iters = 2000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [

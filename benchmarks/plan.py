@@ -49,25 +49,25 @@ def _cpu() -> list[Section]:
             backbone.main,
             ('--networks', *fastervit_trio(variant), *_shapes(224), '--runs', runs),
         )
-        for variant, runs in zip(FASTERVIT_VARIANTS, ('15', '9', '7', '5', '3'))
+        for variant, runs in zip(FASTERVIT_VARIANTS, ('15', '11', '9', '7', '5'))
     ]
-    dtypes = ('--batch', '1', '4', '--dtype', 'fp32', 'bf16', '--runs', '3')
+    dtypes = ('--batch', '1', '4', '--dtype', 'fp32', 'bf16', '--runs', '5')
     sweep = ('mmdet Swin-T', 'SparseViT-T dense', 'SparseViT-T cfg2')
     return [
-        Section('swin 672', backbone.main, (*swins, *_shapes(672), '--runs', '5', '--warmup', '0')),
+        Section('swin 672', backbone.main, (*swins, *_shapes(672), '--runs', '15')),
         Section('swin 224', backbone.main, (*swins, *_shapes(224), *dtypes)),
         *(
             Section(
                 f'resolution {side}',
                 backbone.main,
-                ('--networks', *nets, *_shapes(side), '--runs', runs, '--warmup', '0'),
+                ('--networks', *nets, *_shapes(side), '--runs', runs, '--warmup', '1'),
             )
             for side, nets, runs in (
-                (448, sweep, '7'),
-                (672, sweep, '5'),
-                (896, sweep, '3'),
-                (1344, sweep[1:], '3'),
-                (2688, sweep[1:], '1'),
+                (448, sweep, '11'),
+                (672, sweep, '9'),
+                (896, sweep, '7'),
+                (1344, sweep[1:], '5'),
+                (2688, sweep[1:], '3'),
             )
         ),
         Section(

@@ -42,8 +42,8 @@ from sparsevit_mm.layers.carrier_tokens import (
     hide,
     scaled,
 )
-from sparsevit_mm.layers.channels_first import channels_first
 from sparsevit_mm.layers.drop_path import DropPath
+from sparsevit_mm.layers.in_parts import channels_first
 from sparsevit_mm.layers.position_mlp import FixedValues, PlaceEmbedding
 from sparsevit_mm.layers.residual import add_and_norm
 from sparsevit_mm.layers.window_grid import WindowGrid

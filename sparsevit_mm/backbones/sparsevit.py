@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sparsevit_mm.backbones.swin import SwinBackbone, SwinBlock, SwinStage
 from sparsevit_mm.kernels.choice import run_kernels
+from sparsevit_mm.layers.in_parts import in_graph
 from sparsevit_mm.layers.window_grid import WindowGrid
 from sparsevit_mm.layers.window_tokens import (
     WindowTokens,
@@ -82,8 +83,7 @@ class SparseViT(SwinBackbone):
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
         """Computes the windows that the stage's ratios leave, see `SwinBackbone.compute_stage`."""
-        # A compiler and an exporter arrange the work themselves.
-        in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        as_graph = in_graph()
         # Stochastic depth needs the windows of an image together, even without gradients.
         whole_blocks = torch.is_grad_enabled() or self.training
         by_kernels = run_kernels(tokens) and not self.training
@@ -96,14 +96,14 @@ class SparseViT(SwinBackbone):
             kept = ranking.keep(tokens, grid, ratio)
             skipped = self.skipped_tokens(tokens)
             if by_kernels:
-                at_once = None if in_graph else _windows_at_once(block, tokens)
+                at_once = None if as_graph else _windows_at_once(block, tokens)
                 tokens = block.update(skipped, tokens.contiguous(), grid, kept, at_once)
             else:
                 if (block.shift, ratio) not in located:
                     where = locate_windows(grid, batch_size, kept, tokens.device)
                     located[block.shift, ratio] = where
                 where = located[block.shift, ratio]
-                if in_graph or (whole_blocks and skipped is not tokens):
+                if as_graph or (whole_blocks and skipped is not tokens):
                     windows = block(gather_windows(tokens, where), where)
                     tokens = scatter_windows(skipped, windows, where)
                 elif whole_blocks:

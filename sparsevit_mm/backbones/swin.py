@@ -20,8 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.checkpoints.loading import load_pretrained_swin
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.layers.channels_first import channels_first
 from sparsevit_mm.layers.drop_path import DropPath
+from sparsevit_mm.layers.in_parts import normed_map
 from sparsevit_mm.layers.patches import PatchEmbed, PatchMerging
 from sparsevit_mm.layers.position_embedding import resize_position_embedding
 from sparsevit_mm.layers.residual import add_and_norm, product_dtype
@@ -395,9 +395,8 @@ class SwinBackbone(BaseModule):
             assert isinstance(stage, SwinStage)
             tokens = self.compute_stage(stage, tokens, batch_size, height, width)
             if number in self.out_indices:
-                normed = getattr(self, f'norm{number}')(tokens)
-                feature_map = normed.view(batch_size, height, width, -1).permute(0, 3, 1, 2)
-                outputs.append(channels_first(feature_map))
+                norm = getattr(self, f'norm{number}')
+                outputs.append(normed_map(tokens, norm, batch_size, height, width))
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens, batch_size, height, width)
                 height, width = (height + 1) // 2, (width + 1) // 2

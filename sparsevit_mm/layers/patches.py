@@ -11,6 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsevit_mm.layers.exporting import is_certain
+from sparsevit_mm.layers.in_parts import computes_in_parts, norm_tokens, parts
+
+_MERGED_AT_ONCE = 2**20
+"""Bytes of tokens."""
 
 
 class PatchEmbed(nn.Module):
@@ -48,7 +52,7 @@ class PatchEmbed(nn.Module):
         feature_map = self.projection(images.contiguous(memory_format=torch.channels_last))
         height, width = feature_map.shape[-2:]
         tokens = feature_map.permute(0, 2, 3, 1).reshape(-1, feature_map.shape[1])
-        return tokens if self.norm is None else self.norm(tokens), height, width
+        return tokens if self.norm is None else norm_tokens(tokens, self.norm), height, width
 
 
 class PatchMerging(nn.Module):
@@ -80,13 +84,28 @@ class PatchMerging(nn.Module):
         if not (is_certain(height % 2 == 0) and is_certain(width % 2 == 0)):
             feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
         rows, cols = (height + 1) // 2, (width + 1) // 2
+        pairs = feature_map.view(batch_size * rows, 2, cols, 2, -1)
         # Whole tokens are copied and the parameters permuted to match: they are far fewer numbers.
-        quads = feature_map.view(batch_size, rows, 2, cols, 2, -1).transpose(2, 3)
-        quads = quads.reshape(batch_size * rows * cols, -1)
+        weight = _channel_last(self.reduction.weight)
+        norm = None
         if self.norm is not None:
-            weight, bias = _channel_last(self.norm.weight), _channel_last(self.norm.bias)
-            quads = F.layer_norm(quads, self.norm.normalized_shape, weight, bias, self.norm.eps)
-        return F.linear(quads, _channel_last(self.reduction.weight))
+            norm = _channel_last(self.norm.weight), _channel_last(self.norm.bias)
+        if not computes_in_parts(tokens):
+            return F.linear(self._quads(pairs, norm), weight)
+        merged = tokens.new_empty(batch_size * rows * cols, weight.shape[0])
+        first = 0
+        for part in parts(pairs, _MERGED_AT_ONCE):
+            quads = self._quads(part, norm)
+            torch.mm(quads, weight.t(), out=merged[first : first + len(quads)])
+            first += len(quads)
+        return merged
+
+    def _quads(self, pairs: Tensor, norm: tuple[Tensor, Tensor] | None) -> Tensor:
+        """(rows * cols, 4 C) normed neighbours of (rows, 2, cols, 2, C) tokens."""
+        quads = pairs.transpose(1, 2).reshape(pairs.shape[0] * pairs.shape[2], -1)
+        if self.norm is None or norm is None:
+            return quads
+        return F.layer_norm(quads, self.norm.normalized_shape, *norm, self.norm.eps)
 
 
 def _channel_last(parameter: Tensor) -> Tensor:

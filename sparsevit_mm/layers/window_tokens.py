@@ -8,6 +8,7 @@ backward.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,19 +47,22 @@ class WindowTokens:
     hidden: Tensor | None = None
 
     def parts(self, num_windows: int) -> Iterator[WindowTokens]:
-        """The same windows, at most so many at a time.
+        """The same windows, about so many at a time.
 
-        On a CPU, those that need no mask come first and have none; elsewhere, counting them would
-        make the device wait.
+        Parts of a group are equally large, up to half as large again as asked for: a few windows
+        left over would cost more than they compute. On a CPU, if there is more than one part,
+        windows that need no mask come first and have none; elsewhere, counting them would make the
+        device wait.
         """
         groups = [self]
-        if self.rows.device.type == 'cpu' and not (
-            self.padding is None and self.edge_pattern is None
-        ):
+        masked = self.padding is not None or self.edge_pattern is not None
+        if masked and self.rows.device.type == 'cpu' and round(self.shape[0] / num_windows) > 1:
             groups = self._by_need_of_masks()
         for group in groups:
-            for first in range(0, group.shape[0], num_windows):
-                yield group.choose(slice(first, first + num_windows))
+            total = group.shape[0]
+            size = math.ceil(total / max(1, round(total / num_windows)))
+            for first in range(0, total, max(1, size)):
+                yield group if size == total else group.choose(slice(first, first + size))
 
     def choose(self, windows: slice | Tensor) -> WindowTokens:
         """Some of the windows, no longer all.
@@ -212,7 +216,7 @@ def update_windows(
         tokens: (B * H * W, C) the stage's tokens.
         where: The windows.
         compute: Makes (W, N, C) of (W, N, C) windows and where they lie.
-        num_windows: How many windows at a time.
+        num_windows: About how many windows at a time.
 
     Returns:
         `target`.

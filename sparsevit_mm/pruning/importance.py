@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparsevit_mm.layers.in_parts import computes_in_parts, parts
 from sparsevit_mm.layers.window_grid import WindowGrid
 
 
@@ -18,8 +19,10 @@ def token_importance(tokens: Tensor) -> Tensor:
         (...) mean of |x|, in float32 or wider so that half precision does not blur the ranking.
     """
     dtype = torch.promote_types(tokens.dtype, torch.float32)
-    # On a CPU six times as fast as `vector_norm` of order 1.
-    return tokens.abs().sum(dim=-1, dtype=dtype) / tokens.shape[-1]
+    if not computes_in_parts(tokens):
+        return tokens.abs().sum(dim=-1, dtype=dtype) / tokens.shape[-1]
+    sums = [part.abs().sum(dim=-1, dtype=dtype) for part in parts(tokens, 2**20)]
+    return torch.cat(sums) / tokens.shape[-1]
 
 
 def window_scores(importance: Tensor, grid: WindowGrid) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sparsevit_mm.layers.exporting import is_certain
 from sparsevit_mm.layers.in_parts import computes_in_parts, norm_tokens, parts
 
-_MERGED_AT_ONCE = 2**20
+_MERGED_AT_ONCE = 2**21
 """Bytes of tokens."""
 
 

@@ -21,7 +21,7 @@ def token_importance(tokens: Tensor) -> Tensor:
     dtype = torch.promote_types(tokens.dtype, torch.float32)
     if not computes_in_parts(tokens):
         return tokens.abs().sum(dim=-1, dtype=dtype) / tokens.shape[-1]
-    sums = [part.abs().sum(dim=-1, dtype=dtype) for part in parts(tokens, 2**20)]
+    sums = [part.abs().sum(dim=-1, dtype=dtype) for part in parts(tokens, 2**19)]
     return torch.cat(sums) / tokens.shape[-1]
 
 

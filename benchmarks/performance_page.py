@@ -34,7 +34,8 @@ def targets_table(cpu: Sections, gpu: Sections) -> str:
 def latency_tables(sections: Sections) -> str:
     """A table for every section of backbones: latency, processor time, floor."""
     parts = []
-    for name, section in sections.items():
+    for name in sorted(sections, key=_in_order):
+        section = sections[name]
         rows = [row for row in section['rows'] if 'floor' in row and 'median' in row]
         if not rows:
             continue
@@ -58,6 +59,11 @@ def latency_tables(sections: Sections) -> str:
             )
         parts.append('\n'.join(lines))
     return '\n\n'.join(parts)
+
+
+def _in_order(name: str) -> str:
+    """Sorts names by the numbers in them: 448 before 1344."""
+    return re.sub(r'\d+', lambda number: number[0].zfill(6), name)
 
 
 def training_table(sections: Sections) -> str:

@@ -85,7 +85,8 @@ def _zoo_table(models: Sequence[Mapping[str, Any]]) -> list[str]:
     cells = [('config', [f'`{Path(model["Config"]).stem}`' for model in models])]
     metadata = [model.get('Metadata', {}) for model in models]
     cells.append(('trained', [_length(about) for about in metadata]))
-    cells.append(('input', [str(about.get('Test Size', '')) for about in metadata]))
+    sizes = [about.get('Test Size', about.get('Counted At', '')) for about in metadata]
+    cells.append(('input', sizes))
     macs = [next((v for key, v in about.items() if 'MACs' in key), '') for about in metadata]
     cells.append(('MACs, G', [str(value) for value in macs]))
     metrics = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from mmengine.config import Config
 
 from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.paper_tables.table import load_table, table_names
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule
 
@@ -134,7 +136,7 @@ def test_entry_agrees_with_its_config(model, metafile):
 SWIN_MODELS = [
     parameter
     for parameter in MODELS
-    if 'Backbone MACs (G, one image, counted)' in parameter.values[0]['Metadata']
+    if 'Test Size' in parameter.values[0]['Metadata']
 ]
 
 
@@ -159,6 +161,27 @@ def test_counted_macs_are_those_of_the_config(model, metafile):
         printed = float(cells[' MACs, *counted* '].split()[0])
         assert printed == pytest.approx(macs * images, abs=0.06)
         assert cells[' test size '].strip() == f'{height}×{width}'
+
+
+COUNTED = {
+    parameter.values[0]['Config']: parameter.values[0]['Metadata']
+    for parameter in MODELS
+    if 'Counted At' in parameter.values[0]['Metadata']
+}
+
+
+def test_macs_of_other_backbones_are_those_of_the_papers_tables():
+    seen = set()
+    for name in table_names():
+        table, results = load_table(name), ROOT / 'benchmarks/results/paper_tables' / f'{name}.json'
+        rows = json.loads(results.read_text())['rows']
+        for row in table.rows:
+            if str(row.config) in COUNTED:
+                about, seen = COUNTED[str(row.config)], {*seen, str(row.config)}
+                assert about['Counted At'] == f'{row.height}x{row.width}'
+                (counted,) = (value for key, value in about.items() if 'MACs' in key)
+                assert counted == round(rows[row.name]['macs'] / table.batch / 1e9, 1)
+    assert seen == set(COUNTED)
 
 
 def _head_of(text, row):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 
@@ -20,6 +21,13 @@ if not torch.cuda.is_available():
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
 from sparsevit_mm import SparseViT, kernels
+
+
+@pytest.fixture(autouse=True, scope='module')
+def small_heap():
+    """Garbage is not looked for in what earlier modules left: each data set built looks for it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

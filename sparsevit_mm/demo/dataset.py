@@ -13,10 +13,10 @@ A data set's folder holds:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -31,6 +31,9 @@ from sparsevit_mm.demo.scene import Scene, sample_scene
 from sparsevit_mm.errors import ConfigError
 
 SPLITS = ('training', 'validation')
+
+_Settings = TypeVar('_Settings')
+_Result = TypeVar('_Result')
 
 MIN_AREA = 32
 """Instances of fewer visible pixels are left out of the COCO files."""
@@ -108,25 +111,49 @@ def _write(
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    jobs = [
-        (root, settings, split, index)
-        for split, count in zip(SPLITS, (settings.training, settings.validation))
-        for index in range(count)
-    ]
     for split in SPLITS:
         (root / 'images' / split).mkdir(parents=True)
         (root / 'annotations' / split).mkdir(parents=True)
-    labels: dict[str, list[_SceneLabels]] = {split: [] for split in SPLITS}
-    for job, found in zip(jobs, in_processes(_write_scene, jobs, workers, progress)):
-        labels[job[2]].append(found)
-    for split in SPLITS:
-        scenes = labels[split]
+    counts = settings.training, settings.validation
+    for split, scenes in by_split(_write_scene, root, settings, counts, workers, progress).items():
         for name, content in (
             ('instances', _coco(settings, [scene.instances for scene in scenes])),
             ('nuscenes_infos', infos_file([scene.frame for scene in scenes])),
         ):
             path = root / 'annotations' / f'{name}_{split}.json'
             path.write_text(json.dumps(content))
+
+
+def by_split(
+    task: Callable[[tuple[Path, _Settings, str, int]], _Result],
+    root: Path,
+    settings: _Settings,
+    counts: Sequence[int],
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, list[_Result]]:
+    """Draws the scenes of every split in several processes.
+
+    Args:
+        task: Draws a scene, from the folder, the settings, the split and its number there.
+        root: The folder.
+        settings: What to draw from.
+        counts: Scenes of each split.
+        workers: Processes; all cores by default.
+        progress: Called with the scenes done and the scenes in all after every scene.
+
+    Returns:
+        For each split what the task returned, in order.
+    """
+    jobs = [
+        (root, settings, split, index)
+        for split, count in zip(SPLITS, counts)
+        for index in range(count)
+    ]
+    found: dict[str, list[_Result]] = {split: [] for split in SPLITS}
+    for job, result in zip(jobs, in_processes(task, jobs, workers, progress)):
+        found[job[2]].append(result)
+    return found
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ import numpy as np
 from sparsevit_mm.demo.dataset import (
     SPLITS,
     DemoSettings,
+    by_split,
     visible_pixels,
     visible_things,
     write_picture,
 )
-from sparsevit_mm.demo.folder import in_processes, make_folder
+from sparsevit_mm.demo.folder import make_folder
 from sparsevit_mm.demo.nuscenes_infos import (
     CATEGORIES,
     NUSCENES_NAMES,
@@ -93,13 +94,11 @@ def make_six_camera_dataset(
         for name in CAMERA_NAMES:
             (new / 'samples' / name).mkdir(parents=True)
         (new / 'annotations').mkdir()
-        counts = zip(SPLITS, (settings.training, settings.validation))
-        jobs = [(new, settings, split, index) for split, n in counts for index in range(n)]
-        frames = list(in_processes(_write_frame, jobs, workers, progress))
-        for split in SPLITS:
-            own = [frame for frame, job in zip(frames, jobs) if job[2] == split]
+        counts = settings.training, settings.validation
+        drawn = by_split(_write_frame, new, settings, counts, workers, progress)
+        for split, frames in drawn.items():
             path = new / 'annotations' / f'nuscenes_infos_{split}.json'
-            path.write_text(json.dumps(infos_file(own)))
+            path.write_text(json.dumps(infos_file(frames)))
 
     made_from = {'cameras': list(CAMERA_NAMES), **asdict(settings)}
     return make_folder(Path(root), made_from, write)

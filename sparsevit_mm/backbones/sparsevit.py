@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sparsevit_mm.backbones.swin import SwinBackbone, SwinBlock, SwinStage
 from sparsevit_mm.kernels.choice import run_kernels
-from sparsevit_mm.layers.in_parts import in_graph
+from sparsevit_mm.layers.exporting import in_graph
 from sparsevit_mm.layers.window_grid import WindowGrid
 from sparsevit_mm.layers.window_tokens import (
     WindowTokens,
@@ -83,6 +83,7 @@ class SparseViT(SwinBackbone):
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
         """Computes the windows that the stage's ratios leave, see `SwinBackbone.compute_stage`."""
+        # Whoever makes a graph cuts the work into parts by itself.
         as_graph = in_graph()
         # Stochastic depth needs the windows of an image together, even without gradients.
         whole_blocks = torch.is_grad_enabled() or self.training

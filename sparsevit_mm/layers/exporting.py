@@ -25,6 +25,11 @@ def is_exporting() -> bool:
     return bool(check and check())
 
 
+def in_graph() -> bool:
+    """Whether a compiler or an exporter, which arranges the work itself, watches the code."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 def is_symbolic(*sides: Any) -> bool:
     """Whether any of these stands for all sizes."""
     return any(isinstance(side, torch.SymInt) for side in sides)

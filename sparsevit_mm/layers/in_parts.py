@@ -9,12 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparsevit_mm.layers.exporting import in_graph
+
 _BYTES = 2**17
-
-
-def in_graph() -> bool:
-    """Whether a compiler or an exporter, which arranges the work itself, watches the code."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def computes_in_parts(tokens: Tensor) -> bool:

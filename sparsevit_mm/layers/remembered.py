@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsevit_mm.layers.exporting import in_graph
+
 MOST_KEYS = 4
 """Results a module remembers: for portrait and landscape, and one more of each."""
 
@@ -71,9 +73,7 @@ class Remembered:
 
 
 def _may_remember(training: bool, parameters: list[nn.Parameter]) -> bool:
-    if training or torch.is_grad_enabled():
-        return False
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if training or torch.is_grad_enabled() or in_graph():
         return False
     return all(parameter.requires_grad for parameter in parameters)
 

@@ -137,7 +137,9 @@ def _index_maps(grid: WindowGrid, device: torch.device) -> tuple[Tensor, ...]:
     index = index.gather(1, stand_in)
 
     def place(number: int, lines: int) -> tuple[Tensor, Tensor]:
-        rolled = (torch.arange(number, device=device) - grid.shift) % (lines * size)
+        rolled = torch.arange(number, device=device) - grid.shift
+        # Not a remainder: Inductor loses its bounds, and its indexing fails on half of them.
+        rolled = torch.where(rolled < 0, rolled + lines * size, rolled)
         return rolled // size, rolled % size
 
     (row, in_row), (col, in_col) = place(grid.height, grid.rows), place(grid.width, grid.cols)

@@ -19,9 +19,8 @@ from torch import Tensor
 from benchmarks.backbone import parse_device
 from benchmarks.conditions import command_of, describe
 from benchmarks.results_file import save_section
-from benchmarks.side_by_side import Clocked
+from benchmarks.side_by_side import time_forms
 from sparsevit_mm.layers.window_attention import attend
-from sparsevit_mm.profiling.latency import measure_latency
 
 SHAPES = ((55, 3, 49), (27, 6, 49), (36, 12, 49), (9, 24, 49), (4, 8, 53))
 """Windows, heads and tokens: the stages of Swin-T at 672 x 672 in parts, and FasterViT-0's."""
@@ -65,15 +64,9 @@ def measure(
     for windows, heads, tokens in shapes:
         qkv = torch.randn(windows, tokens, 3 * heads * HEAD_DIM, device=device)
         bias = torch.randn(heads, tokens, tokens, device=device)
-        clocks = {name: Clocked(partial(form, qkv, heads, bias)) for name, form in FORMS.items()}
-        with torch.inference_mode():
-            timed = measure_latency(clocks, warmup=3, runs=runs, device=device)
-        for name, latency in timed.items():
-            row = dict(network=name, windows=windows, heads=heads, tokens=tokens)
-            row |= dict(median=round(latency.median, 4), quartiles=latency.quartiles)
-            if device.type == 'cpu':
-                row['cpu_median'] = round(clocks[name].median(runs), 4)
-            rows.append(row)
+        forms = {name: partial(form, qkv, heads, bias) for name, form in FORMS.items()}
+        about = dict(windows=windows, heads=heads, tokens=tokens)
+        rows += time_forms(forms, about, device=device, runs=runs)
     return dict(**describe(command, device), runs=runs, warmup=3, rows=rows)
 
 

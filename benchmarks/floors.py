@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsevit_mm.kernels.choice import use
+from sparsevit_mm.layers.linear import linear
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.model_macs import model_macs
 
@@ -72,14 +74,21 @@ def measure_rates(
     sides = sides or ((2048, 4096, 8192) if on_gpu else (256, 512, 1024))
     copied = copied or (2**30 if on_gpu else 2**28)
 
-    def product(side: int) -> Any:
+    def product(side: int, library: str) -> Any:
         left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-        out = torch.empty_like(left)
-        return lambda: torch.mm(left, right, out=out)
+
+        def run() -> Tensor:
+            with use(library):
+                return linear(left, right)
+
+        return run
 
     source = torch.ones(copied // 4, device=device)
     target = torch.empty_like(source)
-    candidates = {str(side): product(side) for side in sides}
+    libraries = ['pytorch', *(['onednn'] if torch.backends.mkldnn.is_available() else [])]
+    candidates = {
+        f'{side} {library}': product(side, library) for side in sides for library in libraries
+    }
     candidates['copy'] = lambda: target.copy_(source)
     with torch.inference_mode():
         timed = measure_latency(candidates, warmup=2, runs=10, device=device)
@@ -87,7 +96,7 @@ def measure_rates(
     fastest = {name: min(found.runs) / 1e3 for name, found in timed.items()}
     copy = fastest.pop('copy')
     return Rates(
-        flops=max(2 * int(side) ** 3 / seconds for side, seconds in fastest.items()),
+        flops=max(2 * int(name.split()[0]) ** 3 / seconds for name, seconds in fastest.items()),
         bandwidth=2 * copied / copy,
     )
 

@@ -115,6 +115,19 @@ def attention_table(sections: Sections) -> str:
     return '\n'.join(lines)
 
 
+def products_table(sections: Sections) -> str:
+    """A product with weights by either library."""
+    rows = sections.get('products', {}).get('rows', ())
+    lines = ['| rows | in | out | PyTorch, ms | oneDNN, ms |', '|---|---|---|---|---|']
+    for pytorch in (row for row in rows if row['network'] == 'pytorch'):
+        shape = {key: pytorch[key] for key in ('rows', 'inputs', 'outputs')}
+        onednn = row_of(sections['products'], 'onednn', **shape)
+        assert onednn is not None
+        times = [f'{row["cpu_median"]:.2f}' for row in (pytorch, onednn)]
+        lines.append(f'| {" | ".join(map(str, (*shape.values(), *times)))} |')
+    return '\n'.join(lines)
+
+
 def parts_table(sections: Sections) -> str:
     """A whole detector, taken apart."""
     rows = sections.get('end to end', {}).get('rows', ())
@@ -161,6 +174,7 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
         'memory': lambda: memory_table(cpu),
         'operators': lambda: operators_table(cpu),
         'attention': lambda: attention_table(cpu),
+        'products': lambda: products_table(cpu),
         'detector': lambda: parts_table(cpu),
     }
     for name, write in parts.items():

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import attention_forms, backbone, end_to_end, memory, operators, training
+from benchmarks import (
+    attention_forms,
+    backbone,
+    end_to_end,
+    memory,
+    operators,
+    product_libraries,
+    training,
+)
 from benchmarks.networks import FASTERVIT_VARIANTS
 
 SIDES = (224, 448, 672, 896, 1344, 2688)
@@ -86,6 +94,7 @@ def _cpu() -> list[Section]:
         Section('memory', memory.main, ('--side', '2688')),
         Section('operators', operators.main),
         Section('attention', attention_forms.main, ('--runs', '30')),
+        Section('products', product_libraries.main, ('--runs', '30')),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -112,6 +112,39 @@ class Clocked:
     def median(self, runs: int) -> float:
         """Milliseconds of processor time of the last runs."""
         return statistics.median(self._found[-runs:])
+
+
+def time_forms(
+    forms: Mapping[str, Callable[[], Any]],
+    about: Mapping[str, Any],
+    *,
+    device: torch.device,
+    runs: int,
+    warmup: int = 3,
+) -> list[dict[str, Any]]:
+    """Times several ways to compute the same, in inference and taking turns.
+
+    Args:
+        forms: What does one run, by name.
+        about: What they are given, for the rows.
+        device: Where.
+        runs: Timed rounds.
+        warmup: Rounds before.
+
+    Returns:
+        A row for each form, with fields as those of `compare`.
+    """
+    clocks = {name: Clocked(run) for name, run in forms.items()}
+    with torch.inference_mode():
+        timed = measure_latency(clocks, warmup=warmup, runs=runs, device=device)
+    rows = []
+    for name, latency in timed.items():
+        row = dict(network=name, **about)
+        row |= dict(median=round(latency.median, 4), quartiles=latency.quartiles)
+        if device.type == 'cpu':
+            row['cpu_median'] = round(clocks[name].median(runs), 4)
+        rows.append(row)
+    return rows
 
 
 def _prepare(

@@ -22,6 +22,7 @@ from sparsevit_mm.checkpoints.loading import load_pretrained_swin
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.layers.drop_path import DropPath
 from sparsevit_mm.layers.in_parts import normed_map
+from sparsevit_mm.layers.linear import Linear
 from sparsevit_mm.layers.patches import PatchEmbed, PatchMerging
 from sparsevit_mm.layers.position_embedding import resize_position_embedding
 from sparsevit_mm.layers.residual import add_and_norm, product_dtype
@@ -95,10 +96,8 @@ class SwinBlock(nn.Module):
             }
         )
         self.norm2 = norm(embed_dims)
-        expand = nn.Sequential(
-            nn.Linear(embed_dims, hidden_dims), activation(), nn.Dropout(drop_rate)
-        )
-        reduce = nn.Linear(hidden_dims, embed_dims)
+        expand = nn.Sequential(Linear(embed_dims, hidden_dims), activation(), nn.Dropout(drop_rate))
+        reduce = Linear(hidden_dims, embed_dims)
         self.ffn = nn.ModuleDict({'layers': nn.Sequential(expand, reduce, nn.Dropout(drop_rate))})
         self.drop_path = DropPath(drop_path_rate)
 

@@ -1,4 +1,4 @@
-"""Kernels or PyTorch's operators: one setting for the process.
+"""Kernels, oneDNN or PyTorch's choice of operators: one setting for the process.
 
 It starts as the environment variable SPARSEVIT_MM_KERNELS says, 'auto' where that is not set.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+from pathlib import Path
 from types import TracebackType
 
 import torch
 from torch import Tensor
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.layers.exporting import is_exporting
+from sparsevit_mm.layers.exporting import in_graph, is_exporting
 
-KERNELS = ('auto', 'triton', 'pytorch')
+KERNELS = ('auto', 'triton', 'onednn', 'pytorch')
 VARIABLE = 'SPARSEVIT_MM_KERNELS'
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -25,22 +26,41 @@ _HAS_TRITON = importlib.util.find_spec('triton') is not None and hasattr(
     torch.library, 'register_fake'
 )
 
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+
+
+def _made_by() -> str:
+    """Who made this processor, as Linux has it; '' elsewhere."""
+    path = Path('/proc/cpuinfo')
+    if path.exists():
+        with path.open() as lines:
+            for line in lines:
+                if line.startswith('vendor_id'):
+                    return line.split(':')[1].strip()
+    return ''
+
+
+_MKL_IS_SLOW = _made_by() == 'AuthenticAMD' and torch.backends.cpu.get_cpu_capability() == 'AVX512'
+"""MKL's products leave the AVX-512 units of AMD's processors idle."""
+
 _choice = 'auto'
 _interprets = False
 
 
 class use(contextlib.ContextDecorator):
-    """Chooses what computes window attention and what surrounds it in inference.
+    """Chooses what computes windows in inference.
 
     The choice holds from the call on; as a context manager it ends with the block.
 
     Args:
-        kernels: 'auto': Triton's kernels on a GPU where Triton is installed; 'triton': the same,
-            and on a CPU too where TRITON_INTERPRET=1 runs them in Triton's interpreter, which is
-            slow and meant for tests; 'pytorch': PyTorch's operators.
+        kernels: 'auto': Triton's kernels on a GPU where Triton is installed, oneDNN's matrix
+            products in float32 on AMD's processors with AVX-512; 'triton': Triton's kernels, and
+            on a CPU too where TRITON_INTERPRET=1 runs them in Triton's interpreter, which is slow
+            and meant for tests; 'onednn': oneDNN's products on any CPU; 'pytorch': whatever
+            PyTorch takes.
 
     Raises:
-        ConfigError: If the name is unknown, or 'triton' is asked for and cannot run.
+        ConfigError: If the name is unknown, or what is asked for cannot run.
 
     Examples:
         >>> with use('pytorch'):
@@ -51,8 +71,10 @@ class use(contextlib.ContextDecorator):
         global _choice, _interprets
         if kernels not in KERNELS:
             raise ConfigError(
-                f"kernels is {kernels!r}, but it must be 'auto', 'triton' or 'pytorch'."
+                f"kernels is {kernels!r}, but it must be 'auto', 'triton', 'onednn' or 'pytorch'."
             )
+        if kernels == 'onednn' and not HAS_ONEDNN:
+            raise ConfigError("kernels is 'onednn', but this PyTorch was built without oneDNN.")
         interprets = kernels == 'triton' and os.environ.get('TRITON_INTERPRET') == '1'
         if kernels == 'triton' and not _HAS_TRITON:
             raise ConfigError(
@@ -86,11 +108,31 @@ def run_kernels(tokens: Tensor) -> bool:
     Args:
         tokens: Activations on the device and in the dtype of the work.
     """
-    if _choice == 'pytorch' or not _HAS_TRITON or tokens.dtype not in DTYPES:
+    if _choice not in ('auto', 'triton') or not _HAS_TRITON or tokens.dtype not in DTYPES:
         return False
     if torch.is_grad_enabled() or is_exporting() or torch.jit.is_tracing():
         return False
     return tokens.is_cuda or (_interprets and tokens.device.type == 'cpu')
+
+
+def run_onednn(rows: Tensor) -> bool:
+    """Whether oneDNN multiplies these rows with a weight.
+
+    Its operator has no gradient. Compilers have their own products, and whoever watches operators,
+    as torch's counter of operations does, knows PyTorch's.
+
+    Args:
+        rows: Activations on the device and in the dtype of the work.
+    """
+    if _choice == 'pytorch' or not HAS_ONEDNN or not (_MKL_IS_SLOW or _choice == 'onednn'):
+        return False
+    if torch.is_grad_enabled() or in_graph() or torch._C._len_torch_dispatch_stack():
+        return False
+    return (
+        rows.device.type == 'cpu'
+        and rows.dtype == torch.float32
+        and not torch.is_autocast_enabled('cpu')
+    )
 
 
 use(os.environ.get(VARIABLE, 'auto'))

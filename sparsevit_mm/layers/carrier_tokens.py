@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sparsevit_mm.layers.drop_path import DropPath
 from sparsevit_mm.layers.exporting import cached_by_grid
+from sparsevit_mm.layers.linear import Linear
 from sparsevit_mm.layers.position_mlp import OffsetBias, PlaceEmbedding
 from sparsevit_mm.layers.residual import add_and_norm
 from sparsevit_mm.layers.window_attention import attend
@@ -163,9 +164,9 @@ class OffsetAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.attn_drop_rate = attn_drop_rate
-        self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
+        self.qkv = Linear(channels, 3 * channels, bias=qkv_bias)
         self.position_bias: nn.Module = OffsetBias(num_heads)
-        self.proj = nn.Linear(channels, channels)
+        self.proj = Linear(channels, channels)
         self.proj_drop = nn.Dropout(proj_drop_rate)
 
     def forward(
@@ -230,9 +231,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int, hidden_dims: int, drop_rate: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden_dims)
+        self.fc1 = Linear(channels, hidden_dims)
         self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden_dims, channels)
+        self.fc2 = Linear(hidden_dims, channels)
         self.drop = nn.Dropout(drop_rate)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from sparsevit_mm.layers.exporting import is_certain
 from sparsevit_mm.layers.in_parts import computes_in_parts, norm_tokens, parts
+from sparsevit_mm.layers.linear import Linear, linear
+from sparsevit_mm.layers.remembered import Remembered
 
 _MERGED_AT_ONCE = 2**21
 """Bytes of tokens."""
@@ -66,7 +68,8 @@ class PatchMerging(nn.Module):
     def __init__(self, embed_dims: int, norm: nn.LayerNorm | None) -> None:
         super().__init__()
         self.norm = norm
-        self.reduction = nn.Linear(4 * embed_dims, 2 * embed_dims, bias=False)
+        self.reduction = Linear(4 * embed_dims, 2 * embed_dims, bias=False)
+        self._remembered = Remembered()
 
     def forward(self, tokens: Tensor, batch_size: int, height: int, width: int) -> Tensor:
         """Merges; odd sizes are zero-padded.
@@ -86,26 +89,29 @@ class PatchMerging(nn.Module):
         rows, cols = (height + 1) // 2, (width + 1) // 2
         pairs = feature_map.view(batch_size * rows, 2, cols, 2, -1)
         # Whole tokens are copied and the parameters permuted to match: they are far fewer numbers.
-        weight = _channel_last(self.reduction.weight)
-        norm = None
-        if self.norm is not None:
-            norm = _channel_last(self.norm.weight), _channel_last(self.norm.bias)
+        weight = self._remembered.get(
+            self.training,
+            [self.reduction.weight],
+            'weight',
+            lambda: _channel_last(self.reduction.weight),
+        )
         if not computes_in_parts(tokens):
-            return F.linear(self._quads(pairs, norm), weight)
+            return linear(self._quads(pairs), weight)
         merged = tokens.new_empty(batch_size * rows * cols, weight.shape[0])
         first = 0
         for part in parts(pairs, _MERGED_AT_ONCE):
-            quads = self._quads(part, norm)
-            torch.mm(quads, weight.t(), out=merged[first : first + len(quads)])
-            first += len(quads)
+            products = linear(self._quads(part), weight)
+            merged[first : first + len(products)] = products
+            first += len(products)
         return merged
 
-    def _quads(self, pairs: Tensor, norm: tuple[Tensor, Tensor] | None) -> Tensor:
+    def _quads(self, pairs: Tensor) -> Tensor:
         """(rows * cols, 4 C) normed neighbours of (rows, 2, cols, 2, C) tokens."""
         quads = pairs.transpose(1, 2).reshape(pairs.shape[0] * pairs.shape[2], -1)
-        if self.norm is None or norm is None:
+        if self.norm is None:
             return quads
-        return F.layer_norm(quads, self.norm.normalized_shape, *norm, self.norm.eps)
+        weight, bias = _channel_last(self.norm.weight), _channel_last(self.norm.bias)
+        return F.layer_norm(quads, self.norm.normalized_shape, weight, bias, self.norm.eps)
 
 
 def _channel_last(parameter: Tensor) -> Tensor:

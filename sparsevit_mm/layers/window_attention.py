@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsevit_mm.kernels.choice import run_kernels
+from sparsevit_mm.layers.linear import Linear
 from sparsevit_mm.layers.position_bias import relative_position_bias
 from sparsevit_mm.layers.remembered import Remembered
 from sparsevit_mm.layers.window_grid import edge_masks
@@ -124,8 +125,8 @@ class WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * window_size - 1) ** 2, num_heads)
         )
-        self.qkv = nn.Linear(embed_dims, 3 * embed_dims, bias=qkv_bias)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.qkv = Linear(embed_dims, 3 * embed_dims, bias=qkv_bias)
+        self.proj = Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
 
     def forward(

@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from sparsevit_mm.kernels.choice import use
+
 
 @dataclass(frozen=True)
 class ModelMacs:
@@ -43,9 +45,9 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
         The MACs, half the floating-point operations that torch counts.
     """
     counter = FlopCounterMode(display=False)
-    # Fused attention is one operator that torch does not count on every device; its plain form is
-    # two matrix products.
-    with sdpa_kernel(SDPBackend.MATH), counter:
+    # Kernels are operators that torch does not count, and so is fused attention on some devices;
+    # its plain form is two matrix products.
+    with sdpa_kernel(SDPBackend.MATH), use('pytorch'), counter:
         run()
     by_module = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     root = type(model).__name__

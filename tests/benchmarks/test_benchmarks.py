@@ -12,6 +12,7 @@ from benchmarks import (
     memory,
     networks,
     operators,
+    product_libraries,
     run_all,
     side_by_side,
     training,
@@ -127,7 +128,7 @@ def test_operators_share_the_time(monkeypatch):
     shares = list(row['shares'].values())
     assert shares == sorted(shares, reverse=True)
     assert 0.5 < sum(shares) <= 1
-    assert 'addmm' in row['shares']
+    assert {'addmm', 'mkldnn::_linear_pointwise'} & set(row['shares'])
 
 
 def test_both_forms_of_attention_compute_the_same_and_are_timed():
@@ -136,6 +137,17 @@ def test_both_forms_of_attention_compute_the_same_and_are_timed():
     torch.testing.assert_close(*found)
     section = attention_forms.measure([(4, 2, 9)], device=CPU, runs=1)
     assert [row['network'] for row in section['rows']] == ['fused', 'written out']
+    assert min(row['cpu_median'] for row in section['rows']) > 0
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='torch has no oneDNN')
+def test_both_libraries_compute_the_same_and_are_timed():
+    given = torch.randn(5, 8), torch.randn(6, 8), torch.randn(6)
+    with torch.no_grad():
+        found = [product_libraries.by(name, *given)() for name in product_libraries.LIBRARIES]
+    torch.testing.assert_close(*found)
+    section = product_libraries.measure([(5, 8, 6)], device=CPU, runs=1)
+    assert [row['network'] for row in section['rows']] == ['pytorch', 'onednn']
     assert min(row['cpu_median'] for row in section['rows']) > 0
 
 
@@ -148,7 +160,8 @@ def test_memory_is_measured_in_a_process_of_its_own():
 
 @pytest.mark.parametrize('device', ['cpu', 'cuda'])
 def test_the_plan_has_arguments_that_are_understood(device, monkeypatch, tmp_path):
-    for module in (backbone, training, end_to_end, memory, operators, attention_forms):
+    modules = backbone, training, end_to_end, memory, operators, attention_forms, product_libraries
+    for module in modules:
         monkeypatch.setattr(module, 'measure', lambda *args, **kwargs: dict(rows=[]))
     plan = sections(device)
     assert len({section.name for section in plan}) == len(plan)

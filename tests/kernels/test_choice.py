@@ -12,9 +12,11 @@ import torch
 
 from sparsevit_mm import kernels
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.kernels import choice
 
 ROOT = Path(__file__).parents[2]
 TOKENS = torch.zeros(2, 4)
+needs_onednn = pytest.mark.skipif(not choice.HAS_ONEDNN, reason='torch was built without oneDNN')
 
 
 def runs(tokens=TOKENS):
@@ -45,27 +47,59 @@ def test_gradients_and_other_dtypes_take_pytorch(triton_device):
     assert not runs(tokens.double())
 
 
+@needs_onednn
+@pytest.mark.parametrize('mkl_is_slow', [True, False])
+def test_a_cpu_takes_onednn_where_mkl_is_slow(monkeypatch, mkl_is_slow):
+    monkeypatch.setattr(choice, '_MKL_IS_SLOW', mkl_is_slow)
+    taken = {}
+    for name in ('auto', 'onednn', 'pytorch'):
+        with kernels.use(name), torch.no_grad():
+            taken[name] = choice.run_onednn(TOKENS)
+    assert taken == {'auto': mkl_is_slow, 'onednn': True, 'pytorch': False}
+
+
+@needs_onednn
+def test_onednn_takes_float32_without_gradients_or_graphs():
+    with kernels.use('onednn'):
+        assert not choice.run_onednn(TOKENS)
+        with torch.no_grad():
+            assert not choice.run_onednn(TOKENS.double())
+            assert not choice.run_onednn(TOKENS.bfloat16())
+            with torch.autocast('cpu', torch.bfloat16):
+                assert not choice.run_onednn(TOKENS)
+            found = []
+            torch.jit.trace(
+                lambda rows: found.append(choice.run_onednn(rows)) or rows * 1,
+                TOKENS,
+                check_trace=False,
+            )
+            assert not any(found)
+
+
 def test_what_cannot_run_is_one_sentence(monkeypatch):
     with pytest.raises(ConfigError, match="kernels is 'cuda', but it must be 'auto', 'triton'"):
         kernels.use('cuda')
-    monkeypatch.setattr(kernels.choice, '_HAS_TRITON', False)
+    monkeypatch.setattr(choice, 'HAS_ONEDNN', False)
+    with pytest.raises(ConfigError, match='built without oneDNN'):
+        kernels.use('onednn')
+    monkeypatch.setattr(choice, '_HAS_TRITON', False)
     with pytest.raises(ConfigError, match='Triton is not installed'):
         kernels.use('triton')
-    monkeypatch.setattr(kernels.choice, '_HAS_TRITON', True)
+    monkeypatch.setattr(choice, '_HAS_TRITON', True)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.delenv('TRITON_INTERPRET', raising=False)
     with pytest.raises(ConfigError, match='there is no GPU'):
         kernels.use('triton')
-    assert kernels.choice._choice == 'auto'
+    assert choice._choice == 'auto'
 
 
 def test_the_environment_sets_it(monkeypatch):
     with kernels.use('auto'):
         monkeypatch.setenv('SPARSEVIT_MM_KERNELS', 'pytorch')
-        assert runpy.run_path(kernels.choice.__file__)['_choice'] == 'pytorch'
+        assert runpy.run_path(choice.__file__)['_choice'] == 'pytorch'
         monkeypatch.setenv('SPARSEVIT_MM_KERNELS', 'cuda')
         with pytest.raises(ConfigError, match="kernels is 'cuda'"):
-            runpy.run_path(kernels.choice.__file__)
+            runpy.run_path(choice.__file__)
 
 
 def test_triton_is_not_imported_before_it_runs():

@@ -1,0 +1,83 @@
+"""Products with weights, by the library that PyTorch takes and by oneDNN.
+
+Where oneDNN computes them without being asked is decided by this measurement.
+
+    python -m benchmarks.product_libraries --out benchmarks/results/performance_cpu.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.backbone import parse_device
+from benchmarks.conditions import command_of, describe
+from benchmarks.results_file import save_section
+from benchmarks.side_by_side import time_forms
+from sparsevit_mm.kernels.choice import use
+from sparsevit_mm.layers.linear import linear
+
+SHAPES = ((2695, 96, 384), (1323, 192, 768), (1764, 384, 1536), (441, 768, 3072), (196, 768, 3072))
+"""Rows, inputs and outputs: the stages of Swin-T at 672 x 672 in parts, the last one pruned too."""
+
+LIBRARIES = ('pytorch', 'onednn')
+
+
+def by(library: str, rows: Tensor, weight: Tensor, bias: Tensor) -> Callable[[], Tensor]:
+    """A run of `linear` by one of `LIBRARIES`."""
+
+    def run() -> Tensor:
+        with use(library):
+            return linear(rows, weight, bias)
+
+    return run
+
+
+def measure(
+    shapes: Sequence[tuple[int, int, int]], *, device: torch.device, runs: int, command: str = ''
+) -> dict[str, Any]:
+    """Times both libraries side by side.
+
+    Args:
+        shapes: Rows, inputs and outputs of each case.
+        device: The CPU.
+        runs: Timed rounds.
+        command: What was typed.
+
+    Returns:
+        The conditions, and a row for each library and shape.
+    """
+    found = []
+    for rows, inputs, outputs in shapes:
+        given = torch.randn(rows, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
+        forms = {library: by(library, *given) for library in LIBRARIES}
+        about = dict(rows=rows, inputs=inputs, outputs=outputs)
+        found += time_forms(forms, about, device=device, runs=runs)
+    return dict(**describe(command, device), runs=runs, warmup=3, rows=found)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures, prints and adds a section to a JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parse_device(parser)
+    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    section = measure(
+        SHAPES,
+        device=args.device,
+        runs=args.runs,
+        command=command_of('benchmarks.product_libraries', words),
+    )
+    for row in section['rows']:
+        print(row)
+    if args.out is not None:
+        save_section(args.out, args.section or 'products', section)
+
+
+if __name__ == '__main__':
+    main()

@@ -7,8 +7,6 @@ Which one the layers use is decided by this measurement.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.backbone import parse_device
-from benchmarks.conditions import command_of, describe
-from benchmarks.results_file import save_section
+from benchmarks.backbone import measure_and_save
+from benchmarks.conditions import describe
 from benchmarks.side_by_side import time_forms
 from sparsevit_mm.layers.window_attention import attend
 
@@ -72,20 +69,7 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures, prints and adds a section to a JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parse_device(parser)
-    args = parser.parse_args(argv)
-    words = sys.argv[1:] if argv is None else argv
-    section = measure(
-        SHAPES,
-        device=args.device,
-        runs=args.runs,
-        command=command_of('benchmarks.attention_forms', words),
-    )
-    for row in section['rows']:
-        print(row)
-    if args.out is not None:
-        save_section(args.out, args.section or 'attention', section)
+    measure_and_save('attention_forms', 'attention', partial(measure, SHAPES), argv)
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,31 @@ def parse_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, help='JSON file that gets the section')
     parser.add_argument('--section', help='name of the section; by default made of the arguments')
     parser.add_argument('--runs', type=int, default=10)
+
+
+def measure_and_save(
+    module: str,
+    name: str,
+    measure: Callable[..., dict[str, Any]],
+    argv: Sequence[str] | None,
+) -> None:
+    """The command line of a benchmark that needs no other arguments.
+
+    Args:
+        module: Its module in `benchmarks`.
+        name: Its section, if the command gives none.
+        measure: Takes `device`, `runs` and `command`, and returns the section.
+        argv: What was typed, or None for the process's arguments.
+    """
+    parser = argparse.ArgumentParser(prog=f'python -m benchmarks.{module}')
+    parse_device(parser)
+    args = parser.parse_args(argv)
+    command = command_of(f'benchmarks.{module}', sys.argv[1:] if argv is None else argv)
+    section = measure(device=args.device, runs=args.runs, command=command)
+    for row in section['rows']:
+        print(row)
+    if args.out is not None:
+        save_section(args.out, args.section or name, section)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@ python -m benchmarks.performance_page
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'performance.md'
 RESULTS = ROOT / 'benchmarks' / 'results'
 NOT_MEASURED = ''
+TIMES = ('median', 'quartiles', 'cpu_median')
+ATTENTION = {'fused': 'fused', 'written out': 'written out'}
+PRODUCTS = {'pytorch': 'PyTorch', 'onednn': 'oneDNN'}
 
 
 def targets_table(cpu: Sections, gpu: Sections) -> str:
@@ -102,28 +105,26 @@ def operators_table(sections: Sections) -> str:
     return '\n'.join(lines)
 
 
-def attention_table(sections: Sections) -> str:
-    """Both forms of window attention."""
-    rows = sections.get('attention', {}).get('rows', ())
-    lines = ['| windows | heads | tokens | fused, ms | written out, ms |', '|---|---|---|---|---|']
-    for fused in (row for row in rows if row['network'] == 'fused'):
-        shape = {key: fused[key] for key in ('windows', 'heads', 'tokens')}
-        other = row_of(sections['attention'], 'written out', **shape)
-        assert other is not None
-        times = [f'{row.get("cpu_median", row["median"]):.2f}' for row in (fused, other)]
-        lines.append(f'| {" | ".join(map(str, (*shape.values(), *times)))} |')
-    return '\n'.join(lines)
+def forms_table(sections: Sections, section: str, forms: Mapping[str, str]) -> str:
+    """Several ways to compute the same, a row for each shape.
 
-
-def products_table(sections: Sections) -> str:
-    """A product with weights by either library."""
-    rows = sections.get('products', {}).get('rows', ())
-    lines = ['| rows | in | out | PyTorch, ms | oneDNN, ms |', '|---|---|---|---|---|']
-    for pytorch in (row for row in rows if row['network'] == 'pytorch'):
-        shape = {key: pytorch[key] for key in ('rows', 'inputs', 'outputs')}
-        onednn = row_of(sections['products'], 'onednn', **shape)
-        assert onednn is not None
-        times = [f'{row["cpu_median"]:.2f}' for row in (pytorch, onednn)]
+    Args:
+        sections: What was measured on a CPU.
+        section: Which of it.
+        forms: What the table calls each form, in order.
+    """
+    rows = sections.get(section, {}).get('rows', ())
+    first = next(iter(forms))
+    shapes = [
+        {key: value for key, value in row.items() if key not in ('network', *TIMES)}
+        for row in rows
+        if row['network'] == first
+    ]
+    header = [*(shapes[0] if shapes else ()), *(f'{title}, ms' for title in forms.values())]
+    lines = [f'| {" | ".join(header)} |', '|---' * len(header) + '|']
+    for shape in shapes:
+        found = [row_of(sections[section], form, **shape) for form in forms]
+        times = [f'{row["cpu_median"]:.2f}' for row in found if row is not None]
         lines.append(f'| {" | ".join(map(str, (*shape.values(), *times)))} |')
     return '\n'.join(lines)
 
@@ -173,8 +174,8 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
         'training': lambda: training_table(cpu),
         'memory': lambda: memory_table(cpu),
         'operators': lambda: operators_table(cpu),
-        'attention': lambda: attention_table(cpu),
-        'products': lambda: products_table(cpu),
+        'attention': lambda: forms_table(cpu, 'attention', ATTENTION),
+        'products': lambda: forms_table(cpu, 'products', PRODUCTS),
         'detector': lambda: parts_table(cpu),
     }
     for name, write in parts.items():

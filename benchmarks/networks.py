@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.peers import fastervit_package, mmdet_swin, timm_swin
 from benchmarks.plain_sparsevit import PlainSparseViT
 from sparsevit_mm import SparseViT
 from sparsevit_mm.backbones.fastervit_arch import FasterViTArch
 from sparsevit_mm.classification.classifier import ImageClassifier
+from sparsevit_mm.kernels.choice import use
 
 Build = Callable[[int, int], nn.Module]
 
@@ -25,12 +26,32 @@ SCHEDULES: dict[str, Any] = {
 }
 """The authors' three for COCO, and the same ratio everywhere."""
 
+COMPARED = ('dense', 'cfg2', 'uniform 0.6')
+"""Schedules that are computed in other ways, too."""
+
 FASTERVIT_VARIANTS = ('0', '1', '2', '3', '4')
 
 
 def sparsevit(schedule: str) -> Build:
     """Builds SparseViT-T at one of `SCHEDULES`."""
     return lambda height, width: SparseViT(pruning_ratios=SCHEDULES[schedule]).eval()
+
+
+class _PytorchAlone(nn.Module):
+    """A network with `kernels.use('pytorch')`: without Triton's kernels and oneDNN's products."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Any:
+        with use('pytorch'):
+            return self.network(images)
+
+
+def pytorch_sparsevit(schedule: str) -> Build:
+    """Builds SparseViT-T at one of `SCHEDULES`, computed by PyTorch's own choice of operators."""
+    return lambda height, width: _PytorchAlone(SparseViT(pruning_ratios=SCHEDULES[schedule]).eval())
 
 
 def plain_sparsevit(schedule: str) -> Build:
@@ -56,8 +77,8 @@ NETWORKS: dict[str, Build] = {
     'mmdet Swin-T': mmdet_swin,
     'timm Swin-T': timm_swin,
     **{f'SparseViT-T {name}': sparsevit(name) for name in SCHEDULES},
-    **{f'plain SparseViT-T {name}': plain_sparsevit(name) for name in ('dense', 'cfg2')},
-    'plain SparseViT-T uniform 0.6': plain_sparsevit('uniform 0.6'),
+    **{f'plain SparseViT-T {name}': plain_sparsevit(name) for name in COMPARED},
+    **{f'SparseViT-T {name}, pytorch': pytorch_sparsevit(name) for name in COMPARED},
 }
 for _variant in FASTERVIT_VARIANTS:
     NETWORKS[f'fastervit package {_variant}'] = fastervit_package(_variant)

@@ -14,7 +14,7 @@ from benchmarks import (
     product_libraries,
     training,
 )
-from benchmarks.networks import FASTERVIT_VARIANTS
+from benchmarks.networks import COMPARED, FASTERVIT_VARIANTS
 
 SIDES = (224, 448, 672, 896, 1344, 2688)
 PLAIN = ('plain SparseViT-T cfg2', 'plain SparseViT-T uniform 0.6')
@@ -59,10 +59,11 @@ def _cpu() -> list[Section]:
         )
         for variant, runs in zip(FASTERVIT_VARIANTS, ('15', '11', '9', '7', '5'))
     ]
+    pytorch = tuple(f'SparseViT-T {name}, pytorch' for name in COMPARED)
     dtypes = ('--batch', '1', '4', '--dtype', 'fp32', 'bf16', '--runs', '5')
     sweep = ('mmdet Swin-T', 'SparseViT-T dense', 'SparseViT-T cfg2')
     return [
-        Section('swin 672', backbone.main, (*swins, *_shapes(672), '--runs', '15')),
+        Section('swin 672', backbone.main, (*swins, *pytorch, *_shapes(672), '--runs', '15')),
         Section('swin 224', backbone.main, (*swins, *_shapes(224), *dtypes)),
         *(
             Section(

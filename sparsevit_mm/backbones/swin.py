@@ -7,6 +7,7 @@ authors, so that one file loads into all of them: rename none. Everything else h
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -401,6 +402,7 @@ class SwinBackbone(BaseModule):
                 height, width = (height + 1) // 2, (width + 1) // 2
         return tuple(outputs)
 
+    @abstractmethod
     def compute_stage(
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
@@ -416,7 +418,6 @@ class SwinBackbone(BaseModule):
         Returns:
             (B * H * W, C) tokens before the merging.
         """
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> Self:
         """Switches between training and evaluation; frozen stages stay in evaluation."""

@@ -8,6 +8,7 @@ columns by the width, which is the same on every grid their weights were trained
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ HIDDEN_DIMS = 512
 MAX_BIAS = 16.0
 
 
-class PositionMLP(nn.Module):
+class PositionMLP(nn.Module, ABC):
     """An MLP of positions that remembers its results in evaluation, see `remembered`.
 
     Args:
@@ -38,9 +39,9 @@ class PositionMLP(nn.Module):
         parameters = list(self.parameters())
         return self._remembered.get(self.training, parameters, grid, lambda: self.values(*grid))
 
+    @abstractmethod
     def values(self, *grid: int) -> Tensor:
         """Computes what `forward` returns."""
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> PositionMLP:
         """Switches the mode and forgets."""

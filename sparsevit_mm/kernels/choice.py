@@ -15,18 +15,21 @@ import torch
 from torch import Tensor
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.layers.exporting import in_graph, is_exporting
+from sparsevit_mm.layers.exporting import is_exporting
 
 KERNELS = ('auto', 'triton', 'onednn', 'pytorch')
 VARIABLE = 'SPARSEVIT_MM_KERNELS'
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # Operators are declared with functions of torch 2.4.
-_HAS_TRITON = importlib.util.find_spec('triton') is not None and hasattr(
-    torch.library, 'register_fake'
-)
+CAN_DEFINE = hasattr(torch.library, 'register_fake')
+_HAS_TRITON = CAN_DEFINE and importlib.util.find_spec('triton') is not None
 
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+HAS_ONEDNN = (
+    CAN_DEFINE
+    and torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+)
 
 
 def _made_by() -> str:
@@ -74,7 +77,9 @@ class use(contextlib.ContextDecorator):
                 f"kernels is {kernels!r}, but it must be 'auto', 'triton', 'onednn' or 'pytorch'."
             )
         if kernels == 'onednn' and not HAS_ONEDNN:
-            raise ConfigError("kernels is 'onednn', but this PyTorch was built without oneDNN.")
+            raise ConfigError(
+                "kernels is 'onednn', but torch was built without oneDNN or is older than 2.4."
+            )
         interprets = kernels == 'triton' and os.environ.get('TRITON_INTERPRET') == '1'
         if kernels == 'triton' and not _HAS_TRITON:
             raise ConfigError(
@@ -118,15 +123,17 @@ def run_kernels(tokens: Tensor) -> bool:
 def run_onednn(rows: Tensor) -> bool:
     """Whether oneDNN multiplies these rows with a weight.
 
-    Its operator has no gradient. Compilers have their own products, and whoever watches operators,
-    as torch's counter of operations does, knows PyTorch's.
+    Its operator has no gradient and takes no part in exported graphs. Whoever watches operators, as
+    torch's counter of operations does, knows those of PyTorch.
 
     Args:
         rows: Activations on the device and in the dtype of the work.
     """
     if _choice == 'pytorch' or not HAS_ONEDNN or not (_MKL_IS_SLOW or _choice == 'onednn'):
         return False
-    if torch.is_grad_enabled() or in_graph() or torch._C._len_torch_dispatch_stack():
+    if torch.is_grad_enabled() or is_exporting() or torch.jit.is_tracing():
+        return False
+    if not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack():
         return False
     return (
         rows.device.type == 'cpu'

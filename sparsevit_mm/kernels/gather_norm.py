@@ -8,8 +8,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from sparsevit_mm.kernels.definition import define
 from sparsevit_mm.kernels.device_functions import layer_norm, token_rows
-from sparsevit_mm.kernels.operators import ChosenWindows, define, row_blocks, rows_arguments
+from sparsevit_mm.kernels.operators import ChosenWindows, row_blocks, rows_arguments
 from sparsevit_mm.layers.window_tokens import gather_windows
 
 

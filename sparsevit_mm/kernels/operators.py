@@ -1,36 +1,14 @@
-"""How kernels become operators that torch's compiler takes as they are."""
+"""What kernels have in common: the windows they work on, and the arguments that say which."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 import triton
 from torch import Tensor
 
 from sparsevit_mm.layers.window_grid import WindowGrid
 from sparsevit_mm.layers.window_tokens import WindowTokens, locate_windows
-
-_LIBRARY = torch.library.Library('sparsevit_mm', 'FRAGMENT')
-
-
-def define(schema: str, launch: Callable[..., Any], shapes: Callable[..., Any]) -> Any:
-    """Declares an operator; this form costs a few microseconds a call, `custom_op` many.
-
-    Args:
-        schema: Name, arguments and result as torch writes them.
-        launch: Computes it.
-        shapes: Makes what it returns without computing it, for compilers.
-
-    Returns:
-        The operator.
-    """
-    name = schema.partition('(')[0]
-    _LIBRARY.define(schema)
-    _LIBRARY.impl(name, launch, 'CompositeExplicitAutograd')
-    torch.library.register_fake(f'sparsevit_mm::{name}', shapes, lib=_LIBRARY)
-    return getattr(torch.ops.sparsevit_mm, name).default
 
 
 class ChosenWindows(NamedTuple):

@@ -6,8 +6,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from sparsevit_mm.kernels.definition import define
 from sparsevit_mm.kernels.device_functions import token_rows
-from sparsevit_mm.kernels.operators import ChosenWindows, define, row_blocks, rows_arguments
+from sparsevit_mm.kernels.operators import ChosenWindows, row_blocks, rows_arguments
 
 
 def residual_scatter_(

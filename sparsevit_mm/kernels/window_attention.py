@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from sparsevit_mm.kernels.operators import define
+from sparsevit_mm.kernels.definition import define
 
 
 def window_attention(

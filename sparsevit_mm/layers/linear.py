@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsevit_mm.kernels.choice import run_onednn
+from sparsevit_mm.kernels.choice import HAS_ONEDNN, run_onednn
+from sparsevit_mm.kernels.definition import define
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -25,7 +26,8 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         (..., O).
     """
     if run_onednn(rows):
-        products: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, 'none', [], '')
+        compute = _in_graphs if torch.compiler.is_compiling() else _by_onednn
+        products: Tensor = compute(rows, weight, bias)
         return products
     return F.linear(rows, weight, bias)
 
@@ -38,3 +40,17 @@ class Linear(nn.Linear):
     def forward(self, rows: Tensor) -> Tensor:
         """See `linear`."""
         return linear(rows, self.weight, self.bias)
+
+
+def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    products: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, 'none', [], '')
+    return products
+
+
+if HAS_ONEDNN:
+    # torch's compiler takes oneDNN's own operator with weights that it has packed itself only.
+    _in_graphs = define(
+        'linear(Tensor rows, Tensor weight, Tensor? bias) -> Tensor',
+        _by_onednn,
+        lambda rows, weight, bias: rows.new_empty(*rows.shape[:-1], weight.shape[0]),
+    )

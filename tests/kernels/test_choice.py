@@ -80,7 +80,7 @@ def test_what_cannot_run_is_one_sentence(monkeypatch):
     with pytest.raises(ConfigError, match="kernels is 'cuda', but it must be 'auto', 'triton'"):
         kernels.use('cuda')
     monkeypatch.setattr(choice, 'HAS_ONEDNN', False)
-    with pytest.raises(ConfigError, match='built without oneDNN'):
+    with pytest.raises(ConfigError, match='torch was built without oneDNN'):
         kernels.use('onednn')
     monkeypatch.setattr(choice, '_HAS_TRITON', False)
     with pytest.raises(ConfigError, match='Triton is not installed'):

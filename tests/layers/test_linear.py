@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._dynamo.testing import CompileCounter
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
@@ -59,6 +60,18 @@ def test_gradients_come_from_pytorch():
         layer(rows).square().sum().backward()
     expected = 2 * (rows @ layer.weight.T + layer.bias).T @ rows
     torch.testing.assert_close(layer.weight.grad, expected.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_one_graph_has_the_products_for_any_number_of_rows():
+    layer, counter = Linear(16, 24), CompileCounter()
+    compiled = torch.compile(layer, backend=counter, fullgraph=True)
+    torch._dynamo.reset()
+    with torch.no_grad(), kernels.use('onednn'):
+        for number in (3, 5, 8):
+            rows = torch.randn(number, 16)
+            torch._dynamo.mark_dynamic(rows, 0)
+            torch.testing.assert_close(compiled(rows), F.linear(rows, layer.weight, layer.bias))
+    assert (counter.frame_count, counter.op_count) == (1, 1)
 
 
 @pytest.mark.parametrize('name', BACKBONES)

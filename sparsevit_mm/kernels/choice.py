@@ -129,7 +129,7 @@ def run_onednn(rows: Tensor) -> bool:
     Args:
         rows: Activations on the device and in the dtype of the work.
     """
-    if _choice == 'pytorch' or not HAS_ONEDNN or not (_MKL_IS_SLOW or _choice == 'onednn'):
+    if not HAS_ONEDNN or not (_choice == 'onednn' or (_choice == 'auto' and _MKL_IS_SLOW)):
         return False
     if torch.is_grad_enabled() or is_exporting() or torch.jit.is_tracing():
         return False

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsevit_mm import FasterViT, SparseViT, SwinHAT
+from sparsevit_mm import FasterViT, SparseViT, SwinHAT, kernels
 from sparsevit_mm.deployment.cuda_graph import capture
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.layers.window_tokens import WindowTokens
@@ -67,8 +67,10 @@ class RefuseToWait(TorchDispatchMode):
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
-    """A CPU tells windows with and without masks apart by counting; a GPU does not."""
+    """A CPU counts windows with masks and may have oneDNN's products; a GPU has neither."""
     monkeypatch.setattr(WindowTokens, '_by_need_of_masks', lambda self: [self])
+    with kernels.use('pytorch'):
+        yield
 
 
 @pytest.mark.parametrize('name', BACKBONES)

@@ -55,7 +55,8 @@ def clock_of_windows(monkeypatch):
 @pytest.fixture
 def triton_device():
     """Where Triton's kernels run in a test: on a GPU, else on the CPU in Triton's interpreter."""
-    pytest.importorskip('triton')
+    if not kernels.choice.HAS_TRITON:
+        pytest.skip('needs Triton and torch 2.4')
     with kernels.use('triton'):
         yield torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 

@@ -46,6 +46,7 @@ from sparsevit_mm.layers.drop_path import DropPath
 from sparsevit_mm.layers.in_parts import channels_first
 from sparsevit_mm.layers.position_mlp import FixedValues, PlaceEmbedding
 from sparsevit_mm.layers.residual import add_and_norm
+from sparsevit_mm.layers.torch_versions import is_compiling
 from sparsevit_mm.layers.window_grid import WindowGrid
 from sparsevit_mm.layers.window_partition import join_windows, pad_to_windows, split_windows
 from sparsevit_mm.registry import register_backbone
@@ -317,7 +318,7 @@ class FasterViTLevel(nn.Module):
             )
         tokens = join_windows(windows, window_size, grid.rows, grid.cols)
         tokens = tokens.narrow(1, 0, height).narrow(2, 0, width)
-        if torch.compiler.is_compiling() and grid.is_padded:
+        if is_compiling() and grid.is_padded:
             # Else a graph for any size would be only for those that need padding, or those that
             # need none: operators ask whether their input is contiguous.
             tokens = tokens.clone(memory_format=torch.contiguous_format)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparsevit_mm.backbones.fastervit import FasterViT
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.layers.torch_versions import plain_attention
 from sparsevit_mm.versions import TORCH
 
 SMALLEST_SIDE = 32
@@ -58,6 +57,7 @@ def export_graph(
         images = images.repeat(2, 1, 1, 1)  # 1 would be taken for a constant
     # With symbols that are not told apart from 0 and 1, a level may be a single window.
     oblivious = symbols.patch(backed_size_oblivious=True)
+    # Fused attention lays its result out as no other form does, and the graph would rely on it.
     with torch.no_grad(), plain_attention(), oblivious:
         model(images)  # index maps of the size are made here and become constants
         program = torch.export.export(
@@ -69,14 +69,6 @@ def export_graph(
         )
     _drop_size_assertions(program)
     return program
-
-
-def plain_attention() -> contextlib.AbstractContextManager[None]:
-    """Attention in its plain form, while a graph is made or taken apart.
-
-    The fused form lays its result out in memory as no other does, and the graph would rely on it.
-    """
-    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _drop_size_assertions(program: ExportedProgram) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.layers.exporting import is_exporting
+from sparsevit_mm.layers.torch_versions import autocast_dtype, is_compiling, is_exporting
 
 KERNELS = ('auto', 'triton', 'onednn', 'pytorch')
 VARIABLE = 'SPARSEVIT_MM_KERNELS'
@@ -23,7 +23,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # Operators are declared with functions of torch 2.4.
 CAN_DEFINE = hasattr(torch.library, 'register_fake')
-_HAS_TRITON = CAN_DEFINE and importlib.util.find_spec('triton') is not None
+HAS_TRITON = CAN_DEFINE and importlib.util.find_spec('triton') is not None
 
 HAS_ONEDNN = (
     CAN_DEFINE
@@ -81,7 +81,7 @@ class use(contextlib.ContextDecorator):
                 "kernels is 'onednn', but torch was built without oneDNN or is older than 2.4."
             )
         interprets = kernels == 'triton' and os.environ.get('TRITON_INTERPRET') == '1'
-        if kernels == 'triton' and not _HAS_TRITON:
+        if kernels == 'triton' and not HAS_TRITON:
             raise ConfigError(
                 "kernels is 'triton', but Triton is not installed or torch is older than 2.4."
             )
@@ -113,7 +113,7 @@ def run_kernels(tokens: Tensor) -> bool:
     Args:
         tokens: Activations on the device and in the dtype of the work.
     """
-    if _choice not in ('auto', 'triton') or not _HAS_TRITON or tokens.dtype not in DTYPES:
+    if _choice not in ('auto', 'triton') or not HAS_TRITON or tokens.dtype not in DTYPES:
         return False
     if torch.is_grad_enabled() or is_exporting() or torch.jit.is_tracing():
         return False
@@ -133,12 +133,10 @@ def run_onednn(rows: Tensor) -> bool:
         return False
     if torch.is_grad_enabled() or is_exporting() or torch.jit.is_tracing():
         return False
-    if not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack():
+    if not is_compiling() and torch._C._len_torch_dispatch_stack():
         return False
     return (
-        rows.device.type == 'cpu'
-        and rows.dtype == torch.float32
-        and not torch.is_autocast_enabled('cpu')
+        rows.device.type == 'cpu' and rows.dtype == torch.float32 and autocast_dtype('cpu') is None
     )
 
 

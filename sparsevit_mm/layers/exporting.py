@@ -13,21 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
+from sparsevit_mm.layers.torch_versions import is_compiling, is_dynamo_compiling
+
 if TYPE_CHECKING:
     from sparsevit_mm.layers.window_grid import WindowGrid
 
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 
 
-def is_exporting() -> bool:
-    """Whether the running code is being exported to a graph."""
-    check = getattr(torch.compiler, 'is_exporting', None)  # torch 2.7
-    return bool(check and check())
-
-
 def in_graph() -> bool:
     """Whether a compiler or an exporter, which arranges the work itself, watches the code."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return is_compiling() or torch.jit.is_tracing()
 
 
 def is_symbolic(*sides: Any) -> bool:
@@ -41,7 +37,7 @@ def is_certain(condition: bool) -> bool:
     Outside of compilers and exporters it is the condition; asking it of symbols would make them
     assume the answer.
     """
-    if not torch.compiler.is_compiling():
+    if not is_compiling():
         return condition
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
@@ -64,7 +60,7 @@ def cached_by_grid(maxsize: int) -> Callable[[_Function], _Function]:
         @functools.wraps(function)
         def remembered(grid: WindowGrid, *args: Any) -> Any:
             # A batch of any size is a symbol too, which has no hash.
-            if torch.compiler.is_dynamo_compiling() or is_symbolic(grid.height, grid.width, *args):
+            if is_dynamo_compiling() or is_symbolic(grid.height, grid.width, *args):
                 return function(grid, *args)
             return cached(grid, *args)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsevit_mm.layers.exporting import in_graph
+from sparsevit_mm.layers.torch_versions import autocast_dtype
 
 _BYTES = 2**17
 
@@ -20,7 +21,7 @@ def computes_in_parts(tokens: Tensor) -> bool:
         tokens.device.type == 'cpu'
         and tokens.numel() > 0
         and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled('cpu')
+        and autocast_dtype('cpu') is None
         and not in_graph()
     )
 

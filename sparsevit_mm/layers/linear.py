@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sparsevit_mm.kernels.choice import HAS_ONEDNN, run_onednn
 from sparsevit_mm.kernels.definition import define
+from sparsevit_mm.layers.torch_versions import is_compiling
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -26,7 +27,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         (..., O).
     """
     if run_onednn(rows):
-        compute = _in_graphs if torch.compiler.is_compiling() else _by_onednn
+        compute = _in_graphs if is_compiling() else _by_onednn
         products: Tensor = compute(rows, weight, bias)
         return products
     return F.linear(rows, weight, bias)

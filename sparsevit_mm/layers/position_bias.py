@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparsevit_mm.layers.torch_versions import is_dynamo_compiling
+
 
 def relative_position_bias(table: Tensor, window_size: int) -> Tensor:
     """Spreads the table over all pairs of tokens in a window (Swin).
@@ -23,7 +25,7 @@ def relative_position_bias(table: Tensor, window_size: int) -> Tensor:
         (heads, window_size**2, window_size**2) bias of each query (row) for each key (column).
     """
     num_tokens = window_size**2
-    make = _offset_index.__wrapped__ if torch.compiler.is_dynamo_compiling() else _offset_index
+    make = _offset_index.__wrapped__ if is_dynamo_compiling() else _offset_index
     index = make(window_size, table.device)
     return table.index_select(0, index).view(num_tokens, num_tokens, -1).permute(2, 0, 1)
 

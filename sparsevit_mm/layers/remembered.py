@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsevit_mm.layers.exporting import in_graph
+from sparsevit_mm.layers.torch_versions import autocast_dtype
 
 MOST_KEYS = 4
 """Results a module remembers: for portrait and landscape, and one more of each."""
@@ -55,7 +56,7 @@ class Remembered:
         if not _may_remember(training, parameters):
             return compute()
         state = [
-            (p._version, p.data_ptr(), p.dtype, p.device, _autocasts(p.device.type))
+            (p._version, p.data_ptr(), p.dtype, p.device, autocast_dtype(p.device.type))
             for p in parameters
         ]
         found = self._results.get(key)
@@ -76,7 +77,3 @@ def _may_remember(training: bool, parameters: list[nn.Parameter]) -> bool:
     if training or torch.is_grad_enabled() or in_graph():
         return False
     return all(parameter.requires_grad for parameter in parameters)
-
-
-def _autocasts(device_type: str) -> bool:
-    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)

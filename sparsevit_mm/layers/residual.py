@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sparsevit_mm.kernels.choice import run_kernels
 from sparsevit_mm.layers.drop_path import DropPath
+from sparsevit_mm.layers.torch_versions import autocast_dtype
 
 
 def add_and_norm(
@@ -48,7 +49,4 @@ def add_and_norm(
 
 def product_dtype(tokens: Tensor) -> torch.dtype:
     """In which dtype a matrix product takes these tokens."""
-    device = tokens.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return tokens.dtype
+    return autocast_dtype(tokens.device.type) or tokens.dtype

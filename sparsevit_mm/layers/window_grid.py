@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sparsevit_mm.layers.exporting import cached_by_grid, is_certain
+from sparsevit_mm.layers.torch_versions import is_dynamo_compiling
 
 NUM_EDGE_PATTERNS = 4
 
@@ -114,7 +115,7 @@ def edge_masks(window_size: int, shift: int, device: torch.device) -> Tensor:
         (4, window_size**2, window_size**2) float32, Swin's -100 where two tokens must not see each
         other, 0 elsewhere; numbered as `WindowGrid.edge_pattern`.
     """
-    make = _edge_masks.__wrapped__ if torch.compiler.is_dynamo_compiling() else _edge_masks
+    make = _edge_masks.__wrapped__ if is_dynamo_compiling() else _edge_masks
     return make(window_size, shift, device)
 
 

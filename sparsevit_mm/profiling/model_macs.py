@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparsevit_mm.kernels.choice import use
+from sparsevit_mm.layers.torch_versions import plain_attention
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
     counter = FlopCounterMode(display=False)
     # Kernels are operators that torch does not count, and so is fused attention on some devices;
     # its plain form is two matrix products.
-    with sdpa_kernel(SDPBackend.MATH), use('pytorch'), counter:
+    with plain_attention(), use('pytorch'), counter:
         run()
     by_module = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     root = type(model).__name__

@@ -82,10 +82,10 @@ def test_what_cannot_run_is_one_sentence(monkeypatch):
     monkeypatch.setattr(choice, 'HAS_ONEDNN', False)
     with pytest.raises(ConfigError, match='torch was built without oneDNN'):
         kernels.use('onednn')
-    monkeypatch.setattr(choice, '_HAS_TRITON', False)
+    monkeypatch.setattr(choice, 'HAS_TRITON', False)
     with pytest.raises(ConfigError, match='Triton is not installed'):
         kernels.use('triton')
-    monkeypatch.setattr(choice, '_HAS_TRITON', True)
+    monkeypatch.setattr(choice, 'HAS_TRITON', True)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.delenv('TRITON_INTERPRET', raising=False)
     with pytest.raises(ConfigError, match='there is no GPU'):

@@ -71,7 +71,8 @@ def test_one_graph_has_the_products_for_any_number_of_rows():
             rows = torch.randn(number, 16)
             torch._dynamo.mark_dynamic(rows, 0)
             torch.testing.assert_close(compiled(rows), F.linear(rows, layer.weight, layer.bias))
-    assert (counter.frame_count, counter.op_count) == (1, 1)
+            assert ONEDNN in operators(lambda given=rows: compiled(given))
+    assert counter.frame_count == 1
 
 
 @pytest.mark.parametrize('name', BACKBONES)

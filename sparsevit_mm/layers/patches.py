@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from sparsevit_mm.layers.exporting import is_certain
 from sparsevit_mm.layers.in_parts import computes_in_parts, norm_tokens, parts
 from sparsevit_mm.layers.linear import Linear, linear
-from sparsevit_mm.layers.remembered import Remembered
 
 _MERGED_AT_ONCE = 2**21
 """Bytes of tokens."""
@@ -69,7 +68,6 @@ class PatchMerging(nn.Module):
         super().__init__()
         self.norm = norm
         self.reduction = Linear(4 * embed_dims, 2 * embed_dims, bias=False)
-        self._remembered = Remembered()
 
     def forward(self, tokens: Tensor, batch_size: int, height: int, width: int) -> Tensor:
         """Merges; odd sizes are zero-padded.
@@ -89,12 +87,7 @@ class PatchMerging(nn.Module):
         rows, cols = (height + 1) // 2, (width + 1) // 2
         pairs = feature_map.view(batch_size * rows, 2, cols, 2, -1)
         # Whole tokens are copied and the parameters permuted to match: they are far fewer numbers.
-        weight = self._remembered.get(
-            self.training,
-            [self.reduction.weight],
-            'weight',
-            lambda: _channel_last(self.reduction.weight),
-        )
+        weight = _channel_last(self.reduction.weight)
         if not computes_in_parts(tokens):
             return linear(self._quads(pairs), weight)
         merged = tokens.new_empty(batch_size * rows * cols, weight.shape[0])

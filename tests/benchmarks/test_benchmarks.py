@@ -25,7 +25,7 @@ from benchmarks.plots import draw
 from benchmarks.results_file import load, row_of, save_section
 from benchmarks.side_by_side import Case, compare
 from benchmarks.training import saved_bytes
-from sparsevit_mm import SparseViT
+from sparsevit_mm import SparseViT, kernels
 
 CPU = torch.device('cpu')
 
@@ -124,11 +124,12 @@ def test_a_whole_detector_is_taken_apart():
 def test_operators_share_the_time(monkeypatch):
     small = dict(small=lambda h, w: SparseViT(embed_dims=12, num_heads=(1, 1, 2, 2)).eval())
     monkeypatch.setattr(operators, 'NETWORKS', small)
-    (row,) = operators.measure((64, 64), ['small'], device=CPU)['rows']
+    with kernels.use('pytorch'):
+        (row,) = operators.measure((64, 64), ['small'], device=CPU)['rows']
     shares = list(row['shares'].values())
     assert shares == sorted(shares, reverse=True)
     assert 0.5 < sum(shares) <= 1
-    assert {'addmm', 'mkldnn::_linear_pointwise'} & set(row['shares'])
+    assert 'addmm' in row['shares']
 
 
 def test_both_forms_of_attention_compute_the_same_and_are_timed():

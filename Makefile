@@ -48,7 +48,7 @@ lint: setup
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
-	@$(VENV) -m pylint --rcfile=pyproject.toml sparsevit_mm/backbones $$(find configs -name '*.py')
+	@$(VENV) -m pylint --rcfile=pyproject.toml sparsevit_mm/models $$(find configs -name '*.py')
 
 docs: setup
 	@NO_MKDOCS_2_WARNING=1 $(VENV) -m mkdocs build --quiet --strict

@@ -22,8 +22,8 @@ EXTRAS = {
     'dev': list(VERSIONS['DEV_TOOLS']),
 }
 
-FOR_MIM = ('configs', 'tools', 'model-index.yml')
-NOT_FOR_MIM = ('set_up.py', '__pycache__', '*.pyc')  # the set-up is the source tree's own
+FOR_MIM = ('configs', 'projects', 'tools', 'model-index.yml')
+NOT_FOR_MIM = ('set_up.py', 'tests', '__pycache__', '*.pyc')  # of the source tree alone
 
 
 class BuildWithMim(build_py):
@@ -75,7 +75,7 @@ setup(
     author='The sparsevit_mm authors',
     cmdclass={'build_py': BuildWithMim},
     packages=find_packages(include=['sparsevit_mm', 'sparsevit_mm.*']),
-    package_data={'sparsevit_mm.paper_tables': ['tables/*.yml']},
+    package_data={'projects.paper_tables': ['tables/*.yml']},
     python_requires=f'>={FIRST[0]}.{FIRST[1]}',
     install_requires=[
         f'torch>={VERSIONS["SUPPORTED"]["torch"][1]}',

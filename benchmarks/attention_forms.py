@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.backbone import measure_and_save
 from benchmarks.conditions import describe
 from benchmarks.side_by_side import time_forms
-from sparsevit_mm.layers.window_attention import attend
+from sparsevit_mm.models.window_attention import attend
 
 SHAPES = ((55, 3, 49), (27, 6, 49), (36, 12, 49), (9, 24, 49), (4, 8, 53))
 """Windows, heads and tokens: the stages of Swin-T at 672 x 672 in parts, and FasterViT-0's."""

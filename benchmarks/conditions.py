@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sparsevit_mm.profiling.block_latency import device_name
+from sparsevit_mm.search.measure import device_name
 
 PACKAGES = ('sparsevit_mm', 'torch', 'triton', 'numpy', 'mmdet', 'timm', 'fastervit')
 

@@ -26,8 +26,8 @@ from benchmarks.conditions import command_of, describe
 from benchmarks.networks import SCHEDULES
 from benchmarks.peers import declare_torchvision_operators
 from benchmarks.results_file import save_section
-from sparsevit_mm.engine.launch import register_framework
-from sparsevit_mm.engine.preflight import build_model
+from sparsevit_mm.apis.launch import register_framework
+from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.profiling.latency import measure_latency
 
 CONFIG = Path('configs/sparsevit/coco/mask-rcnn_sparsevit-t_fpn_amp-adaptation-1x_coco-672x672.py')

@@ -16,22 +16,22 @@ from typing import Any
 
 import torch
 
-from sparsevit_mm.engine.launch import user_errors_exit
-from sparsevit_mm.engine.preflight import build_model
-from sparsevit_mm.evidence.made_up import make_frames
-from sparsevit_mm.evidence.page import fill_in, tables
-from sparsevit_mm.evidence.plan import ARMS, BUDGETS, FULL, Arm
-from sparsevit_mm.evidence.plot import draw_tradeoff
-from sparsevit_mm.evidence.run import EvidenceRun
-from sparsevit_mm.evidence.timing import Case, time_cases
-from sparsevit_mm.evidence.windows import computed_share, draw_frame
-from sparsevit_mm.profiling.block_latency import device_name
+from projects.camvid_study.made_up import make_frames
+from projects.camvid_study.page import fill_in, tables
+from projects.camvid_study.plan import ARMS, BUDGETS, FULL, Arm
+from projects.camvid_study.plot import draw_tradeoff
+from projects.camvid_study.run import EvidenceRun
+from projects.camvid_study.timing import Case, time_cases
+from projects.camvid_study.windows import computed_share, draw_frame
+from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.search.measure import device_name
 from sparsevit_mm.search.records import replace_text
 from sparsevit_mm.versions import __version__
-from sparsevit_mm.visualization.pictures import find_pictures
+from sparsevit_mm.visualization.images import find_pictures
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = ROOT / 'configs' / 'evidence'
+CONFIGS = ROOT / 'projects' / 'camvid_study' / 'configs'
 STEPS = ('weights', 'metrics', 'windows', 'latency', 'report')
 FRAMES_OF_SHARES, FRAMES_DRAWN = 20, 2
 

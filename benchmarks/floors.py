@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsevit_mm.kernels.choice import use
-from sparsevit_mm.layers.linear import linear
+from sparsevit_mm.ops.backend import use
+from sparsevit_mm.ops.linear import linear
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.model_macs import model_macs
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from benchmarks.peers import fastervit_package, mmdet_swin, timm_swin
 from benchmarks.plain_sparsevit import PlainSparseViT
 from sparsevit_mm import SparseViT
-from sparsevit_mm.backbones.fastervit_arch import FasterViTArch
-from sparsevit_mm.classification.classifier import ImageClassifier
-from sparsevit_mm.kernels.choice import use
+from sparsevit_mm.models.classifier import ImageClassifier
+from sparsevit_mm.models.fastervit_arch import FasterViTArch
+from sparsevit_mm.ops.backend import use
 
 Build = Callable[[int, int], nn.Module]
 
@@ -38,7 +38,7 @@ def sparsevit(schedule: str) -> Build:
 
 
 class _PytorchAlone(nn.Module):
-    """A network with `kernels.use('pytorch')`: without Triton's kernels and oneDNN's products."""
+    """A network with `backend.use('pytorch')`: without Triton's kernels and oneDNN's products."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

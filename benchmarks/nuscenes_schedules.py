@@ -7,7 +7,7 @@ compared by the demo network's loss on a few frames that it was not trained on. 
 on disk at once; an interrupted run goes on where it stopped.
 
     python tools/make_demo_data.py --six-cameras
-    python tools/train.py configs/demo/bevdet_sparsevit-mini_adaptation_demo6-112x336.py
+    python tools/train.py projects/street_scenes/configs/bevdet_sparsevit-mini_*.py
     python benchmarks/nuscenes_schedules.py
 """
 
@@ -29,10 +29,10 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 
-from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.apis.launch import load_config, register_framework, user_errors_exit
+from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
 from sparsevit_mm.engine.fitness import ScheduleFitness
-from sparsevit_mm.engine.launch import load_config, register_framework, user_errors_exit
-from sparsevit_mm.engine.preflight import build_model, check_checkpoint_exists, check_weights_fit
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.cost import MACS, MacsCost
@@ -48,7 +48,7 @@ from sparsevit_mm.search.space import SearchSpace
 from sparsevit_mm.versions import __version__
 
 NAME = 'bevdet_sparsevit-mini_adaptation_demo6-112x336'
-CONFIG = f'configs/demo/{NAME}.py'
+CONFIG = f'projects/street_scenes/configs/{NAME}.py'
 CHECKPOINT = f'work_dirs/{NAME}/iter_400.pth'
 CAMERAS = 6
 MARGIN = 0.04e9

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsevit_mm.backbones.sparsevit import SparseViT
+from sparsevit_mm.models.sparsevit import SparseViT
 
 
 class PlainSparseViT(nn.Module):

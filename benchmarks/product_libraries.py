@@ -17,8 +17,8 @@ from torch import Tensor
 from benchmarks.backbone import measure_and_save
 from benchmarks.conditions import describe
 from benchmarks.side_by_side import time_forms
-from sparsevit_mm.kernels.choice import use
-from sparsevit_mm.layers.linear import linear
+from sparsevit_mm.ops.backend import use
+from sparsevit_mm.ops.linear import linear
 
 SHAPES = ((2695, 96, 384), (1323, 192, 768), (1764, 384, 1536), (441, 768, 3072), (196, 768, 3072))
 """Rows, inputs and outputs: the stages of Swin-T at 672 x 672 in parts, the last one pruned too."""

@@ -218,7 +218,7 @@ TARGETS = (
         cpu=_sparse(_CPU),
         gpu=_sparse(_GPU),
     ),
-    Target('both rows above with `kernels.use("pytorch")`', 'reported', cpu=_pytorch_alone),
+    Target('both rows above with `backend.use("pytorch")`', 'reported', cpu=_pytorch_alone),
     Target(
         'what no MACs explain: the line through dense and uniform 0.6 at 0 MACs, 672²',
         'reported',

@@ -1,12 +1,19 @@
 """sparsevit_mm: a latency dial for window-based backbones in OpenMMLab.
 
-Importing the package needs torch and mmengine, nothing else. It registers the backbones and hooks
-and lets torch's safe loader read mmengine's training checkpoints.
+Importing the package needs torch and mmengine, nothing else. It registers the backbones and hooks,
+at mmengine's root too, so that a config with `custom_imports = dict(imports=['sparsevit_mm'])` may
+use bare names; and it lets torch's safe loader read mmengine's training checkpoints.
 """
 
-from sparsevit_mm.backbones import FasterViT, SparseViT, SwinHAT
-from sparsevit_mm.engine.hooks import SparsityAdaptationHook, WindowPruningHook
+from mmengine import registry as _root
+
+from sparsevit_mm.engine.hooks import (
+    KeptWindowsVisualizer,
+    SparsityAdaptationHook,
+    WindowPruningHook,
+)
 from sparsevit_mm.engine.safe_checkpoints import allow_mmengine_checkpoints
+from sparsevit_mm.models import AblatedSparseViT, FasterViT, SparseViT, SwinHAT
 from sparsevit_mm.pruning import PruningSchedule
 from sparsevit_mm.versions import __version__
 
@@ -19,5 +26,10 @@ __all__ = [
     'WindowPruningHook',
     '__version__',
 ]
+
+for _backbone in (SparseViT, AblatedSparseViT, FasterViT, SwinHAT):
+    _root.MODELS.register_module(module=_backbone)
+for _hook in (WindowPruningHook, SparsityAdaptationHook, KeptWindowsVisualizer):
+    _root.HOOKS.register_module(module=_hook)
 
 allow_mmengine_checkpoints()

@@ -15,7 +15,7 @@ import yaml
 from mmengine.config import Config
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ('sparsevit_mm', 'configs', 'tools')
+SHIPPED = ('sparsevit_mm', 'configs', 'projects', 'tools')
 LEFT_OUT = {'tools/set_up.py'}
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 def sources(tmp_path_factory):
     """A copy of the source tree, for building leaves files behind."""
     folder = tmp_path_factory.mktemp('sources')
-    unwanted = shutil.ignore_patterns('__pycache__', '.mim', '*.egg-info')
+    unwanted = shutil.ignore_patterns('__pycache__', '.mim', '*.egg-info', 'tests')
     for name in SHIPPED:
         shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
     for path in ROOT.iterdir():
@@ -51,7 +51,7 @@ def wheel(sources, tmp_path_factory):
 
 def files_for_mim(sources):
     found = {'model-index.yml'}
-    for name in ('configs', 'tools'):
+    for name in ('configs', 'projects', 'tools'):
         found |= {str(p.relative_to(sources)) for p in (sources / name).rglob('*') if p.is_file()}
     return found - LEFT_OUT
 
@@ -122,6 +122,11 @@ def test_editable_installation_follows_the_sources(sources, tmp_path):
         '--editable', sources,
     )  # fmt: skip
     mim = sources / 'sparsevit_mm' / '.mim'
-    assert sorted(path.name for path in mim.iterdir()) == ['configs', 'model-index.yml', 'tools']
+    assert sorted(path.name for path in mim.iterdir()) == [
+        'configs',
+        'model-index.yml',
+        'projects',
+        'tools',
+    ]
     assert (mim / 'configs' / 'new.py').resolve() == sources / 'configs' / 'new.py'
     assert (mim / 'model-index.yml').read_text() == (ROOT / 'model-index.yml').read_text()

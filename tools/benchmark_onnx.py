@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import DictAction
 
-from sparsevit_mm.deployment.command import benchmark_config
+from sparsevit_mm.apis.export_onnx import benchmark_config
+from sparsevit_mm.apis.launch import parse_ratios, user_errors_exit
 from sparsevit_mm.deployment.parts import PARTS
-from sparsevit_mm.engine.launch import parse_ratios, user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

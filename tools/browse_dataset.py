@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from sparsevit_mm.engine.browse import browse_dataset
-from sparsevit_mm.engine.launch import user_errors_exit
+from sparsevit_mm.apis.browse_dataset import browse_dataset
+from sparsevit_mm.apis.launch import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

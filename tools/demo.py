@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import _projects  # noqa: F401
 from mmengine.config import DictAction
 
-from sparsevit_mm.demo.dataset import DemoSettings
-from sparsevit_mm.demo.walkthrough import Demo, run_demo
-from sparsevit_mm.engine.launch import user_errors_exit
+from projects.street_scenes.dataset import DemoSettings
+from projects.street_scenes.walkthrough import Demo, run_demo
+from sparsevit_mm.apis.launch import user_errors_exit
 
-CONFIG = 'configs/demo/mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
+CONFIG = 'projects/street_scenes/configs/mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from sparsevit_mm.deployment.command import export_config
+from sparsevit_mm.apis.export_onnx import export_config
+from sparsevit_mm.apis.launch import read_schedule, user_errors_exit
 from sparsevit_mm.deployment.parts import PARTS
-from sparsevit_mm.engine.launch import read_schedule, user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

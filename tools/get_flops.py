@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from sparsevit_mm.engine.launch import user_errors_exit
-from sparsevit_mm.engine.model_cost import count_config
+from sparsevit_mm.apis.get_flops import count_config
+from sparsevit_mm.apis.launch import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

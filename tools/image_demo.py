@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from sparsevit_mm.engine.image_demo import demonstrate
-from sparsevit_mm.engine.launch import user_errors_exit
+from sparsevit_mm.apis.image_demo import demonstrate
+from sparsevit_mm.apis.launch import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from sparsevit_mm.demo.dataset import DemoSettings, make_dataset
-from sparsevit_mm.demo.six_cameras import SixCameraSettings, make_six_camera_dataset
-from sparsevit_mm.engine.launch import user_errors_exit
+import _projects  # noqa: F401
+
+from projects.street_scenes.dataset import DemoSettings, make_dataset
+from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
+from sparsevit_mm.apis.launch import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import _projects  # noqa: F401
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,11 +20,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from sparsevit_mm.engine.launch import user_errors_exit
-from sparsevit_mm.paper_tables.report import markdown
-from sparsevit_mm.paper_tables.results import TableResults
-from sparsevit_mm.paper_tables.run import WHAT, run_table
-from sparsevit_mm.paper_tables.table import load_table, table_names
+from projects.paper_tables.report import markdown
+from projects.paper_tables.results import TableResults
+from projects.paper_tables.run import WHAT, run_table
+from projects.paper_tables.table import load_table, table_names
+from sparsevit_mm.apis.launch import user_errors_exit
 
 OUT_DIR = 'work_dirs/paper_tables'
 SHIPPED = Path(__file__).parents[1] / 'benchmarks' / 'results' / 'paper_tables'

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from sparsevit_mm.engine.launch import dump_config, load_config, user_errors_exit
+from sparsevit_mm.apis.launch import dump_config, load_config, user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

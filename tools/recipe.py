@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import _projects  # noqa: F401
 from mmengine.config import DictAction
 
-from sparsevit_mm.demo.recipe import SCENES, Recipe, run_recipe
-from sparsevit_mm.engine.launch import user_errors_exit
+from projects.street_scenes.recipe import SCENES, Recipe, run_recipe
+from sparsevit_mm.apis.launch import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -27,7 +28,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--macs', metavar='BOUNDS', help='budget, such as 0.6x of dense')
     parser.add_argument('--evaluations', type=int, help='schedules the evolution evaluates')
-    parser.add_argument('--configs', type=Path, default=Path('configs/demo'), help='their folder')
+    parser.add_argument(
+        '--configs', type=Path, default=Path('projects/street_scenes/configs'), help='their folder'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -9,8 +9,8 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from sparsevit_mm.engine.launch import user_errors_exit
-from sparsevit_mm.engine.search_run import search
+from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.search import search
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

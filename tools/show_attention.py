@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from sparsevit_mm.engine.attention_demo import show_attention
-from sparsevit_mm.engine.launch import user_errors_exit
+from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.show_attention import show_attention
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from mmengine.config import DictAction
 from rich.console import Console
 
-from sparsevit_mm.engine.launch import read_schedule, user_errors_exit
-from sparsevit_mm.engine.sparsify import comparison_table, sparsify_model
+from sparsevit_mm.apis.launch import read_schedule, user_errors_exit
+from sparsevit_mm.apis.sparsify import comparison_table, sparsify_model
 
 
 def share(text: str) -> float:

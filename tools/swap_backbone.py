@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsevit_mm.engine.launch import read_schedule, user_errors_exit
-from sparsevit_mm.swap.command import swap_to_file
-from sparsevit_mm.swap.specification import backbone_names
+from sparsevit_mm.apis.launch import read_schedule, user_errors_exit
+from sparsevit_mm.apis.swap_backbone import swap_to_file
+from sparsevit_mm.swap.spec import backbone_names
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from sparsevit_mm.engine.launch import user_errors_exit
-from sparsevit_mm.engine.model_speed import DTYPES, measure_throughput
+from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.throughput import DTYPES, measure_throughput
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

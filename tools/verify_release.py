@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from mmengine.config import DictAction
 from rich.console import Console
 
-from sparsevit_mm.engine.launch import user_errors_exit
-from sparsevit_mm.engine.verify_release import verify_release
+from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.verify_release import verify_release
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

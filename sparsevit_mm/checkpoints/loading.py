@@ -17,7 +17,6 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from sparsevit_mm.backbones.fastervit_arch import NUM_LEVELS, VARIANTS
 from sparsevit_mm.checkpoints.layouts import (
     FASTERVIT,
     SWIN,
@@ -26,8 +25,9 @@ from sparsevit_mm.checkpoints.layouts import (
     translate,
 )
 from sparsevit_mm.errors import CheckpointError
-from sparsevit_mm.layers.position_bias import resize_bias_table
-from sparsevit_mm.layers.position_embedding import resize_position_embedding
+from sparsevit_mm.models.fastervit_arch import NUM_LEVELS, VARIANTS
+from sparsevit_mm.models.position_embedding import resize_position_embedding
+from sparsevit_mm.ops.position_bias import resize_bias_table
 
 WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'model_ema')
 """Keys under which training frameworks put the weights, in the order they are looked for."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from sparsevit_mm.backbones.fastervit import FasterViT
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.layers.torch_versions import plain_attention
+from sparsevit_mm.models.fastervit import FasterViT
+from sparsevit_mm.ops.compat import plain_attention
 from sparsevit_mm.versions import TORCH
 
 SMALLEST_SIDE = 32

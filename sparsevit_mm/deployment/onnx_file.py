@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.layers.torch_versions import plain_attention
+from sparsevit_mm.ops.compat import plain_attention
 from sparsevit_mm.versions import ONNX
 
 INPUT = 'images'

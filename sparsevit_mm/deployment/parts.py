@@ -9,8 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsevit_mm.classification.classifier import ImageClassifier
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.models.classifier import ImageClassifier
 
 PARTS = ('backbone', 'model')
 

@@ -17,8 +17,8 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sparsevit_mm.engine.prunable import find_prunable_backbone
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.settings import is_loss
 

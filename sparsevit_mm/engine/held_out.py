@@ -16,17 +16,17 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import barrier, is_main_process
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DefaultScope
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.registry import register_dataset
+from sparsevit_mm.registry import DATASETS
 from sparsevit_mm.search.records import replace_text
 from sparsevit_mm.search.split import SplitSettings, choose_images, is_held_out
 
 _WRAPPER = 'WithoutHeldOut'
 
 
-@register_dataset
+@DATASETS.register_module()
 class WithoutHeldOut:
     """A training set without the images that a search will look at.
 

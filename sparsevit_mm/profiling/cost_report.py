@@ -13,10 +13,10 @@ from mmengine.config import Config
 from rich.table import Table
 from torch import Tensor, nn
 
-from sparsevit_mm.engine.prunable import PrunableBackbone
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.profiling.model_macs import model_macs
+from sparsevit_mm.pruning.prunable import PrunableBackbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
 

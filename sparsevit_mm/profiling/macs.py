@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.pruning.schedule import PruningSchedule, stage_side
 
 

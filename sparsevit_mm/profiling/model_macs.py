@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsevit_mm.kernels.choice import use
-from sparsevit_mm.layers.torch_versions import plain_attention
+from sparsevit_mm.ops.backend import use
+from sparsevit_mm.ops.compat import plain_attention
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparsevit_mm.layers.in_parts import computes_in_parts, parts
-from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.ops.in_parts import computes_in_parts, parts
+from sparsevit_mm.ops.window_grid import WindowGrid
 
 
 def token_importance(tokens: Tensor) -> Tensor:

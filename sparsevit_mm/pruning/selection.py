@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparsevit_mm.layers.torch_versions import is_exporting
-from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.ops.compat import is_exporting
+from sparsevit_mm.ops.window_grid import WindowGrid
 from sparsevit_mm.pruning.importance import token_importance, window_scores
 from sparsevit_mm.pruning.schedule import num_kept_windows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.schedule import PruningSchedule, num_kept_windows
 from sparsevit_mm.search.space import SearchSpace

@@ -1,6 +1,6 @@
 """Latency of a backbone as a table: one entry for every block and number of kept windows.
 
-Plain data, measured once on the device that matters (`sparsevit_mm.profiling.block_latency`), kept
+Plain data, measured once on the device that matters (`sparsevit_mm.search.measure`), kept
 in a file, and added up for any schedule.
 """
 

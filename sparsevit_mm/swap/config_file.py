@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from sparsevit_mm.engine.launch import load_config
+from sparsevit_mm.apis.launch import load_config
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.swap.swap import Change, Swap
 

@@ -9,19 +9,19 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from sparsevit_mm.backbones.swin_arch import SwinArch
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.models.swin_arch import SwinArch
+from sparsevit_mm.swap.channels import Path, drops_neck, matching_levels, new_channels
 from sparsevit_mm.swap.feature_maps import feature_maps
-from sparsevit_mm.swap.readers import Path, drops_neck, matching_levels, new_channels
-from sparsevit_mm.swap.recipe import normalisation_changes, optimizer_changes, preprocessor_paths
-from sparsevit_mm.swap.refusals import (
+from sparsevit_mm.swap.optimizer import normalisation_changes, optimizer_changes, preprocessor_paths
+from sparsevit_mm.swap.spec import STRIDES, BackboneSpec
+from sparsevit_mm.swap.unsupported import (
     backbone_key,
     backbone_of,
     host_of,
     neck_key,
     why_not,
 )
-from sparsevit_mm.swap.specification import STRIDES, BackboneSpec
 
 _SWINS = ('SwinTransformer', 'SparseViT')
 SWIN_SIZES = ('embed_dims', 'depths', 'num_heads')

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from sparsevit_mm.backbones.fastervit import FasterViT, FasterViTLevel, HierarchicalAttentionBlock
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.layers.carrier_tokens import pooling_matrices
-from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.models.carrier_tokens import pooling_matrices
+from sparsevit_mm.models.fastervit import FasterViT, FasterViTLevel, HierarchicalAttentionBlock
+from sparsevit_mm.ops.window_grid import WindowGrid
 
 _DPI = 100
 _INK, _FAINT_INK, _TOKEN = '#16191f', '#5c6370', '#00e5ff'

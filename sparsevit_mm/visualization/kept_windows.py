@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparsevit_mm.engine.prunable import PrunableBackbone
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.pruning.prunable import PrunableBackbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
 

@@ -25,7 +25,8 @@ from benchmarks.plots import draw
 from benchmarks.results_file import load, row_of, save_section
 from benchmarks.side_by_side import Case, compare
 from benchmarks.training import saved_bytes
-from sparsevit_mm import SparseViT, kernels
+from sparsevit_mm import SparseViT
+from sparsevit_mm.ops import backend
 
 CPU = torch.device('cpu')
 
@@ -124,7 +125,7 @@ def test_a_whole_detector_is_taken_apart():
 def test_operators_share_the_time(monkeypatch):
     small = dict(small=lambda h, w: SparseViT(embed_dims=12, num_heads=(1, 1, 2, 2)).eval())
     monkeypatch.setattr(operators, 'NETWORKS', small)
-    with kernels.use('pytorch'):
+    with backend.use('pytorch'):
         (row,) = operators.measure((64, 64), ['small'], device=CPU)['rows']
     shares = list(row['shares'].values())
     assert shares == sorted(shares, reverse=True)

@@ -11,10 +11,10 @@ from mmengine.config import Config
 
 pytest.importorskip('mmdet3d')
 from benchmarks import nuscenes_schedules
-from sparsevit_mm.backbones.swin_arch import SwinArch
-from sparsevit_mm.demo.six_cameras import SixCameraSettings, make_six_camera_dataset
-from sparsevit_mm.engine.launch import load_config, register_framework
-from sparsevit_mm.engine.preflight import build_model
+from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
+from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule
 

@@ -13,10 +13,10 @@ pytest.importorskip('mmdet3d')
 from mmengine.runner import load_checkpoint
 
 from sparsevit_mm.checkpoints.converting import convert_to_ours
-from sparsevit_mm.engine.preflight import check_weights_fit
+from sparsevit_mm.checks.configs import check_weights_fit
 from sparsevit_mm.errors import CheckpointError
-from tests.bevdet.networks import build, released, small
-from tests.bevdet.test_detector import frames
+from tests.det3d.bevdet.test_detector import frames
+from tests.helpers.bevdet_networks import build, released, small
 
 THEIRS = {
     'backbone': 'img_backbone',

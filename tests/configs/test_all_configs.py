@@ -12,12 +12,12 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from sparsevit_mm.backbones.swin_arch import SwinArch
-from sparsevit_mm.engine.preflight import build_model, check_schedules
-from sparsevit_mm.engine.prunable import find_prunable_backbone
+from sparsevit_mm.models.swin_arch import SwinArch
+from sparsevit_mm.checks.configs import build_model, check_schedules
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule
-from tests.configs.one_step import (
+from tests.helpers.one_step import (
     family,
     load_for_step,
     train_one_step,
@@ -29,7 +29,8 @@ from tests.configs.one_step import (
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(
     str(path.relative_to(ROOT))
-    for path in (ROOT / 'configs').rglob('*.py')
+    for folder in (ROOT / 'configs', *(ROOT / 'projects').glob('*/configs'))
+    for path in folder.rglob('*.py')
     if path.parent.name != '_base_'
 )
 RESULTS = ROOT / 'tests' / 'results' / 'configs.json'

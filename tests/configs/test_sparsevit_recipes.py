@@ -15,9 +15,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from sparsevit_mm.engine.launch import load_config, register_framework
-from sparsevit_mm.engine.preflight import build_model
-from tests.configs.one_step import load_for_step
+from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.checks.configs import build_model
+from tests.helpers.one_step import load_for_step
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'configs' / 'sparsevit'

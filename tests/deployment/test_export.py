@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 import torch
 
-from sparsevit_mm.backbones import FasterViT, SparseViT, SwinHAT
 from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, write_onnx
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.models import FasterViT, SparseViT, SwinHAT
 
 SPARSEVIT = dict(embed_dims=16, depths=(2, 4), num_heads=(2, 4), out_indices=(0, 1))
 SCHEDULES = [0.0, 0.5, [[0.6], [0.0, 0.4]]]

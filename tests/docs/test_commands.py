@@ -15,11 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsevit_mm.engine.launch import load_config, register_framework
-from sparsevit_mm.engine.preflight import build_model
-from tests.docs.pages import PAGES, ROOT, commands
+from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.checks.configs import build_model
+from tests.helpers.pages import PAGES, ROOT, commands
+from tests.helpers.tiny_data import (
+    DETECTOR,
+    PLAIN_DETECTOR,
+    SEGMENTOR,
+    write_config,
+    write_tiny_data,
+)
 from tests.tools.conftest import call_tool
-from tests.tools.tiny_data import DETECTOR, PLAIN_DETECTOR, SEGMENTOR, write_config, write_tiny_data
 
 FOUR_STAGES = """
 _base_ = 'tiny.py'
@@ -64,7 +70,8 @@ SHORTENED = {
     '--latency 0.7x --dtype': f'--shape 448 448 {FEW}',
     'search.py': FEW,
     '--six-cameras': '--training 2 --validation 1 --width 128 --height 64',
-    'train.py configs/demo/bevdet': '--cfg-options train_cfg.max_iters=2 train_cfg.val_interval=2 '
+    'train.py projects/street_scenes/configs/bevdet': '--cfg-options train_cfg.max_iters=2 '
+    'train_cfg.val_interval=2 '
     'default_hooks.checkpoint.interval=2',
     'sparsify.py': '--shape 64 96 --pictures 1',
     'train.py my_detector.py': '--cfg-options train_cfg.max_iters=2 train_cfg.val_interval=2 '
@@ -87,7 +94,7 @@ def save_weights(config):
 def place(tmp_path_factory):
     """A folder like the project's, with the files that the stand-ins name."""
     folder = tmp_path_factory.mktemp('project')
-    for name in ('configs', 'tools'):
+    for name in ('configs', 'projects', 'tools'):
         (folder / name).symlink_to(ROOT / name)
     data = write_tiny_data(folder / 'data')
     for name, text in dict(
@@ -141,7 +148,7 @@ def run(command):
     if 'show_attention' in command:
         named |= {'CONFIG': 'fastervit.py', 'CHECKPOINT': save_weights(Path('fastervit.py'))}
     for word in words:
-        if word.startswith('configs/') and 'CHECKPOINT' in words:
+        if word.startswith(('configs/', 'projects/')) and 'CHECKPOINT' in words:
             named['CHECKPOINT'] = save_weights(Path(word))
     added = next((flags for part, flags in SHORTENED.items() if part in command), '')
     tool = words[1].removeprefix('tools/').removesuffix('.py')

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, commands
+from tests.helpers.pages import PAGES, ROOT, commands
 from tests.tools.conftest import load_tool
 
 SCRIPT_OF = {

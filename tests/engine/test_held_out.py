@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config, ConfigDict
 
+from sparsevit_mm.apis.launch import load_config, register_framework
 from sparsevit_mm.engine.held_out import WithoutHeldOut, image_names, search_data
-from sparsevit_mm.engine.launch import load_config, register_framework
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.search.split import SplitSettings, is_held_out
-from tests.tools.tiny_data import DETECTOR, SEGMENTOR, write_config, write_tiny_data
+from tests.helpers.tiny_data import DETECTOR, SEGMENTOR, write_config, write_tiny_data
 
 
 @pytest.fixture(scope='module')

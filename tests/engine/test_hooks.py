@@ -12,7 +12,7 @@ import torch
 from sparsevit_mm import PruningSchedule, SparsityAdaptationHook, WindowPruningHook
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES
-from tests.engine.toy import DEPTHS, ToyModel, toy_runner
+from tests.helpers.toy import DEPTHS, ToyModel, toy_runner
 
 
 def scheduled(value):

@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparsevit_mm import PruningSchedule, SparseViT
-from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling.macs import backbone_macs
 
 DEPTHS = (2, 2, 6, 2)

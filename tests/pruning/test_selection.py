@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sparsevit_mm.layers.window_grid import WindowGrid
+from sparsevit_mm.ops.window_grid import WindowGrid
 from sparsevit_mm.pruning.importance import token_importance, window_scores
 from sparsevit_mm.pruning.selection import WindowRanking
 

@@ -9,7 +9,7 @@ from sparsevit_mm.search.baselines import uniform_schedules, uniform_within
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.pareto import pareto_front
 from sparsevit_mm.search.space import SearchSpace
-from tests.search.costs import ToyCost
+from tests.helpers.costs import ToyCost
 
 SPACE, COST = SearchSpace((2, 3)), ToyCost((2, 3))
 

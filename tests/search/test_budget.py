@@ -7,7 +7,7 @@ import pytest
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.space import SearchSpace
-from tests.search.costs import ToyCost
+from tests.helpers.costs import ToyCost
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.cost import AdditiveCost, MacsCost, show_cost

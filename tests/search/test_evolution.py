@@ -15,7 +15,7 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.evolution import EvolutionSettings, evolve, random_search
 from sparsevit_mm.search.space import SearchSpace
-from tests.search.costs import ToyCost
+from tests.helpers.costs import ToyCost
 from tests.search.test_space import assert_in_space, spaces
 
 

@@ -14,11 +14,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from benchmarks.swap_sweep import as_markdown, run
-from sparsevit_mm.engine.launch import register_framework
-from sparsevit_mm.engine.preflight import build_model
+from sparsevit_mm.apis.launch import register_framework
+from sparsevit_mm.apis.swap_backbone import swap_to_file
+from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.swap import BackboneSpec, swap_backbone
-from sparsevit_mm.swap.command import swap_to_file
 from sparsevit_mm.swap.config_file import load_original
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'

@@ -11,7 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.tools.tiny_data import DETECTOR, PLAIN_DETECTOR, SEGMENTOR, write_config, write_tiny_data
+from tests.helpers.tiny_data import (
+    DETECTOR,
+    PLAIN_DETECTOR,
+    SEGMENTOR,
+    write_config,
+    write_tiny_data,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +46,9 @@ def load_tool(name):
     """A tool as a module, to call its `main` in this process."""
     spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / 'tools')  # as for a script
+        spec.loader.exec_module(module)
     return module
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sparsevit_mm import SparseViT
+from tests.helpers.tiny_data import DETECTOR, PLAIN_DETECTOR, write_config
 from tests.tools.conftest import call_tool, files_below, load_tool, run_tool
-from tests.tools.tiny_data import DETECTOR, PLAIN_DETECTOR, write_config
 
 
 @pytest.fixture

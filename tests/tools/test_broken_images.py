@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from sparsevit_mm.engine import launch
+from sparsevit_mm.apis import launch
 from tests.tools.conftest import call_tool, run_tool
 
 

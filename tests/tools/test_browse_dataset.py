@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsevit_mm.engine.launch import innermost_dataset, load_config
-from tests.configs.one_step import write_data
+from sparsevit_mm.apis.launch import innermost_dataset, load_config
+from tests.helpers.one_step import write_data
+from tests.helpers.tiny_data import HEIGHT, WIDTH
 from tests.tools.conftest import ROOT, call_tool, files_below
-from tests.tools.tiny_data import HEIGHT, WIDTH
 
 FCOS3D = ROOT / 'configs/sparsevit/nuscenes/fcos3d_sparsevit-t_fpn_8xb2-adaptation-1x_nus-mono3d.py'
 

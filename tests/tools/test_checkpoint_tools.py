@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
+from tests.helpers.tiny_data import DETECTOR, write_config
 from tests.tools.conftest import call_tool, files_below, load_tool
-from tests.tools.tiny_data import DETECTOR, write_config
 
 
 def state_dict(path):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.tiny_data import DETECTOR, write_config
 from tests.tools.conftest import ROOT, call_tool
-from tests.tools.tiny_data import DETECTOR, write_config
 
 # Writes, in every process, the schedule that each iteration trained.
 RECORDER = """

@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
-from sparsevit_mm.engine.launch import load_config, register_framework
-from sparsevit_mm.engine.preflight import build_model
+from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.checks.configs import build_model
+from tests.helpers.tiny_data import DETECTOR, SEGMENTOR
 from tests.tools.conftest import call_tool
 from tests.tools.test_flags import MASK_DETECTOR_CHANGES
-from tests.tools.tiny_data import DETECTOR, SEGMENTOR
 
 UPERNET = """
 model['decode_head'] = dict(

@@ -9,11 +9,11 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from sparsevit_mm.engine import launch
-from sparsevit_mm.engine.launch import innermost_dataset
-from tests.configs.one_step import load_for_step, with_small_backbone, write_data
+from sparsevit_mm.apis import launch
+from sparsevit_mm.apis.launch import innermost_dataset
+from tests.helpers.one_step import load_for_step, with_small_backbone, write_data
+from tests.helpers.tiny_data import SEGMENTOR, write_config
 from tests.tools.conftest import ROOT, call_tool, files_below, run_tool
-from tests.tools.tiny_data import SEGMENTOR, write_config
 
 ONE_EPOCH = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=9']
 

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from sparsevit_mm import PruningSchedule
-from sparsevit_mm.backbones.swin_arch import SwinArch
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
+from tests.helpers.tiny_data import DEPTHS
 from tests.tools.conftest import ROOT, call_tool, run_tool
-from tests.tools.tiny_data import DEPTHS
 
 ARCH = SwinArch(embed_dims=12, depths=DEPTHS, num_heads=(1, 2), window_size=4)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsevit_mm.demo.dataset import DemoSettings, make_dataset
-from sparsevit_mm.demo.six_cameras import SixCameraSettings, make_six_camera_dataset
-from sparsevit_mm.demo.surroundings import CAMERA_NAMES
+from projects.street_scenes.dataset import DemoSettings, make_dataset
+from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
+from projects.street_scenes.surroundings import CAMERA_NAMES
 from tests.tools.conftest import ROOT, call_tool, files_below, run_tool
 
 
@@ -94,7 +94,9 @@ def test_network_that_sees_crops_draws_predictions_only(tiny, pictures, tmp_path
     assert 'sees crops' in capsys.readouterr().err
 
 
-FCOS3D = ROOT / 'configs/demo/fcos3d_sparsevit-mini_fpn_adaptation_demo-224x448.py'
+FCOS3D = (
+    ROOT / 'projects/street_scenes/configs/fcos3d_sparsevit-mini_fpn_adaptation_demo-224x448.py'
+)
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_3d_boxes_need_the_camera(scenes, tmp_path, capsys):
         assert not (tmp_path / 'out').exists()
 
 
-BEVDET = ROOT / 'configs/demo/bevdet_sparsevit-mini_adaptation_demo6-112x336.py'
+BEVDET = ROOT / 'projects/street_scenes/configs/bevdet_sparsevit-mini_adaptation_demo6-112x336.py'
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sparsevit_mm import WindowPruningHook
-from tests.engine.test_schedule_search import candidates, without_times
+from tests.engine.test_search_loop import candidates, without_times
 from tests.tools.conftest import ROOT, call_tool, files_below, load_tool, run_tool, start_tool
 
 SEARCH = ['--macs', '0.7x', '--share', '0.5', '--population', '8', '--parents', '3']

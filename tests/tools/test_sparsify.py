@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from sparsevit_mm.engine.launch import register_framework
-from sparsevit_mm.engine.preflight import build_model
+from sparsevit_mm.apis.launch import register_framework
+from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.swap.config_file import load_original
 from tests.tools.conftest import call_tool, files_below
 

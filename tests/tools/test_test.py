@@ -8,8 +8,8 @@ import pickle
 import pytest
 
 from sparsevit_mm import PruningSchedule
+from tests.helpers.tiny_data import DEPTHS
 from tests.tools.conftest import call_tool, files_below, run_tool
-from tests.tools.tiny_data import DEPTHS
 
 
 def metrics_of(work_dir):

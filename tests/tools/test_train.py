@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook
+from tests.helpers.tiny_data import DEPTHS
 from tests.tools.conftest import ROOT, call_tool, run_tool, start_tool
-from tests.tools.tiny_data import DEPTHS
 
 
 def log_of(work_dir):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sparsevit_mm.engine.attention_demo import show_attention
+from sparsevit_mm.apis.show_attention import show_attention
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.visualization.attention import draw_attention, trace_attention
-from tests.backbones.test_fastervit import SCALED, build
+from tests.models.test_fastervit import SCALED, build
 
 
 @pytest.mark.parametrize('height, width', [(96, 192), (130, 75)])

@@ -11,7 +11,7 @@ from sparsevit_mm.search.records import Evaluation
 from sparsevit_mm.search.results import Goal, SearchResult, show_ratios
 from sparsevit_mm.search.space import SearchSpace
 from sparsevit_mm.visualization.search_plots import draw_ratios, draw_search
-from tests.search.costs import ToyCost
+from tests.helpers.costs import ToyCost
 
 SPACE = SearchSpace((2, 2, 6, 2))
 COST = ToyCost(SPACE.depths)

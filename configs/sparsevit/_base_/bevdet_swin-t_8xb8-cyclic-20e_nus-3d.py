@@ -3,6 +3,7 @@
 # and falls to nothing, 8 GPUs x 8 frames). A row changes the size of the images, the image backbone or
 # the learning rate, and nothing else. Swin's norms and position tables do not decay, as usual.
 _base_ = 'mmdet3d::_base_/default_runtime.py'
+custom_imports = dict(imports=['sparsevit_mm.det3d.bevdet'], allow_failed_imports=False)
 
 # What the tools say when data/nuscenes is missing.
 data_source = (

@@ -10,10 +10,10 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from sparsevit_mm.engine.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.selection import WindowSelection
-from sparsevit_mm.registry import register_hook
+from sparsevit_mm.registry import HOOKS
 
 if TYPE_CHECKING:
     from sparsevit_mm.visualization.kept_windows import KeptWindowsRecord
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What draws is imported when something is drawn: importing the package needs no plotting library.
 
 
-@register_hook
+@HOOKS.register_module()
 class KeptWindowsVisualizer(Hook):
     """Draws the kept windows of the first images of every validation and test.
 
@@ -115,8 +115,8 @@ class KeptWindowsVisualizer(Hook):
         sample: Any,
         selections: list[WindowSelection],
     ) -> None:
+        from sparsevit_mm.visualization.images import read_picture
         from sparsevit_mm.visualization.kept_windows import draw_kept_windows
-        from sparsevit_mm.visualization.pictures import read_picture
 
         path = sample.img_path[0] if isinstance(sample.img_path, list) else sample.img_path
         picture = draw_kept_windows(

@@ -9,13 +9,13 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from sparsevit_mm.engine.prunable import PrunableBackbone, find_prunable_backbone
+from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule
-from sparsevit_mm.registry import register_hook
+from sparsevit_mm.registry import HOOKS
 from sparsevit_mm.search.space import SearchSpace
 
 
-@register_hook
+@HOOKS.register_module()
 class SparsityAdaptationHook(Hook):
     """Trains the weights for every schedule at once (SparseViT, sparsity-aware adaptation).
 

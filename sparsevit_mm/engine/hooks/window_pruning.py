@@ -9,13 +9,13 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from sparsevit_mm.engine.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
-from sparsevit_mm.registry import register_hook
+from sparsevit_mm.registry import HOOKS
 
 
-@register_hook
+@HOOKS.register_module()
 class WindowPruningHook(Hook):
     """Assigns a pruning schedule to the model's backbone.
 

@@ -1,0 +1,71 @@
+"""What every test starts from, whichever tests ran before it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+
+if 'PYTEST_XDIST_WORKER_COUNT' in os.environ:
+    # The processes share the cores; OpenMP reads this when torch is imported, here and in commands.
+    processes = int(os.environ['PYTEST_XDIST_WORKER_COUNT'])
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    os.environ.setdefault('OMP_NUM_THREADS', str(threads))
+
+import numpy as np
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Triton reads this when it is imported, and torch's compiler may be the first to do so.
+    os.environ.setdefault('TRITON_INTERPRET', '1')
+
+from sparsevit_mm import SparseViT
+from sparsevit_mm.ops import backend
+
+
+@pytest.fixture(autouse=True, scope='module')
+def small_heap():
+    """Garbage is not looked for in what earlier modules left: each data set built looks for it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """The same random numbers for a test alone and for the same test in the whole suite."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 -- the transforms of the frameworks use it
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def clock_of_windows(monkeypatch):
+    """A clock that only forward passes of SparseViT move, by the share of windows they compute."""
+    now, forward = [0.0], SparseViT.forward
+
+    def timed_forward(self, images):
+        kept = [1 - ratio for stage in self.pruning_schedule.ratios for ratio in stage]
+        now[0] += sum(kept) / len(kept)
+        return forward(self, images)
+
+    monkeypatch.setattr(SparseViT, 'forward', timed_forward)
+    monkeypatch.setattr('time.perf_counter', lambda: now[0])
+
+
+@pytest.fixture
+def triton_device():
+    """Where Triton's kernels run in a test: on a GPU, else on the CPU in Triton's interpreter."""
+    if not backend.HAS_TRITON:
+        pytest.skip('needs Triton and torch 2.4')
+    with backend.use('triton'):
+        yield torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def with_larger_weights(net):
+    """A network in evaluation whose biases and positions matter."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return net.eval()

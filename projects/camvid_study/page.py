@@ -1,0 +1,197 @@
+"""The evidence as Markdown tables, and the page of the documentation that has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from projects.camvid_study.findings import (
+    COSTS,
+    METRICS,
+    Statistic,
+    against_arm,
+    against_curve,
+    over_seeds,
+)
+from projects.camvid_study.plan import ARMS, BUDGETS, CLASSES, SMALL_CLASSES, Arm
+from sparsevit_mm.errors import ConfigError
+
+_BY_KEY = {arm.key: arm for arm in ARMS}
+_SEARCHED = [
+    _BY_KEY[key]
+    for key in (
+        'searched-0.5x-finetuned',
+        'searched-0.5x-finetuned-at-once',
+        'searched-0.7x-finetuned',
+    )
+]
+"""What is held against lower resolution."""
+
+
+def tables(report: Mapping[str, Any]) -> dict[str, str]:
+    """Every generated table by the name it has on the page."""
+    return {
+        'arms': _arms(report),
+        'claim': _claim(report),
+        'reasons': _reasons(report),
+        'classes': _classes(report),
+        'schedules': _schedules(report),
+        'windows': _windows(report),
+    }
+
+
+def fill_in(page: str, report: Mapping[str, Any]) -> str:
+    """A page with its tables renewed: what stands between `<!-- NAME -->` and `<!-- end -->`.
+
+    Raises:
+        ConfigError: If the page has a table of another name.
+    """
+    made = tables(report)
+
+    def renewed(match: re.Match[str]) -> str:
+        if match[1] not in made:
+            raise ConfigError(
+                f'the page has a table {match[1]!r}, but it must be one of {", ".join(made)}.'
+            )
+        return f'<!-- {match[1]} -->\n\n{made[match[1]]}\n\n<!-- end -->'
+
+    return re.sub(r'<!-- (\w+) -->\n.*?<!-- end -->', renewed, page, flags=re.S)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def _figure(found: Statistic | None, sign: str = '') -> str:
+    if found is None:
+        return ''
+    spread = f' ± {found.spread:.1f}' if len(found.values) > 1 else ''
+    return f'{found.mean:{sign}.1f}{spread}'
+
+
+def _arms(report: Mapping[str, Any]) -> str:
+    rows = []
+    for arm in ARMS:
+        records = report['arms'].get(arm.key, {})
+        if not records:
+            continue
+        latencies = [
+            _figure(Statistic(tuple(record[part]['median'] for record in records.values())))
+            if all(part in record for record in records.values())
+            else ''
+            for part in ('backbone_ms', 'network_ms')
+        ]
+        macs = Statistic(tuple(record['macs'] / 1e6 for record in records.values()))
+        rows.append(
+            [
+                arm.name,
+                f'{arm.size[0]}×{arm.size[1]}',
+                f'{macs.mean:.0f}',
+                *latencies,
+                *(_figure(over_seeds(report, arm, classes)) for classes in METRICS.values()),
+                str(len(records)),
+            ]
+        )
+    head = [
+        'arm', 'input', 'MMACs, *counted*', 'backbone ms, *measured*', 'network ms, *measured*',
+        'mIoU, *measured*', 'small objects, *measured*', 'seeds',
+    ]  # fmt: skip
+    return _table(head, rows)
+
+
+def _compared(name: str, found: Mapping[str, Statistic | None]) -> list[str]:
+    each = ', '.join(f'{value:+.1f}' for value in (found['mIoU'] or Statistic(())).values)
+    cells = [name]
+    for statistic in found.values():
+        cells.append(_figure(statistic, '+'))
+        cells.append(statistic.verdict if statistic else 'off the curve')
+    return [*cells, each]
+
+
+_HEAD = ['mIoU', 'verdict', 'small objects', 'verdict', 'mIoU, each seed']
+
+
+def _claim(report: Mapping[str, Any]) -> str:
+    rows = []
+    for key, name in COSTS.items():
+        for arm in _SEARCHED:
+            if not report['arms'].get(arm.key):
+                continue
+            found = {
+                what: against_curve(report, arm, key, classes) for what, classes in METRICS.items()
+            }
+            rows.append(_compared(f'{arm.name}, at {name}', found))
+    return _table(['searched sparsity against lower resolution', *_HEAD], rows)
+
+
+def _reasons(report: Mapping[str, Any]) -> str:
+    dense, at_once = _BY_KEY['dense-at-480-360'], _BY_KEY['searched-0.5x-finetuned-at-once']
+    pairs: list[tuple[Arm, Arm]] = [
+        (dense, _BY_KEY['dense-at-400-300']),
+        (dense, _BY_KEY['dense-at-320-240']),
+        (at_once, dense),
+        (at_once, _BY_KEY['searched-0.5x-finetuned']),
+    ]
+    for budget in BUDGETS:
+        searched = _BY_KEY[f'searched-{budget}-finetuned']
+        adapted = _BY_KEY[f'searched-{budget}-adapted-only']
+        pairs += [
+            (searched, dense),
+            (searched, _BY_KEY[f'uniform-{budget}-finetuned']),
+            (searched, _BY_KEY[f'searched-{budget}-random-windows']),
+            (searched, adapted),
+            (adapted, _BY_KEY[f'uniform-{budget}-adapted-only']),
+            (adapted, _BY_KEY[f'searched-{budget}-not-adapted']),
+        ]
+    pairs += [
+        (_BY_KEY['dense-at-400-300'], _BY_KEY['the-same-at-400-300-not-trained-there']),
+        (_BY_KEY['dense-at-320-240'], _BY_KEY['the-same-at-320-240-not-trained-there']),
+    ]
+    rows = []
+    for arm, other in pairs:
+        found = {
+            what: against_arm(report, arm, other, classes) for what, classes in METRICS.items()
+        }
+        if found['mIoU'] is not None:
+            rows.append(_compared(f'{arm.name} − {other.name}', found))
+    return _table(['difference', *_HEAD], rows)
+
+
+def _classes(report: Mapping[str, Any]) -> str:
+    arms = [arm for arm in ARMS if arm.priority < 2 and report['arms'].get(arm.key)]
+    rows = [
+        [
+            f'**{name}**' if name in SMALL_CLASSES else name,
+            *(_figure(over_seeds(report, arm, [name])) for arm in arms),
+        ]
+        for name in CLASSES
+    ]
+    return _table(['IoU, *measured*', *(arm.name for arm in arms)], rows)
+
+
+def _schedules(report: Mapping[str, Any]) -> str:
+    rows = []
+    for budget in BUDGETS:
+        for kind in ('searched', 'uniform'):
+            records = report['arms'].get(f'{kind}-{budget}-adapted-only', {}) or report['arms'].get(
+                f'{kind}-{budget}-finetuned', {}
+            )
+            for seed, record in records.items():
+                stages = ['/'.join(f'{r:g}' for r in stage[::2]) for stage in record['schedule']]
+                rows.append([f'{kind} {budget}, seed {seed}', *stages])
+                if kind == 'uniform':
+                    break
+    return _table(['ratio of every pair of blocks', *(f'stage {n}' for n in range(1, 5))], rows)
+
+
+def _windows(report: Mapping[str, Any]) -> str:
+    rows = []
+    for budget, seeds in report.get('windows', {}).items():
+        shares = {
+            name: Statistic(tuple(100 * found['computed'][name] for found in seeds.values()))
+            for name in CLASSES
+        }
+        rows.append([budget, *(f'{shares[name].mean:.0f}' for name in CLASSES)])
+    return _table(['% of the blocks that compute a pixel of', *CLASSES], rows)

@@ -1,0 +1,109 @@
+"""Accuracy over MACs and over latency, as in the papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from projects.paper_tables.results import TableResults
+from projects.paper_tables.table import PaperTable, Row
+
+_INK, _FAINT_INK = '#16191f', '#5c6370'
+_COLOURS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0', '#b0485f')
+_DPI = 150
+
+_Figure = Callable[[Row], 'float | None']
+
+
+def draw_table(table: PaperTable, results: TableResults, rows: Sequence[Row]) -> Figure | None:
+    """Accuracy over what a row costs, one panel for each kind of cost that is known.
+
+    A point is accuracy as evaluated here where it was, else as published; every axis says which
+    kind of cost it shows.
+
+    Args:
+        table: The table.
+        results: What was found for it.
+        rows: The rows to show.
+
+    Returns:
+        The figure, or None if no row has both an accuracy and a cost.
+    """
+    headline = table.columns[table.headline]
+
+    def accuracy(row: Row) -> tuple[float, bool] | None:
+        found = results.of(row.name).accuracy.get(headline.metric or '')
+        if found is not None:
+            return found * headline.factor, True
+        published = row.published.get(table.headline)
+        return None if published is None else (published, False)
+
+    panels = [
+        (title, cost)
+        for title, cost in _costs(table, results)
+        if any(cost(row) is not None and accuracy(row) is not None for row in rows)
+    ]
+    if not panels:
+        return None
+    figure = Figure(figsize=(4.4 * len(panels), 3.6), dpi=_DPI, layout='constrained')
+    FigureCanvasAgg(figure)
+    families = list(dict.fromkeys(row.family for row in rows))
+    evaluated_any = False
+    for number, (title, cost) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), number + 1)
+        for family, colour in zip(families, _COLOURS * len(families)):
+            of_family = [row for row in rows if row.family == family]
+            points = sorted(
+                (x, *found)
+                for row in of_family
+                if (x := cost(row)) is not None and (found := accuracy(row)) is not None
+            )
+            if not points:
+                continue
+            axes.plot(
+                [x for x, _, _ in points],
+                [y for _, y, _ in points],
+                color=colour, linewidth=1.2, label=family,
+            )  # fmt: skip
+            for x, y, evaluated in points:
+                evaluated_any |= evaluated
+                axes.plot(
+                    [x], [y], 'o', color=colour, markersize=5,
+                    markerfacecolor=colour if evaluated else 'white',
+                )  # fmt: skip
+        axes.set_xlabel(title, color=_INK)
+        _plain(axes)
+    first = figure.axes[0]
+    first.set_ylabel(f'{headline.title}' + ('' if evaluated_any else ', paper'), color=_INK)
+    first.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    if evaluated_any:
+        first.set_title('filled: evaluated here; hollow: paper', fontsize=8, loc='left')
+    return figure
+
+
+def _costs(table: PaperTable, results: TableResults) -> list[tuple[str, _Figure]]:
+    def macs(row: Row) -> float | None:
+        found = results.of(row.name).macs
+        return None if found is None else found / 1e9
+
+    def measured(row: Row) -> float | None:
+        latency = results.latency(row.name)
+        return None if latency is None else latency.median
+
+    costs: list[tuple[str, _Figure]] = [('GMACs, counted', macs)]
+    if results.conditions is not None:
+        costs.append((f'ms, measured on {results.conditions.device.partition(",")[0]}', measured))
+    if 'ms' in table.columns:
+        costs.append(('ms, paper', lambda row: row.published.get('ms')))
+    return costs
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color='#e3e6eb', linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ('top', 'right'):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(colors=_FAINT_INK, labelsize=8)

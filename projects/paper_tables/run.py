@@ -1,0 +1,141 @@
+"""Filling a table in: counts, latency and accuracy of its rows, written as they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from projects.paper_tables.accuracy import evaluate_row
+from projects.paper_tables.networks import count_macs, count_parameters
+from projects.paper_tables.plot import draw_table
+from projects.paper_tables.report import markdown
+from projects.paper_tables.results import TableResults
+from projects.paper_tables.table import load_table
+from projects.paper_tables.timing import time_rows
+from sparsevit_mm.checks.configs import check_writable_folder
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.search.measure import DTYPES
+
+WHAT = ('params', 'macs', 'latency', 'accuracy')
+
+
+def run_table(
+    name: str,
+    out_dir: str | Path,
+    *,
+    rows: Sequence[str] | None = None,
+    what: Sequence[str] = ('params', 'macs', 'latency'),
+    checkpoints: Mapping[str, str] | None = None,
+    batch: int | None = None,
+    runs: int = 20,
+    warmup: int = 3,
+    scale: float = 1.0,
+    dtype: str = 'float32',
+    device: str | None = None,
+    command: str = '',
+    progress: Callable[[str, int, int], None] | None = None,
+) -> TableResults:
+    """Fills a table in, from where an earlier run into the same folder ended.
+
+    Writes `<name>.json`, `<name>.md` and, if there is something to draw, `<name>.png`.
+
+    Args:
+        name: Name of the table.
+        out_dir: Folder for what is found.
+        rows: Names of rows; all by default. Those that are timed are in memory at once.
+        what: Any of `WHAT`.
+        checkpoints: Paths or addresses of weights by row.
+        batch: Images at once in timing; the table's by default.
+        runs: Timed rounds.
+        warmup: Rounds before timing starts.
+        scale: Factor on the sides of the timed inputs, for machines that are too slow for the
+            table's; MACs are always counted at the table's size.
+        dtype: A key of `DTYPES`, for timing.
+        device: Where to time; by default a GPU if there is one.
+        command: What called this, for the record.
+        progress: Called with what is done, how much of it so far and in all.
+
+    Returns:
+        Everything found so far.
+
+    Raises:
+        SparseVitError: If something given is wrong.
+    """
+    table = load_table(name)
+    chosen = table.choose(rows)
+    _check(what, batch, runs, warmup, scale, dtype)
+    unknown = set(checkpoints or {}) - {row.name for row in table.rows}
+    if unknown:
+        raise ConfigError(f'checkpoint names {sorted(unknown)[0]}, which is no row of {name}.')
+    place = _device(device)
+    folder = Path(out_dir)
+    check_writable_folder(folder, 'out_dir')
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{name}.json'
+    results = TableResults.load(path, name)
+
+    def save() -> None:
+        results.save(path)
+
+    def report(step: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(step, done, total)
+
+    results.command = command
+    networks = [row for row in chosen if row.network is not None]
+    if {'params', 'macs'} & set(what):
+        for number, row in enumerate(networks, start=1):
+            if 'params' in what:
+                results.of(row.name).params = count_parameters(row)
+            if 'macs' in what:
+                results.of(row.name).macs = count_macs(row, table.batch)
+            report('Counting', number, len(networks))
+    save()
+    if 'latency' in what and networks:
+        time_rows(
+            networks,
+            results,
+            save,
+            batch=batch or table.batch,
+            runs=runs,
+            warmup=warmup,
+            scale=scale,
+            dtype=dtype,
+            device=place,
+            progress=lambda done, total: report('Timing rounds', done, total),
+        )
+    if 'accuracy' in what:
+        for row in chosen:
+            evaluate_row(row, results.of(row.name), checkpoints or {}, folder / row.name)
+            save()
+    (folder / f'{name}.md').write_text(markdown(table, results, chosen), encoding='utf-8')
+    figure = draw_table(table, results, chosen)
+    if figure is not None:
+        figure.savefig(folder / f'{name}.png')
+    return results
+
+
+def _check(
+    what: Sequence[str], batch: int | None, runs: int, warmup: int, scale: float, dtype: str
+) -> None:
+    for item in what:
+        if item not in WHAT:
+            raise ConfigError(f'what holds {item!r}, but it must be some of {", ".join(WHAT)}.')
+    if not what or runs < 1 or warmup < 0 or scale <= 0 or (batch is not None and batch < 1):
+        raise ConfigError(
+            f'runs {runs}, warmup {warmup}, scale {scale} and batch {batch} were given, but there '
+            'must be a run, no negative warm-up, and a positive scale and batch.'
+        )
+    if dtype not in DTYPES:
+        raise ConfigError(f'dtype is {dtype!r}, but it must be one of {", ".join(DTYPES)}.')
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise ConfigError(f'device is {name}, but it must be one that is here.') from None
+    return device

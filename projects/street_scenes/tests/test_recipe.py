@@ -1,0 +1,113 @@
+"""The whole recipe, tiny: interrupted, taken up again, and repeated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from projects.street_scenes import recipe as module
+from projects.street_scenes.dataset import DemoSettings
+from projects.street_scenes.recipe import CONFIGS, Recipe, run_recipe
+from sparsevit_mm.engine.fitness import ScheduleFitness
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import PruningSchedule
+
+FOLDER = Path(__file__).parents[3] / 'projects/street_scenes/configs'
+TINY = {
+    'train_cfg.max_iters': 2,
+    'train_cfg.val_interval': 2,
+    'default_hooks.checkpoint.interval': 1,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'val_dataloader.num_workers': 0,
+    'val_dataloader.persistent_workers': False,
+    'test_dataloader.num_workers': 0,
+    'test_dataloader.persistent_workers': False,
+}
+
+
+def tiny_recipe(folder, **changes):
+    settings = dict(
+        configs=FOLDER,
+        seed=1,
+        work_dir=folder / 'run',
+        data_root=folder / 'data',
+        settings=DemoSettings(training=8, validation=1, width=128, height=64, seed=1),
+        cfg_options=TINY,
+        search_options={
+            'evolution': {'max_evaluations': 4, 'population': 3, 'parents': 2},
+            'random_evaluations': 4,
+        },
+    )
+    return Recipe(**{**settings, **changes})
+
+
+@pytest.mark.slow
+def test_interrupted_recipe_goes_on_and_a_finished_one_is_not_repeated(
+    tmp_path, monkeypatch, capsys
+):
+    recipe, measure, calls = tiny_recipe(tmp_path), ScheduleFitness.measure, []
+
+    def interrupted(self, schedule):
+        calls.append(schedule)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return measure(self, schedule)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ScheduleFitness, 'measure', interrupted)
+        run_recipe(recipe)
+    log = recipe.work_dir / 'search' / 'candidates.jsonl'
+    assert len(log.read_text().splitlines()) == 11
+
+    capsys.readouterr()
+    run_recipe(recipe)
+    said = capsys.readouterr()
+    assert 'mmengine' not in said.out + said.err, 'libraries write to their log'
+    for row in (
+        'uniform 50%, before adaptation', 'uniform 50%, adapted', 'dense',
+        'lower resolution at equal cost', 'uniform at equal cost', 'random-searched', 'evolved',
+        'evolved + finetuned',
+    ):  # fmt: skip
+        assert row in said.out
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len({str(line['schedule']) for line in lines}) == len(lines) > 11
+    result = json.loads((recipe.work_dir / 'search' / 'schedule.json').read_text())
+    assert result['cost']['predicted'] <= 0.6 * result['cost']['dense']
+    tuned = PruningSchedule.load(recipe.work_dir / 'search' / 'schedule.json')
+    assert PruningSchedule.load(recipe.work_dir / 'schedules' / 'evolved-+-finetuned.json') == tuned
+
+    def again(*args, **kwargs):
+        pytest.fail('done again')
+
+    monkeypatch.setattr(module, 'test', again)
+    monkeypatch.setattr(module, 'search', again)
+    run_recipe(recipe)
+    assert 'evolved + finetuned' in capsys.readouterr().out
+    with pytest.raises(ConfigError, match='holds a recipe with other settings'):
+        run_recipe(tiny_recipe(tmp_path, seed=2))
+
+
+def test_steps_follow_each_other():
+    """Each starts from the last checkpoint of the one before; all keep the same images out."""
+    steps = {step: tiny_recipe(Path('x'), cfg_options={}).config(step) for step in CONFIGS}
+    last = {step: f'work_dirs/{Path(CONFIGS[step]).stem}' for step in CONFIGS}
+    assert steps['saa'].load_from == f'{last["dense"]}/iter_400.pth'
+    assert steps['finetune'].load_from == f'{last["saa"]}/iter_300.pth'
+    assert steps['finetune'].custom_hooks[0].schedule == f'{last["search"]}/schedule.json'
+    share = steps['search'].test_cfg.split.share
+    assert [
+        steps[step].train_dataloader.dataset.share for step in ('dense', 'saa', 'finetune')
+    ] == [share] * 3
+    assert steps['saa'].custom_hooks[0].per == steps['search'].test_cfg.per
+    for step, iterations in (('dense', 400), ('saa', 300), ('finetune', 100)):
+        cfg = steps[step]
+        assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == iterations
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigError, match='work_dir is'):
+        run_recipe(tiny_recipe(tmp_path, work_dir=tmp_path / 'file' / 'run'))

@@ -1,0 +1,1 @@
+"""What the command-line tools do: one module a tool, with the tool's name."""

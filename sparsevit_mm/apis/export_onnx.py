@@ -1,0 +1,237 @@
+"""From a config to an ONNX file, and ONNX files of several schedules timed side by side."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import load_checkpoint
+from torch import Tensor, nn
+
+from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.checks.configs import (
+    build_model,
+    check_checkpoint_exists,
+    check_schedules,
+    check_weights_fit,
+    check_writable_folder,
+)
+from sparsevit_mm.deployment.graph import export_graph
+from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, largest_difference, write_onnx
+from sparsevit_mm.deployment.parts import PARTS, exportable
+from sparsevit_mm.errors import ConfigError, SparseVitError
+from sparsevit_mm.profiling.latency import Latency, measure_latency
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
+
+TOLERANCE = 1e-4
+"""Largest difference of an ONNX file from its model that passes."""
+
+
+class ParityError(SparseVitError):
+    """An ONNX file computes something else than the model it was made of."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        difference: Largest difference from the model on noise, see `largest_difference`; None for
+            a `torch.export` file.
+        inputs: Shape of the noise.
+        outputs: Shapes of the outputs.
+    """
+
+    path: Path
+    difference: float | None
+    inputs: tuple[int, ...]
+    outputs: tuple[tuple[int, ...], ...]
+
+
+def export_config(
+    config: str,
+    out: str,
+    height: int,
+    width: int,
+    *,
+    checkpoint: str | None = None,
+    part: str = PARTS[0],
+    batch: int = 1,
+    dynamic_batch: bool = False,
+    dynamic_size: bool = False,
+    schedule: Any = None,
+    deploy: bool = True,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> Exported:
+    """Writes the model of a config as an ONNX or a `torch.export` file, and compares it.
+
+    Args:
+        config: Path of the config.
+        out: A file that ends in .onnx, or in .pt2 for `torch.export`.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        checkpoint: Path or address of the weights; None leaves them random.
+        part: One of `sparsevit_mm.deployment.parts.PARTS`.
+        batch: Images at once.
+        dynamic_batch: Whether the file takes any number of images.
+        dynamic_size: Whether it takes images of any size (FasterViT backbones only).
+        schedule: Pruning schedule in place of the config's, in any form `pruning_ratios` takes.
+        deploy: Whether to use the inference form where there is one.
+        cfg_options: Fields of the config to replace.
+
+    Returns:
+        What was written.
+
+    Raises:
+        SparseVitError: If something given is wrong, or the file differs from the model.
+    """
+    if not out.endswith(('.onnx', '.pt2')):
+        raise ConfigError(f'out is {out}, but it must end in .onnx or .pt2.')
+    if out.endswith('.onnx'):
+        check_onnx()
+    check_writable_folder(Path(out).parent, 'out')
+    _check_shape(height, width, batch)
+    model = _load(config, checkpoint, schedule, cfg_options)
+    module = ready(exportable(model, part), deploy)
+    images = noise(model, batch, height, width)
+    program = export_graph(module, images, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    difference = None
+    if out.endswith('.onnx'):
+        write_onnx(program, out)
+        written = OnnxModel(out)
+        sizes = [(height, width)]
+        if dynamic_size:
+            sizes.append((height + 32, max(width - 8, 32)))
+        difference = max(
+            largest_difference(module, written, noise(model, batch, *size)) for size in sizes
+        )
+        if difference > TOLERANCE:
+            raise ParityError(
+                f'{out} differs from the model by {difference:.1e} on noise, but {TOLERANCE:.0e} '
+                'is allowed.'
+            )
+    else:
+        torch.export.save(program, out)
+    with torch.no_grad():
+        outputs = module(images)
+    shapes = [outputs] if isinstance(outputs, Tensor) else outputs
+    return Exported(
+        Path(out), difference, tuple(images.shape), tuple(tuple(t.shape) for t in shapes)
+    )
+
+
+def benchmark_config(
+    config: str,
+    height: int,
+    width: int,
+    *,
+    schedules: Mapping[str, Any],
+    checkpoint: str | None = None,
+    part: str = PARTS[0],
+    batch: int = 1,
+    runs: int = 20,
+    with_torch: bool = False,
+    out: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> dict[str, Latency]:
+    """Times ONNX files of several schedules side by side in ONNX Runtime on the CPU.
+
+    Args:
+        config: Path of the config.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        schedules: Pruning schedules by name, in any form `pruning_ratios` takes; the first is what
+            the others are compared with.
+        checkpoint: Path or address of the weights; None leaves them random.
+        part: One of `sparsevit_mm.deployment.parts.PARTS`.
+        batch: Images at once.
+        runs: Timed rounds.
+        with_torch: Whether the models themselves, on torch, take turns with the files.
+        out: JSON file for the figures.
+        cfg_options: Fields of the config to replace.
+
+    Returns:
+        The time of a batch of each.
+
+    Raises:
+        SparseVitError: If something given is wrong.
+    """
+    check_onnx()
+    if out is not None:
+        check_writable_folder(Path(out).parent, 'out')
+    _check_shape(height, width, batch)
+    if runs < 1:
+        raise ConfigError(f'runs is {runs}, but it must be positive.')
+    candidates: dict[str, Callable[[], Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, schedule) in enumerate(schedules.items()):
+            model = _load(config, checkpoint, schedule, cfg_options)
+            module = ready(exportable(model, part), deploy=True)
+            images = noise(model, batch, height, width)
+            path = Path(folder) / f'{number}.onnx'
+            write_onnx(export_graph(module, images), path)
+            written = OnnxModel(path)
+            candidates[name] = lambda written=written, images=images: written(images)  # type: ignore[misc]
+            if with_torch:
+                candidates[f'{name}, torch'] = lambda m=module, images=images: m(images)  # type: ignore[misc]
+        with torch.inference_mode():
+            timed = measure_latency(candidates, runs=runs, device='cpu')
+    if out is not None:
+        data = {
+            'config': config,
+            'shape': [batch, height, width],
+            'threads': torch.get_num_threads(),
+            'milliseconds': {name: list(latency.runs) for name, latency in timed.items()},
+        }
+        Path(out).write_text(json.dumps(data, indent=2) + '\n')
+    return timed
+
+
+def ready(module: nn.Module, deploy: bool) -> nn.Module:
+    """A module in evaluation, in its inference form if wanted and known."""
+    module = revert_sync_batchnorm(module).eval()
+    if deploy:
+        switches = [m for m in module.modules() if hasattr(m, 'switch_to_deploy')]
+        for owner in switches:
+            owner.switch_to_deploy()  # type: ignore[operator]
+    return module
+
+
+def noise(model: nn.Module, batch: int, height: int, width: int) -> Tensor:
+    """Random images that are the same in every process."""
+    channels = getattr(getattr(model, 'backbone', None), 'in_channels', 3)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, channels, height, width, generator=generator)
+
+
+def _load(
+    config: str, checkpoint: str | None, schedule: Any, cfg_options: Mapping[str, Any] | None
+) -> nn.Module:
+    check_checkpoint_exists(checkpoint, 'checkpoint')
+    cfg: Config = load_config(config, cfg_options)
+    register_framework(cfg)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    check_schedules(model, cfg)
+    if schedule is not None:
+        find_prunable_backbone(model).pruning_schedule = schedule
+    if checkpoint is not None:
+        check_weights_fit(model, checkpoint)
+        load_checkpoint(model, checkpoint, map_location='cpu')
+    return model
+
+
+def _check_shape(height: int, width: int, batch: int) -> None:
+    if min(height, width, batch) < 1:
+        raise ConfigError(
+            f'shape is {height} x {width} and batch {batch}, but they must be positive.'
+        )

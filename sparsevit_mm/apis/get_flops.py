@@ -1,0 +1,60 @@
+"""Counting what the model of a config costs, from the config's file to a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sparsevit_mm.apis.launch import load_config, read_schedule, register_framework
+from sparsevit_mm.checks.configs import build_model, check_writable_folder
+from sparsevit_mm.profiling.cost_report import CostReport, cost_report, cost_table
+from sparsevit_mm.pruning.prunable import find_prunable_backbone, prunable_or_none
+
+
+def count_config(
+    config: str,
+    height: int,
+    width: int,
+    *,
+    batch: int = 1,
+    ratios: str | None = None,
+    schedule: str | None = None,
+    out: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> CostReport:
+    """Counts MACs and parameters, prints them as a table, and writes them if asked.
+
+    Args:
+        config: Path of the config.
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        batch: Images.
+        ratios: Pruning ratios in place of the config's, as text.
+        schedule: JSON file with the schedule, instead of `ratios`.
+        out: JSON file for the figures.
+        cfg_options: Fields of the config to replace.
+
+    Returns:
+        The figures.
+
+    Raises:
+        SparseVitError: If an argument is wrong.
+    """
+    wanted = read_schedule(ratios, schedule)
+    if out is not None:
+        check_writable_folder(Path(out).parent, 'out')
+    cfg = load_config(config, cfg_options)
+    register_framework(cfg)
+    model = build_model(cfg)
+    if wanted is not None:
+        find_prunable_backbone(model).pruning_schedule = wanted
+    report = cost_report(model, cfg, height, width, batch, prunable_or_none(model))
+    Console().print(cost_table(report))
+    if out is not None:
+        data = {'config': config, **report.to_dict()}
+        Path(out).write_text(json.dumps(data, indent=2) + '\n')
+    return report

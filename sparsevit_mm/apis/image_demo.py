@@ -1,0 +1,147 @@
+"""Predictions and kept windows of pictures, written as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.progress import track
+
+from sparsevit_mm.apis.inference import PicturePredictor
+from sparsevit_mm.apis.launch import read_schedule
+from sparsevit_mm.apis.surround_demo import write_frames
+from sparsevit_mm.checks.configs import check_writable_folder
+from sparsevit_mm.det3d.calibrations import calibrations
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.visualization.images import find_pictures, read_picture
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What became of the pictures.
+
+    Attributes:
+        predictions: Pictures with boxes, masks or labels that were written.
+        kept_windows: Pictures of kept windows that were written.
+        refused: One sentence for each picture that could not be read.
+        notes: One sentence for each thing that is not as one might expect.
+    """
+
+    predictions: list[Path]
+    kept_windows: list[Path]
+    refused: list[str]
+    notes: list[str]
+
+
+def demonstrate(
+    pictures: str,
+    config: str,
+    checkpoint: str | None = None,
+    *,
+    out_dir: str = 'outputs',
+    infos: str | None = None,
+    device: str | None = None,
+    score_thr: float = 0.3,
+    ratios: str | None = None,
+    schedule: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> DemoReport:
+    """Predicts on one picture or on all in a folder and writes what came out.
+
+    Args:
+        pictures: A picture of any kind, or a folder of pictures. For a network that takes the
+            pictures of several cameras together, one or more of those of each frame.
+        config: Path of the config.
+        checkpoint: Path or address of the weights; None leaves them random.
+        infos: Info file of MMDetection3D with the calibration of the pictures, which networks that
+            find 3D boxes need; pictures are found in it by the names of their files.
+        out_dir: Gets `predictions/<name>.png` and `kept_windows/<name>.png`, see also
+            `write_frames`.
+        device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
+        score_thr: Detections below this score are not drawn.
+        ratios: Pruning ratios in place of the config's, as text.
+        schedule: JSON file with the schedule, instead of `ratios`.
+        cfg_options: Fields of the config to replace.
+
+    Returns:
+        What was written and what was not.
+
+    Raises:
+        SparseVitError: If an argument is wrong, or no picture can be read; nothing was written
+            then.
+    """
+    paths = find_pictures(pictures)
+    cameras = calibrations(infos) if infos is not None else {}
+    if len(paths) == 1:
+        read_picture(paths[0])
+    check_writable_folder(out_dir, 'out_dir')
+    predictor = PicturePredictor(
+        config, checkpoint, device, read_schedule(ratios, schedule), cfg_options
+    )
+    if predictor.needs_calibration:
+        _check_calibrated(paths, cameras, infos)
+    report = DemoReport([], [], [], [])
+    if checkpoint is None:
+        report.notes.append('no checkpoint was given: the weights are random, what they see too.')
+    if predictor.takes_frames:
+        assert infos is not None
+        written = write_frames(predictor, paths, infos, Path(out_dir), score_thr)
+        for kind, targets in zip((report.predictions, report.kept_windows), written):
+            kind.extend(targets)
+        _note_missing_schedule(predictor, report)
+        return report
+    names = _output_names(paths)
+    crops = False
+    for path, name in track(
+        list(zip(paths, names)), description='Pictures', disable=len(paths) == 1
+    ):
+        try:
+            image = read_picture(path)
+        except ConfigError as error:
+            report.refused.append(str(error))
+            continue
+        prediction = predictor.predict(image, str(path), cameras.get(path.name))
+        target = Path(out_dir) / 'predictions' / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        predictor.save(prediction, target, score_thr)
+        report.predictions.append(target)
+        windows = predictor.draw_windows(prediction)
+        if windows is not None:
+            target = Path(out_dir) / 'kept_windows' / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(windows).save(target)
+            report.kept_windows.append(target)
+        crops |= len(prediction.passes) > 1
+    _note_missing_schedule(predictor, report)
+    if crops:
+        report.notes.append('the network sees crops: kept windows are drawn for whole images only.')
+    if not report.predictions:
+        raise ConfigError(report.refused[0])
+    return report
+
+
+def _note_missing_schedule(predictor: PicturePredictor, report: DemoReport) -> None:
+    if predictor.backbone is None:
+        report.notes.append('the backbone has no pruning schedule: there are no kept windows.')
+
+
+def _check_calibrated(paths: Sequence[Path], known: Container[str], infos: str | None) -> None:
+    if infos is None:
+        raise ConfigError(
+            'infos is missing, but a network that finds 3D boxes needs the calibration of the '
+            'camera: name an info file of MMDetection3D that lists the pictures.'
+        )
+    unknown = [path.name for path in paths if path.name not in known]
+    if unknown:
+        raise ConfigError(
+            f'the picture {unknown[0]} is not in {infos}, whose calibration it needs.'
+        )
+
+
+def _output_names(paths: Sequence[Path]) -> list[str]:
+    """One name a picture: its own with .png, with the old suffix kept where two would collide."""
+    stems = [path.stem for path in paths]
+    return [f'{path.stem if stems.count(path.stem) == 1 else path.name}.png' for path in paths]

@@ -1,0 +1,258 @@
+"""A config and a checkpoint as something that takes pictures, for every kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DATASETS, DefaultScope
+from mmengine.runner import load_checkpoint
+from mmengine.structures import BaseDataElement
+from numpy.typing import NDArray
+from PIL import Image
+
+from sparsevit_mm.apis.launch import innermost_dataset, load_config, register_framework
+from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
+from sparsevit_mm.det3d.boxes3d import draw_boxes_3d
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.prunable import (
+    find_prunable_backbone,
+    prunable_or_none,
+)
+from sparsevit_mm.pruning.selection import WindowSelection
+from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
+from sparsevit_mm.visualization.samples import build_visualizer
+
+_LOADING = (
+    'LoadImageFromFile',
+    'LoadImageFromFileMono3D',
+    'LoadAnnotations',
+    'LoadAnnotations3D',
+    'LoadPanopticAnnotations',
+)
+
+COLOURS = [
+    (int(255 * red), int(255 * green), int(255 * blue))
+    for red, green, blue, _ in colormaps['tab10'](range(10))
+]
+"""RGB of the classes, in turn."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network made of one picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB picture.
+        sample: The framework's data sample, boxes and masks in pixels of the picture.
+        passes: For every forward of the backbone one `WindowSelection` a block; empty if the
+            backbone has no schedule. Networks that cut the picture into crops make several.
+        cam2img: Projection of the camera into pixels of the picture, for 3D boxes.
+    """
+
+    image: NDArray[np.uint8]
+    sample: BaseDataElement
+    passes: list[list[WindowSelection]]
+    cam2img: NDArray[np.float64] | None = None
+
+
+class PicturePredictor:
+    """Predicts on pictures with the model of a config.
+
+    Args:
+        config: Path of the config.
+        checkpoint: Path or address of the weights; None leaves them random.
+        device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
+        schedule: Pruning schedule in place of the config's, in any form `pruning_ratios` takes.
+        cfg_options: Fields of the config to replace.
+
+    Raises:
+        SparseVitError: If the config, the checkpoint, the device or the schedule is wrong.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        checkpoint: str | None = None,
+        device: str | None = None,
+        schedule: Any = None,
+        cfg_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_checkpoint_exists(checkpoint, 'checkpoint')
+        self.device = _usable_device(device)
+        self.cfg = load_config(config, cfg_options)
+        register_framework(self.cfg)
+        self.scope = self.cfg.get('default_scope')
+        model = build_model(self.cfg)
+        self.backbone = prunable_or_none(model)
+        if schedule is not None:
+            find_prunable_backbone(model).pruning_schedule = schedule
+        meta: Mapping[str, Any] = {}
+        if checkpoint is not None:
+            check_weights_fit(model, checkpoint)
+            meta = load_checkpoint(model, checkpoint, map_location='cpu').get('meta', {})
+        self.model = revert_sync_batchnorm(model).to(self.device).eval()
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.dataset_meta = meta.get('dataset_meta') or _dataset_meta(self.cfg)
+            self.prepare = Compose(_pipeline_without_loading(self.cfg))
+            self._visualizer = build_visualizer(self.cfg, self.dataset_meta)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether the network finds 3D boxes, for which it must know the camera."""
+        return self.scope == 'mmdet3d'
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether the network takes the pictures of several cameras together."""
+        steps = innermost_dataset(self.cfg.test_dataloader).pipeline
+        return any(str(step['type']).endswith('LoadCameraImages') for step in steps)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        image: NDArray[np.uint8],
+        path: str = '',
+        cam2img: NDArray[np.float64] | None = None,
+    ) -> Prediction:
+        """Predicts on one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            path: Where it comes from, kept in the sample.
+            cam2img: (3, 3) or (4, 4) projection of the camera into pixels of the image, which
+                networks for 3D boxes need.
+
+        Raises:
+            ConfigError: If the projection is needed and missing, or cannot be inverted.
+        """
+        height, width = image.shape[:2]
+        data = dict(
+            img=np.ascontiguousarray(image[..., ::-1]),
+            img_path=path,
+            img_id=0,
+            img_shape=(height, width),
+            ori_shape=(height, width),
+            height=height,
+            width=width,
+        )
+        if self.needs_calibration:
+            data.update(_camera(cam2img))
+        recording = record_kept_windows(self.backbone) if self.backbone else nullcontext()
+        with DefaultScope.overwrite_default_scope(self.scope), recording as record:
+            (sample,) = self.model.test_step(pseudo_collate([self.prepare(data)]))
+        return Prediction(image, sample.to('cpu'), record.passes if record else [], cam2img)
+
+    def save(self, prediction: Prediction, path: str | Path, score_thr: float = 0.3) -> None:
+        """Draws boxes, masks or labels over the picture and writes it.
+
+        Args:
+            prediction: From `predict`.
+            path: Where it is written; the suffix chooses the format.
+            score_thr: Detections below this score are left out.
+        """
+        if 'pred_instances_3d' in prediction.sample:
+            Image.fromarray(self._draw_3d(prediction, score_thr)).save(path)
+            return
+        options = {'pred_score_thr': score_thr} if 'pred_instances' in prediction.sample else {}
+        self._visualizer.add_datasample(
+            'prediction',
+            prediction.image,
+            prediction.sample,
+            draw_gt=False,
+            out_file=str(path),
+            **options,
+        )
+
+    def _draw_3d(self, prediction: Prediction, score_thr: float) -> NDArray[np.uint8]:
+        assert prediction.cam2img is not None
+        found = prediction.sample.pred_instances_3d
+        found = found[found.scores_3d > score_thr]
+        classes = self.dataset_meta['classes']
+        labels = found.labels_3d.tolist()
+        return draw_boxes_3d(
+            prediction.image,
+            found.bboxes_3d.corners.numpy(),
+            # The sample has that of the resized image.
+            prediction.cam2img,
+            [COLOURS[label % len(COLOURS)] for label in labels],
+            [
+                f'{classes[label]} {score:.2f}'
+                for label, score in zip(labels, found.scores_3d.tolist())
+            ],
+        )
+
+    def draw_windows(self, prediction: Prediction) -> NDArray[np.uint8] | None:
+        """Draws which windows were computed, see `draw_kept_windows`.
+
+        Args:
+            prediction: From `predict`.
+
+        Returns:
+            (height, width, 3) uint8 RGB, or None if there is no schedule, or if the network saw the
+            picture in several crops, whose places it does not tell.
+        """
+        if self.backbone is None or len(prediction.passes) != 1:
+            return None
+        return draw_kept_windows(
+            prediction.image,
+            prediction.passes[0],
+            resized=tuple(prediction.sample.img_shape[:2]),
+            patch_size=self.backbone.arch.patch_size,
+            schedule=self.backbone.pruning_schedule,
+        )
+
+
+def _camera(cam2img: NDArray[np.float64] | None) -> dict[str, Any]:
+    """What MMDetection3D's pipelines expect of a camera."""
+    from mmdet3d.structures import get_box_type
+
+    if cam2img is None:
+        raise ConfigError(
+            'the network finds 3D boxes, but the calibration of the camera is missing; name the '
+            'info file that has it.'
+        )
+    if not np.isfinite(cam2img).all() or np.linalg.matrix_rank(cam2img) < len(cam2img):
+        raise ConfigError(
+            f'cam2img is {cam2img.tolist()}, but it must be a matrix that can be inverted.'
+        )
+    box_type, box_mode = get_box_type('Camera')
+    return dict(cam2img=cam2img.tolist(), box_type_3d=box_type, box_mode_3d=box_mode)
+
+
+def _usable_device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(name or get_device())
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise ConfigError(
+            f'device is {name}, but it must be one that is here, such as {get_device()}.'
+        ) from None
+    return device
+
+
+def _dataset_meta(cfg: Config) -> dict[str, Any]:
+    """Class names and colours of the config's test set, which need not be on disk."""
+    dataset = innermost_dataset(cfg.test_dataloader)
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        known = getattr(registry.get(dataset.type), 'METAINFO', {})
+    return {**known, **dataset.get('metainfo', {})}
+
+
+def _pipeline_without_loading(cfg: Config) -> list[Any]:
+    return [
+        step
+        for step in deepcopy(list(innermost_dataset(cfg.test_dataloader).pipeline))
+        if str(step['type']).rpartition('.')[2] not in _LOADING
+    ]

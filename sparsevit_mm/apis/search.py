@@ -1,0 +1,99 @@
+"""What tools/search.py calls: a config and a checkpoint become a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmengine.config import ConfigDict
+
+from sparsevit_mm.apis.launch import build_runner, load_config, register_framework
+from sparsevit_mm.checks.coco import check_coco_annotations
+from sparsevit_mm.checks.configs import (
+    build_model,
+    check_checkpoint_exists,
+    check_datasets,
+    check_schedules,
+    check_weights_fit,
+    check_writable_folder,
+)
+from sparsevit_mm.engine.search_loop import ScheduleSearchLoop
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.search.settings import SearchSettings
+
+_LOOP = 'ScheduleSearchLoop'
+
+
+def search(
+    config: str,
+    checkpoint: str,
+    *,
+    settings: Mapping[str, Any],
+    work_dir: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, float]:
+    """Searches the best schedule for a trained network.
+
+    Args:
+        config: Path of the config. Its `test_cfg` may be a `ScheduleSearchLoop` with settings.
+        checkpoint: Path or address of the weights, best adapted to random sparsity.
+        settings: Settings of the search, nested as in `SearchSettings`, that replace the config's.
+        work_dir: Where results go; by default the config's, else work_dirs/<name of the config>.
+        cfg_options: Fields of the config to replace.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        progress: Called with the name of a search, its evaluations so far and in all.
+
+    Returns:
+        The metrics of the best schedule.
+
+    Raises:
+        SparseVitError: If something about the search is wrong.
+    """
+    cfg = load_config(config, cfg_options, work_dir)
+    own = dict(cfg.get('test_cfg') or {})
+    if str(own.get('type')).rpartition('.')[2] != _LOOP:
+        # Another loop's settings are none of a search, but for the precision it evaluates in.
+        own = {'fp16': own['fp16']} if 'fp16' in own else {}
+    own = _merged(own, settings)
+    split = SearchSettings.read(own).split
+    cfg.test_cfg = ConfigDict({**own, 'type': f'sparsevit_mm.{_LOOP}'})
+    cfg.load_from, cfg.resume = checkpoint, False
+    check_writable_folder(cfg.work_dir, 'work_dir')
+    check_checkpoint_exists(checkpoint, 'checkpoint')
+    seen = ['train_dataloader' if split.part == 'held_out' else 'val_dataloader']
+    check_datasets(cfg, seen, [])
+
+    register_framework(cfg)
+    check_coco_annotations(cfg, seen)
+    model = build_model(cfg)
+    find_prunable_backbone(model)
+    check_schedules(model, cfg)
+    check_weights_fit(model, checkpoint)
+    del model
+    # mmengine builds a test loop only where there is a test set; this one is never looked at.
+    for part in ('dataloader', 'evaluator'):
+        if cfg.get(f'test_{part}') is None:
+            cfg[f'test_{part}'] = cfg.get(f'val_{part}')
+    runner = build_runner(cfg, launcher)
+    assert isinstance(runner.test_loop, ScheduleSearchLoop)
+    runner.test_loop.progress = progress
+    return runner.test()
+
+
+def _merged(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those given in place of the config's own; None gives none."""
+    merged = dict(own)
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            inner = _merged(merged.get(key) or {}, value)
+            if key == 'budget':
+                # One kind of budget replaces the other.
+                for kind, other in (('macs', 'latency'), ('latency', 'macs')):
+                    if value.get(kind) is not None:
+                        inner.pop(other, None)
+            merged[key] = inner
+        elif value is not None:
+            merged[key] = value
+    return merged

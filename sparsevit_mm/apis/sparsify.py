@@ -1,0 +1,244 @@
+"""A trained model with a Swin, dense and sparse side by side: metric, MACs, latency, pictures.
+
+Nothing is trained. What the sparse column loses against the dense one is where sparsity-aware
+adaptation and a searched schedule begin.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+from PIL import Image
+from rich.table import Table
+
+from sparsevit_mm.apis.inference import PicturePredictor
+from sparsevit_mm.apis.launch import register_framework, test
+from sparsevit_mm.checkpoints.loading import read_weights
+from sparsevit_mm.checks.configs import (
+    build_model,
+    check_checkpoint_exists,
+    check_writable_folder,
+)
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.latency import measure_latency
+from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.swap.config_file import load_original, write_config
+from sparsevit_mm.swap.swap import sparsify
+from sparsevit_mm.visualization.images import read_picture
+
+HIGHEST_RATIO = 0.9
+_BISECTIONS = 6
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one form of the model costs and reaches.
+
+    Attributes:
+        ratios: Pruning ratio of every block, by stage.
+        metrics: What the config's evaluator says; empty if it was not asked.
+        macs: MACs of the backbone for one image.
+        latency: Median milliseconds of the backbone on one image, measured in turns with the other.
+    """
+
+    ratios: tuple[tuple[float, ...], ...]
+    metrics: dict[str, float]
+    macs: int
+    latency: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both forms, and what was written.
+
+    Attributes:
+        dense: The model as it was trained.
+        sparse: The model with its schedule.
+        config: The new config.
+        checkpoint: Its weights.
+        pictures: Pictures of the windows that were kept.
+    """
+
+    dense: Column
+    sparse: Column
+    config: Path
+    checkpoint: Path
+    pictures: tuple[Path, ...]
+
+
+def sparsify_model(
+    config: str,
+    checkpoint: str,
+    out_dir: str | Path,
+    *,
+    ratios: Any = None,
+    latency: float | None = None,
+    shape: tuple[int, int] = (800, 1280),
+    evaluate: bool = True,
+    num_pictures: int = 3,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Writes the sparse form of a trained model and compares it with the dense one.
+
+    Args:
+        config: Path of the config, or an installed one such as 'mmdet::…'.
+        checkpoint: The trained weights.
+        out_dir: Gets config, checkpoint, comparison and pictures.
+        ratios: Pruning ratios in any form `pruning_ratios` takes.
+        latency: Instead of ratios: the latency of the backbone over the dense one, in (0, 1); the
+            uniform ratio that comes closest on this machine is taken.
+        shape: Height and width of the input that MACs and latency are for.
+        evaluate: Whether to test both forms on the config's test set.
+        num_pictures: How many images of the test set are drawn.
+        cfg_options: Fields of the original config to replace.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        SparseVitError: If something given is wrong.
+    """
+    if (ratios is None) == (latency is None):
+        raise ConfigError('exactly one of ratios and latency must be given.')
+    if latency is not None and not 0 < latency < 1:
+        raise ConfigError(f'latency is {latency}, but it must lie between 0 and 1 times dense.')
+    out_dir = Path(out_dir)
+    check_writable_folder(out_dir, 'out_dir')
+    check_checkpoint_exists(checkpoint, 'checkpoint')
+    original = load_original(config)
+    if cfg_options:
+        original.merge_from_dict(dict(cfg_options))
+    register_framework(original)
+    dense_ratios: Any = 0.0
+    backbone = find_prunable_backbone(build_model(sparsify(original, dense_ratios).cfg))
+    backbone.pruning_schedule = dense_ratios
+    dense = backbone.pruning_schedule
+    run = _runner(backbone, shape)
+    sparse = (
+        _uniform_for(latency, run, backbone.arch.depths)
+        if latency is not None
+        else PruningSchedule.parse(ratios, backbone.arch.depths)
+    )
+    times = measure_latency({'dense': run(dense), 'sparse': run(sparse)}, runs=15)
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    name = Path(config).stem
+    base = out_dir / f'{name}_original.py'
+    original.dump(base)
+    path = out_dir / f'{name}_sparse.py'
+    plain = [list(stage) for stage in sparse.ratios]
+    swap = sparsify(Config.fromfile(base), plain)
+    write_config(swap, Config.fromfile(base), str(base), path, f'{name} that skips windows.')
+    weights = out_dir / f'{name}_sparse.pth'
+    torch.save({'state_dict': read_weights(checkpoint)}, weights)
+
+    # Without ratios the new network is the old one.
+    metrics = [
+        test(str(path), str(weights), work_dir=str(out_dir / 'test'), ratios=str(of_blocks))
+        if evaluate
+        else {}
+        for of_blocks in (0.0, plain)
+    ]
+    arch = backbone.arch
+    columns = [
+        Column(schedule.ratios, dict(found), backbone_macs(arch, schedule, *shape).total, time)
+        for schedule, found, time in zip(
+            (dense, sparse), metrics, (times['dense'].median, times['sparse'].median)
+        )
+    ]
+    pictures = _draw(path, weights, out_dir / 'pictures', num_pictures)
+    comparison = Comparison(columns[0], columns[1], path, weights, tuple(pictures))
+    report = dict(dense=asdict(columns[0]), sparse=asdict(columns[1]), shape=shape)
+    (out_dir / f'{name}_comparison.json').write_text(json.dumps(report, indent=2) + '\n')
+    return comparison
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """The two columns, for a console."""
+    table = Table('', 'dense', 'sparse', title='The same weights, without training')
+    dense, sparse = comparison.dense, comparison.sparse
+    for metric in dense.metrics:
+        table.add_row(metric, f'{dense.metrics[metric]:.4g}', f'{sparse.metrics[metric]:.4g}')
+    table.add_row(
+        'backbone GMACs, counted',
+        f'{dense.macs / 1e9:.2f}',
+        f'{sparse.macs / 1e9:.2f} ({sparse.macs / dense.macs:.2f}x)',
+    )
+    table.add_row(
+        'backbone ms, measured here',
+        f'{dense.latency:.1f}',
+        f'{sparse.latency:.1f} ({sparse.latency / dense.latency:.2f}x)',
+    )
+    return table
+
+
+def _runner(
+    backbone: PrunableBackbone, shape: tuple[int, int]
+) -> Callable[[PruningSchedule], Callable[[], None]]:
+    """Makes runs of the backbone on one random image, for each schedule."""
+    assert isinstance(backbone, torch.nn.Module)
+    network = backbone.eval()
+    images = torch.randn(1, 3, *shape)
+
+    def of(schedule: PruningSchedule) -> Callable[[], None]:
+        @torch.inference_mode()
+        def run() -> None:
+            network.pruning_schedule = schedule
+            network(images)
+
+        return run
+
+    return of
+
+
+def _uniform_for(
+    latency: float,
+    run: Callable[[PruningSchedule], Callable[[], None]],
+    depths: tuple[int, ...],
+) -> PruningSchedule:
+    """The uniform schedule whose measured latency over dense comes closest to the wanted one."""
+    low, high, reached = 0.0, HIGHEST_RATIO, 0.0
+    for _ in range(_BISECTIONS):
+        ratio = (low + high) / 2
+        times = measure_latency(
+            {
+                'dense': run(PruningSchedule.parse(0.0, depths)),
+                'sparse': run(PruningSchedule.parse(ratio, depths)),
+            },
+            runs=7,
+        )
+        reached = times['sparse'].median / times['dense'].median
+        low, high = (low, ratio) if reached < latency else (ratio, high)
+    if reached > latency * 1.1:
+        raise ConfigError(
+            f'latency is {latency}x of dense, but skipping {HIGHEST_RATIO:.0%} of the windows '
+            f'reaches {reached:.2f}x on this machine.'
+        )
+    return PruningSchedule.parse(round((low + high) / 2, 3), depths)
+
+
+def _draw(config: Path, checkpoint: Path, folder: Path, count: int) -> list[Path]:
+    """Draws the kept windows of the first images of the test set."""
+    if count < 1:
+        return []
+    predictor = PicturePredictor(str(config), str(checkpoint), 'cpu')
+    with DefaultScope.overwrite_default_scope(predictor.scope):
+        dataset = DATASETS.build(predictor.cfg.test_dataloader.dataset)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number in range(min(count, len(dataset))):
+        source = Path(dataset.get_data_info(number)['img_path'])
+        windows = predictor.draw_windows(predictor.predict(read_picture(source), str(source)))
+        if windows is not None:
+            written.append(folder / f'{source.stem}-windows.png')
+            Image.fromarray(windows).save(written[-1])
+    return written

@@ -1,0 +1,53 @@
+"""From the name of a config and of a backbone to a new config file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sparsevit_mm.apis.launch import register_framework
+from sparsevit_mm.checks.configs import build_model, check_writable_folder
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.swap.config_file import load_original, write_config
+from sparsevit_mm.swap.spec import BackboneSpec
+from sparsevit_mm.swap.swap import Swap, swap_backbone
+
+
+def swap_to_file(
+    config: str,
+    backbone: str,
+    out: str | Path,
+    *,
+    ratios: Any = None,
+    checkpoint: str | None = None,
+) -> Swap:
+    """Swaps the backbone of a config, builds the new model, and writes the new config.
+
+    Args:
+        config: Path of the config, or an installed one such as 'mmdet::…'.
+        backbone: Name of the backbone, see `BackboneSpec`.
+        out: The new config file.
+        ratios: Pruning ratios in any form `pruning_ratios` takes, or a `PruningSchedule`.
+        checkpoint: Weights to start from, see `BackboneSpec`.
+
+    Returns:
+        What was changed.
+
+    Raises:
+        SparseVitError: If something given is wrong; nothing was written then.
+    """
+    if isinstance(ratios, PruningSchedule):
+        ratios = [list(stage) for stage in ratios.ratios]
+    spec = BackboneSpec(backbone, ratios, checkpoint)
+    check_writable_folder(Path(out).parent, 'out')
+    original = load_original(config)
+    register_framework(original)
+    swap = swap_backbone(original, spec)
+    build_model(swap.cfg)
+    what = f'{backbone}, {_words(ratios)}' if ratios is not None else backbone
+    write_config(swap, original, config, out, f'{Path(config).stem} with {what}.')
+    return swap
+
+
+def _words(ratios: Any) -> str:
+    return f'pruning ratios {ratios}'

@@ -1,0 +1,1 @@
+"""Checks before anything is built or written: configs, images, annotation files."""

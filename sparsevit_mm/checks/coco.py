@@ -1,0 +1,140 @@
+"""Looking into COCO annotations before training, as people write them for data of their own.
+
+MMDetection leaves out classes that a file does not name, without a word, and numbers the others
+anew: boxes then carry wrong names, or there are none. What else is missing ends in a `KeyError` of
+a worker. Here each is one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from sparsevit_mm.checks.configs import dataset_configs
+from sparsevit_mm.errors import ConfigError
+
+_LARGEST_FILE = 200 * 2**20
+"""Bytes that are parsed in about two seconds; COCO's own file, which is larger, needs no check."""
+
+
+def check_coco_annotations(cfg: Config, loaders: Iterable[str]) -> None:
+    """Checks that classes, annotation files and heads of a detector fit together.
+
+    Args:
+        cfg: The whole config; its framework must be registered and its files be there.
+        loaders: Data loaders of the run, such as 'train_dataloader'.
+
+    Raises:
+        ConfigError: If they do not; the sentence names the file or field.
+    """
+    if cfg.get('default_scope') != 'mmdet':
+        return
+    for loader in loaders:
+        for field, dataset in dataset_configs(cfg.get(loader), loader):
+            kind = _kind(dataset)
+            if kind is not None:
+                _check_dataset(cfg, field, dataset, kind)
+
+
+def _kind(dataset: Mapping[str, Any]) -> type | None:
+    """The class of a data set in COCO's format, None for others."""
+    from mmdet.datasets import CocoDataset
+    from mmdet.registry import DATASETS
+
+    kind = DATASETS.get(dataset['type'])
+    return kind if isinstance(kind, type) and issubclass(kind, CocoDataset) else None
+
+
+def _check_dataset(cfg: Config, field: str, dataset: Mapping[str, Any], kind: Any) -> None:
+    path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+    if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
+        return
+    coco = _read(path)
+    named = {category['name']: category['id'] for category in coco['categories']}
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if classes is None:
+        if not set(kind.METAINFO.get('classes', ())) & set(named):
+            raise ConfigError(
+                f'{field}.metainfo.classes is missing, and {path} has none of the classes of '
+                f'{kind.__name__} but {_listed(named)}.'
+            )
+        return
+    classes = [classes] if isinstance(classes, str) else list(classes)
+    unknown = [name for name in classes if name not in named]
+    if unknown:
+        raise ConfigError(
+            f'{field}.metainfo.classes holds {unknown[0]!r}, but {path} has {_listed(named)}.'
+        )
+    for head, number in _heads(cfg.model, 'model'):
+        if number != len(classes):
+            raise ConfigError(
+                f'{head}.num_classes is {number}, but {field}.metainfo.classes has {len(classes)}: '
+                f'{_listed(classes)}.'
+            )
+    masks = any(step.get('with_mask') for step in dataset.get('pipeline') or ())
+    _check_annotations(path, coco, {named[name] for name in classes}, masks)
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    try:
+        coco = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ConfigError(f'{path} is no JSON: {error}.') from None
+    parts = ('images', 'annotations', 'categories')
+    missing = [part for part in parts if not isinstance(coco, dict) or part not in coco]
+    if missing:
+        raise ConfigError(
+            f'{path} has no list of {missing[0]}, but COCO annotations have {", ".join(parts)}.'
+        )
+    for part, keys in (('images', ('id', 'file_name', 'height', 'width')),
+                       ('categories', ('id', 'name'))):  # fmt: skip
+        for number, entry in enumerate(coco[part]):
+            _check_keys(path, f'{part}[{number}]', entry, keys)
+    return coco
+
+
+def _check_annotations(
+    path: Path, coco: Mapping[str, list[Any]], categories: set[int], masks: bool
+) -> None:
+    images = {image['id'] for image in coco['images']}
+    for number, annotation in enumerate(coco['annotations']):
+        place = f'annotations[{number}]'
+        _check_keys(path, place, annotation, ('image_id', 'category_id', 'bbox', 'area'))
+        if annotation['image_id'] not in images:
+            raise ConfigError(
+                f'{place}.image_id of {path} is {annotation["image_id"]}, but no image has that id.'
+            )
+        if masks and annotation['category_id'] in categories and not annotation.get('segmentation'):
+            raise ConfigError(
+                f'{place} of {path} has no segmentation, but the config trains masks: give one, '
+                'such as the polygon of the box, or take a config without a mask head.'
+            )
+
+
+def _check_keys(path: Path, place: str, entry: Any, keys: Sequence[str]) -> None:
+    missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
+    if missing:
+        raise ConfigError(f'{place} of {path} has no {missing[0]}, but {", ".join(keys)} are read.')
+
+
+def _heads(cfg: Any, field: str) -> Iterator[tuple[str, int]]:
+    """The heads that tell classes apart, with the number of theirs."""
+    if isinstance(cfg, Mapping):
+        for key, value in cfg.items():
+            yield from _heads(value, f'{field}.{key}')
+        name = field.rpartition('.')[2].partition('[')[0]
+        if name in ('bbox_head', 'mask_head') and 'num_classes' in cfg:
+            yield field, cfg['num_classes']
+    elif isinstance(cfg, (list, tuple)):
+        for number, value in enumerate(cfg):
+            yield from _heads(value, f'{field}[{number}]')
+
+
+def _listed(names: Iterable[str], most: int = 10) -> str:
+    names = [str(name) for name in names]
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more

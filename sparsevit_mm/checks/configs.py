@@ -1,0 +1,251 @@
+"""Checks before anything is built or written, so that a wrong run stops at once.
+
+Each check raises one sentence that names the field, the value and what is allowed, and leaves
+nothing behind.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from sparsevit_mm.checkpoints.bevdet import bevdet_in_our_names
+from sparsevit_mm.checkpoints.loading import read_weights
+from sparsevit_mm.engine.hooks import WindowPruningHook
+from sparsevit_mm.errors import CheckpointError, ConfigError
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.registry import HOOKS, SCOPE
+
+DATA_SOURCE = 'data_source'
+"""Key of a config that says in words where its data set comes from."""
+
+
+def check_writable_folder(path: str | Path, field: str) -> None:
+    """Checks that files can be written into a folder, which need not exist yet.
+
+    Args:
+        path: The folder.
+        field: What it is called in the config or on the command line.
+
+    Raises:
+        ConfigError: If it cannot be written to.
+    """
+    existing = Path(path).absolute()
+    try:
+        while not existing.exists():
+            existing = existing.parent
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f'{field} is {path}, but nothing can be written there ({existing}: {error.strerror}).'
+        ) from None
+
+
+def check_checkpoint_exists(path: str | None, field: str) -> None:
+    """Checks that a checkpoint file is there; addresses are left to whoever fetches them.
+
+    Args:
+        path: The file, an address with `://`, or None.
+        field: What it is called in the config or on the command line.
+
+    Raises:
+        CheckpointError: If there is no such file.
+    """
+    if path is not None and '://' not in path and not Path(path).is_file():
+        raise CheckpointError(
+            f'{field} is {path}, but there is no such file (looked for at {Path(path).absolute()}).'
+        )
+
+
+def check_datasets(cfg: Config, loaders: Iterable[str], evaluators: Iterable[str]) -> None:
+    """Checks that every annotation file and image folder that a run reads is there.
+
+    Args:
+        cfg: The whole config; its `data_source`, if any, is what the error says of where to get
+            the data.
+        loaders: Data loaders of the run, such as 'train_dataloader'.
+        evaluators: Evaluators of the run, such as 'val_evaluator'.
+
+    Raises:
+        ConfigError: If something is missing.
+    """
+    for loader in loaders:
+        for field, dataset in dataset_configs(cfg.get(loader), loader):
+            for key, path in _dataset_paths(dataset):
+                _check_data(path, f'{field}.{key}', cfg, dataset.get('data_root'))
+    for evaluator in evaluators:
+        metrics = cfg.get(evaluator) or []
+        for metric in metrics if isinstance(metrics, Sequence) else [metrics]:
+            if metric.get('ann_file'):
+                _check_data(metric['ann_file'], f'{evaluator}.ann_file', cfg, None)
+
+
+def check_mixed_precision(cfg: Config) -> None:
+    """Checks that a run with mixed precision has a GPU.
+
+    Raises:
+        ConfigError: If only a CPU is there.
+    """
+    kind = str(cfg.get('optim_wrapper', {}).get('type'))
+    if kind.endswith('AmpOptimWrapper') and get_device() == 'cpu':
+        raise ConfigError(
+            f'optim_wrapper.type is {kind}, which needs a GPU, but only a CPU is here; train in '
+            'single precision with: --cfg-options optim_wrapper.type=OptimWrapper'
+        )
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Builds a config's model on the CPU, weights not initialised.
+
+    Args:
+        cfg: The whole config; its framework must be registered.
+
+    Raises:
+        ConfigError: If an argument of a backbone is outside what is allowed.
+    """
+    model_cfg = deepcopy(cfg.model)
+    if 'data_preprocessor' in cfg:
+        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        return MODELS.build(model_cfg)
+
+
+def check_schedules(model: nn.Module, cfg: Config) -> None:
+    """Checks that the hooks of this package among `custom_hooks` suit a model.
+
+    Args:
+        model: From `build_model`; its schedule is changed.
+        cfg: The whole config.
+
+    Raises:
+        ConfigError: If an argument is wrong, a schedule does not fit, or the backbone has none.
+    """
+    for hook_cfg in cfg.get('custom_hooks') or []:
+        if _is_ours(hook_cfg):
+            hook = HOOKS.build(hook_cfg)
+            backbone = find_prunable_backbone(model)
+            if isinstance(hook, WindowPruningHook) and hook.schedule is not None:
+                backbone.pruning_schedule = hook.schedule
+
+
+def check_pretrained(model: nn.Module) -> None:
+    """Checks that the local files which this package's backbones are initialised from suit them.
+
+    Args:
+        model: From `build_model`; its weights are changed.
+
+    Raises:
+        CheckpointError: If a file is missing or of another architecture.
+    """
+    for part in model.modules():
+        pretrained = _pretrained_file(part)
+        if pretrained is not None and type(part).__module__.startswith(f'{SCOPE}.'):
+            check_checkpoint_exists(pretrained, f'init_cfg of {type(part).__name__}')
+            part.init_weights()  # type: ignore[operator]
+
+
+def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
+    """Checks that a checkpoint is of a model's architecture, by loading it.
+
+    Args:
+        model: The model; its weights are changed.
+        path: The checkpoint; addresses are left alone.
+        part: Prefix of the parameters that must be there, such as 'backbone.'.
+
+    Raises:
+        CheckpointError: If a parameter is missing in the file or has another shape there.
+    """
+    if '://' in path:
+        return
+    weights = bevdet_in_our_names(read_weights(path))
+    wanted = {
+        name: tuple(parameter.shape)
+        for name, parameter in model.named_parameters()
+        if name.startswith(part)
+    }
+    wrong = [
+        f'{name} is {tuple(weight.shape)} instead of {wanted[name]}'
+        for name, weight in weights.items()
+        if name in wanted and tuple(weight.shape) != wanted[name]
+    ]
+    if not wrong:
+        # Loading, not comparing names: modules may rename what older versions of them saved.
+        fitting = {name: weight for name, weight in weights.items() if name.startswith(part)}
+        missing = model.load_state_dict(fitting, strict=False).missing_keys
+        wrong = [f'{name} is missing' for name in missing if name in wanted]
+    if wrong:
+        others = f' ({len(wrong) - 1} more such)' if len(wrong) > 1 else ''
+        raise CheckpointError(
+            f'the checkpoint {path} is of another architecture than the config: {wrong[0]}{others}.'
+        )
+
+
+def dataset_configs(cfg: Any, field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The data sets inside a loader, through wrappers such as RepeatDataset and ConcatDataset.
+
+    Args:
+        cfg: The config of a loader, of a data set or of a wrapper; anything else holds none.
+        field: What it is called in the whole config.
+
+    Yields:
+        Of every data set its field and its config.
+    """
+    if not isinstance(cfg, Mapping):
+        return
+    if 'data_root' in cfg or 'ann_file' in cfg or 'data_prefix' in cfg:
+        yield field, cfg
+    yield from dataset_configs(cfg.get('dataset'), f'{field}.dataset')
+    for number, inner in enumerate(cfg.get('datasets') or []):
+        yield from dataset_configs(inner, f'{field}.datasets.{number}')
+
+
+def _dataset_paths(dataset: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The fields of a data set that name paths, joined as mmengine's `BaseDataset` joins them."""
+    root = str(dataset.get('data_root') or '')
+    if root:
+        yield 'data_root', root
+    prefix = dataset.get('data_prefix') or {}
+    named = {'ann_file': dataset.get('ann_file')}
+    if isinstance(prefix, Mapping):
+        named |= {f'data_prefix.{key}': value for key, value in prefix.items()}
+    else:
+        named['data_prefix'] = prefix
+    for key, path in named.items():
+        if isinstance(path, str) and path and '://' not in root:
+            yield key, path if '://' in path else str(Path(root, path))
+
+
+def _check_data(path: str, field: str, cfg: Config, root: str | None) -> None:
+    if '://' in path or Path(path).exists():
+        return
+    source = cfg.get(DATA_SOURCE)
+    get_it = f'get {source} and put or link it' if source else 'put or link the data set'
+    where = f'at {root}' if root else 'there'
+    raise ConfigError(
+        f'{field} is missing: looked for {Path(path).absolute()}; {get_it} {where}, or point the '
+        'config elsewhere with --cfg-options.'
+    )
+
+
+def _is_ours(cfg: Any) -> bool:
+    kind = str(cfg.get('type')) if isinstance(cfg, Mapping) else ''
+    scope, _, name = kind.rpartition('.')
+    return scope in ('', SCOPE) and name in HOOKS.module_dict
+
+
+def _pretrained_file(module: nn.Module) -> str | None:
+    """The local file that a module's `init_cfg` loads, if any."""
+    init_cfg = getattr(module, 'init_cfg', None)
+    if isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
+        path = str(init_cfg.get('checkpoint'))
+        return None if '://' in path else path
+    return None

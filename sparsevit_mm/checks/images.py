@@ -1,0 +1,109 @@
+"""Loading images so that a broken one is named and refused, not trained on.
+
+The frameworks decode what is there of a cut-off file and leave the rest grey, pass NaN on, and end
+in an assertion deep in a worker for the others. The steps here load exactly as theirs do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmengine.config import Config
+from PIL import UnidentifiedImageError
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.registry import TRANSFORMS
+
+_END = {
+    # The last mark of a picture and what begins its pixels: no end after the beginning, no picture.
+    b'\xff\xd8': (b'\xff\xd9', b'\xff\xda'),
+    b'\x89PNG': (b'IEND', b'IDAT'),
+}
+_CHECKED = {
+    'LoadImageFromFile': 'sparsevit_mm.LoadCheckedImage',
+    'LoadImageFromFileMono3D': 'sparsevit_mm.LoadCheckedMono3DImage',
+}
+
+
+def check_complete(path: str | Path) -> None:
+    """Refuses an image file that is missing, empty or cut off.
+
+    Raises:
+        ConfigError: If it is; the sentence names the file.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f'the image {path} cannot be read: {error.strerror}.') from None
+    if not content:
+        raise ConfigError(f'the image {path} cannot be read: it is empty.')
+    for start, (end, pixels) in _END.items():
+        if content.startswith(start) and content.rfind(end) < content.rfind(pixels):
+            raise ConfigError(f'the image {path} cannot be read: its end is missing.')
+
+
+class CheckedLoading:
+    """Checks around the `transform` of a loading step."""
+
+    backend_args: Any
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Loads the image.
+
+        Raises:
+            ConfigError: If the file is missing, empty, cut off or no image, or if pixels are NaN.
+        """
+        path = _path(results)
+        if self.backend_args is None:  # elsewhere a second reading would cost too much
+            check_complete(path)
+        try:
+            results = super().transform(results)  # type: ignore[misc]
+        except (AssertionError, AttributeError, UnidentifiedImageError, cv2.error):
+            raise ConfigError(f'the image {path} cannot be read: it is not a picture.') from None
+        image = results['img']
+        if image.dtype.kind == 'f' and not np.isfinite(image).all():
+            raise ConfigError(f'the image {path} has pixels that are not finite numbers.')
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadCheckedImage(CheckedLoading, LoadImageFromFile):
+    """mmcv's `LoadImageFromFile`, which refuses a broken image in a sentence."""
+
+
+def use_checked_loading(cfg: Config) -> None:
+    """Puts the checked steps in place of the frameworks' in every pipeline of a config.
+
+    Args:
+        cfg: The config; its framework must be registered.
+    """
+    if cfg.get('default_scope') == 'mmdet3d':
+        import_module('sparsevit_mm.det3d.checked_images')
+    for step in _steps(cfg._cfg_dict):
+        kind = str(step['type']).rpartition('.')[2]
+        if kind in _CHECKED and not step.get('ignore_empty'):
+            step['type'] = _CHECKED[kind]
+
+
+def _steps(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        if 'type' in value:
+            yield value
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for child in value:
+            yield from _steps(child)
+
+
+def _path(results: Mapping[str, Any]) -> str:
+    if 'img_path' in results:
+        return str(results['img_path'])
+    images = results['images']
+    camera = 'CAM2' if 'CAM2' in images else next(iter(images))
+    return str(images[camera]['img_path'])

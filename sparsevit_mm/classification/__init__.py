@@ -1,1 +1,0 @@
-"""ImageNet classification for the backbones, without another framework."""

@@ -1,0 +1,1 @@
+"""3D detection: BEVDet, the neck of SMOKE, data, metrics and drawings."""

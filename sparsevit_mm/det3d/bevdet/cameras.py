@@ -1,0 +1,177 @@
+"""The cameras around a vehicle: their order, their calibration, their images.
+
+What is read of MMDetection3D's infos (version 2): `images[camera]` with `img_path`, `cam2img` and
+`lidar2cam`; for the ego frame `cam2ego` of one camera as well.
+
+`lidar2cam` is compensated for the vehicle's motion: a camera fires some milliseconds before or
+after the LiDAR, so it is not what `cam2ego` and `lidar2ego` alone would give (on nuScenes up to
+0.4 m off). The pose of the vehicle when a camera fired is therefore
+ego2global · lidar2ego · lidar2cam⁻¹ · cam2ego⁻¹.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mmdet3d.datasets.transforms import LoadMultiViewImageFromFiles
+from numpy.typing import NDArray
+
+from sparsevit_mm.checks.images import check_complete
+from sparsevit_mm.errors import ConfigError, DataError
+from sparsevit_mm.registry import TRANSFORMS
+
+NUSCENES_CAMERAS = (
+    'CAM_FRONT_LEFT',
+    'CAM_FRONT',
+    'CAM_FRONT_RIGHT',
+    'CAM_BACK_LEFT',
+    'CAM_BACK',
+    'CAM_BACK_RIGHT',
+)
+"""In the order of BEVDet's authors."""
+
+FRAMES = ('lidar', 'ego')
+
+
+@dataclass(frozen=True)
+class CameraRig:
+    """Calibration of the N cameras of a frame.
+
+    Attributes:
+        cam2img: (N, 3, 3) projections into pixels of the raw images.
+        cam2bev: (N, 4, 4) poses in the map's frame when each camera fired, metres.
+        lidar2bev: (4, 4) from the LiDAR's frame, in which boxes are annotated, to the map's.
+    """
+
+    cam2img: NDArray[np.float64]
+    cam2bev: NDArray[np.float64]
+    lidar2bev: NDArray[np.float64]
+
+    @classmethod
+    def from_info(
+        cls,
+        info: Mapping[str, Any],
+        cameras: Sequence[str] = NUSCENES_CAMERAS,
+        bev_frame: str = 'lidar',
+        ego_camera: str = 'CAM_FRONT',
+    ) -> CameraRig:
+        """Reads the calibration of a frame.
+
+        Args:
+            info: MMDetection3D's info of the frame.
+            cameras: Names of the cameras, in the order wanted.
+            bev_frame: 'lidar', the map is the LiDAR's frame; or 'ego', it is the vehicle's when
+                `ego_camera` fired.
+            ego_camera: See `bev_frame`.
+
+        Raises:
+            ConfigError: If `bev_frame` is unknown.
+            DataError: If a camera is missing, or a matrix of it, or cannot be inverted.
+        """
+        if bev_frame not in FRAMES:
+            raise ConfigError(f'bev_frame is {bev_frame!r}, but must be one of {FRAMES}.')
+        lidar2cam = {name: _matrix(info, name, 'lidar2cam', 4) for name in cameras}
+        lidar2bev = np.eye(4)
+        if bev_frame == 'ego':
+            # The pose of the vehicle in the world, inverted, times ego2global · lidar2ego.
+            lidar2bev = _matrix(info, ego_camera, 'cam2ego', 4) @ _matrix(
+                info, ego_camera, 'lidar2cam', 4
+            )
+        return cls(
+            np.stack([_matrix(info, name, 'cam2img', 3) for name in cameras]),
+            np.stack([lidar2bev @ np.linalg.inv(lidar2cam[name]) for name in cameras]),
+            lidar2bev,
+        )
+
+
+@TRANSFORMS.register_module()
+class LoadCameraImages(LoadMultiViewImageFromFiles):
+    """Loads the images of all cameras in a fixed order, with their calibration.
+
+    Adds to MMDetection3D's `LoadMultiViewImageFromFiles` the order, the keys `cam2img` (N, 3, 3),
+    `cam2bev` (N, 4, 4), `lidar2bev` (4, 4), `img_aug` (N, 3, 3) and `bev_aug` (3, 3), see
+    `Calibration`, and refuses broken images and calibration in a sentence.
+
+    Args:
+        cameras: Names of the cameras in the infos, in the order wanted.
+        bev_frame: 'lidar' or 'ego', see `CameraRig.from_info`.
+        ego_camera: The camera whose time is that of the ego frame.
+        color_type: See MMDetection3D.
+        **loading: Further arguments of `LoadMultiViewImageFromFiles`.
+
+    Raises:
+        ConfigError: If an argument is outside what is allowed.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[str] = NUSCENES_CAMERAS,
+        bev_frame: str = 'lidar',
+        ego_camera: str = 'CAM_FRONT',
+        color_type: str = 'color',
+        **loading: Any,
+    ) -> None:
+        super().__init__(color_type=color_type, num_views=len(cameras), **loading)
+        if not cameras or len(set(cameras)) < len(cameras):
+            raise ConfigError(
+                f'cameras is {tuple(cameras)}, but must name at least one, and each once.'
+            )
+        if bev_frame not in FRAMES:
+            raise ConfigError(f'bev_frame is {bev_frame!r}, but must be one of {FRAMES}.')
+        self.cameras = tuple(cameras)
+        self.bev_frame = bev_frame
+        self.ego_camera = ego_camera
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Loads a frame.
+
+        Raises:
+            ConfigError: If an image is missing or broken.
+            DataError: If a camera is missing or its calibration wrong.
+        """
+        rig = CameraRig.from_info(results, self.cameras, self.bev_frame, self.ego_camera)
+        results['images'] = {name: results['images'][name] for name in self.cameras}
+        paths = [str(camera['img_path']) for camera in results['images'].values()]
+        if self.backend_args is None:  # elsewhere a second reading would cost too much
+            for path in paths:
+                check_complete(path)
+        try:
+            results = super().transform(results)
+        except (AttributeError, TypeError):
+            raise ConfigError(
+                f'one of the images {", ".join(paths)} cannot be read: it is not a picture.'
+            ) from None
+        results['cam2img'], results['cam2bev'] = rig.cam2img, rig.cam2bev
+        results['lidar2bev'] = rig.lidar2bev
+        results['img_aug'] = np.tile(np.eye(3), (len(self.cameras), 1, 1))
+        results['bev_aug'] = np.eye(3)
+        return results
+
+
+def _matrix(info: Mapping[str, Any], camera: str, key: str, side: int) -> NDArray[np.float64]:
+    """A square matrix of a camera, checked."""
+    frame = f'frame {info.get("token", info.get("sample_idx"))}'
+    images = info.get('images') or {}
+    if camera not in images:
+        raise DataError(f'{frame} has no camera {camera}, but only {sorted(images)}.')
+    if key not in images[camera]:
+        raise DataError(
+            f'{key} of {camera} in {frame} is missing: there is only {sorted(images[camera])}.'
+        )
+    matrix = np.asarray(images[camera][key], dtype=np.float64)
+    if key == 'cam2img' and matrix.shape == (4, 4) and np.array_equal(matrix[:, 3], [0, 0, 0, 1]):
+        matrix = matrix[:3, :3]
+    if matrix.shape != (side, side):
+        raise DataError(
+            f'{key} of {camera} in {frame} has the shape {matrix.shape}, but must have '
+            f'{(side, side)}.'
+        )
+    if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < side:
+        raise DataError(
+            f'{key} of {camera} in {frame} is {matrix.tolist()}, but must be a matrix that can be '
+            'inverted.'
+        )
+    return matrix

@@ -1,0 +1,275 @@
+"""From image features to a bird's-eye-view map: lift, splat (Philion and Fidler, 2020).
+
+Every pixel of a feature map says how likely it lies at each of some depths, and what is there.
+Lifting places that content on the pixel's ray, weighted by the depth's probability; splatting sums
+whatever falls into a cell of the ground. The one parameter is `depth_net`; all else may change
+without breaking checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.registry import MODELS
+
+ROUNDINGS = ('truncate', 'floor')
+
+
+class Calibration(NamedTuple):
+    """Where the cameras of a batch look, and how images and map were augmented.
+
+    Attributes:
+        cam2img: (B, N, 3, 3) projections of the N cameras into pixels of their raw images.
+        cam2bev: (B, N, 4, 4) poses of the cameras in the frame of the map, metres.
+        img_aug: (B, N, 3, 3) from pixels of the raw images to pixels of the network's, affine.
+        bev_aug: (B, 3, 3) from the frame of the map to the augmented map.
+    """
+
+    cam2img: Tensor
+    cam2bev: Tensor
+    img_aug: Tensor
+    bev_aug: Tensor
+
+    def equals(self, other: Calibration) -> bool:
+        """Whether all is the same, to the bit and on the same device."""
+        return all(
+            mine.device == theirs.device and torch.equal(mine, theirs)
+            for mine, theirs in zip(self, other)
+        )
+
+
+@dataclass(frozen=True)
+class BEVGrid:
+    """Cells of a map on the ground.
+
+    Attributes:
+        x: First edge, last edge and size of a cell along x, metres.
+        y: The same along y.
+        z: The same along z; the levels are folded into channels.
+        rounding: How a coordinate becomes the number of a cell: 'truncate' towards zero, as in the
+            authors' code, so that what lies less than a cell before the first edge falls into the
+            first cell; or 'floor'.
+
+    Raises:
+        ConfigError: If an axis has no cell or `rounding` is unknown.
+    """
+
+    x: tuple[float, float, float]
+    y: tuple[float, float, float]
+    z: tuple[float, float, float]
+    rounding: str = 'truncate'
+
+    def __post_init__(self) -> None:
+        for axis, (lower, upper, step) in (('x', self.x), ('y', self.y), ('z', self.z)):
+            if not (step > 0 and upper - lower >= step):
+                raise ConfigError(
+                    f'grid.{axis} is {(lower, upper, step)}, but must be the first edge, the last '
+                    'edge and the positive size of a cell, with room for at least one.'
+                )
+        if self.rounding not in ROUNDINGS:
+            raise ConfigError(f'rounding is {self.rounding!r}, but must be one of {ROUNDINGS}.')
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Cells along x, y and z."""
+        nx, ny, nz = (
+            round((upper - lower) / step) for lower, upper, step in (self.x, self.y, self.z)
+        )
+        return nx, ny, nz
+
+    def locate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Finds the cells of points.
+
+        Args:
+            points: (..., 3), metres.
+
+        Returns:
+            (..., 3) numbers of the cells along x, y and z, and (...) whether there is such a cell.
+        """
+        lower, _, step = points.new_tensor([self.x, self.y, self.z]).unbind(1)
+        places = (points - lower) / step
+        # The conversion to integers truncates.
+        cells = (places.floor() if self.rounding == 'floor' else places).long()
+        return cells, ((cells >= 0) & (cells < cells.new_tensor(self.shape))).all(-1)
+
+
+def frustum(depths: Tensor, height: int, width: int, stride: int) -> Tensor:
+    """Pixels of a feature map at every depth.
+
+    As in the authors' code the pixels are spread evenly from the first of the image to its last,
+    not put into the middles of the map's cells.
+
+    Args:
+        depths: (D,) metres.
+        height: Rows h of the feature map.
+        width: Columns w of the feature map.
+        stride: Pixels of the image between two of the map.
+
+    Returns:
+        (D, h, w, 3): column and row in the network's image, depth.
+    """
+    options: dict[str, Any] = dict(dtype=depths.dtype, device=depths.device)
+    columns = torch.linspace(0, width * stride - 1, width, **options)
+    rows = torch.linspace(0, height * stride - 1, height, **options)
+    along_depth, down, across = torch.meshgrid(depths, rows, columns, indexing='ij')
+    return torch.stack([across, down, along_depth], dim=-1)
+
+
+def unproject(pixels: Tensor, calibration: Calibration) -> Tensor:
+    """Brings pixels at known depths to the augmented map's frame.
+
+    Args:
+        pixels: (..., 3) column and row in the network's image, depth; the same for all cameras.
+        calibration: Of B frames of N cameras.
+
+    Returns:
+        (B, N, ..., 3) points, metres.
+    """
+    cam2img, cam2bev, img_aug, bev_aug = (part.to(pixels.dtype) for part in calibration)
+    bev_aug = bev_aug[:, None]
+    rays = bev_aug @ cam2bev[..., :3, :3] @ torch.linalg.inv(img_aug @ cam2img)
+    origins = bev_aug @ cam2bev[..., :3, 3:]
+    depths = pixels[..., 2:]
+    scaled = torch.cat([pixels[..., :2] * depths, depths], dim=-1).flatten(0, -2)
+    points = scaled @ rays.transpose(-1, -2) + origins.transpose(-1, -2)
+    return points.unflatten(-2, pixels.shape[:-1])
+
+
+class _Landing(NamedTuple):
+    """What of all D * h * w points of all cameras falls into the map.
+
+    Attributes:
+        points: (K,) numbers of the points, in the order (B, N, D, h, w).
+        pixels: (K,) numbers of their pixels, in the order (B, N, h, w).
+        cells: (K,) numbers of their cells, in the order (B, z, y, x).
+    """
+
+    points: Tensor
+    pixels: Tensor
+    cells: Tensor
+
+
+@MODELS.register_module()
+class LiftSplat(BaseModule):
+    """Sums the features of all cameras into a map on the ground.
+
+    Args:
+        in_channels: Channels of the feature maps.
+        out_channels: Channels C of the map, for each level of `grid.z`.
+        grid: Cells along `x`, `y` and `z`, see `BEVGrid`.
+        depth: First depth, end (not reached) and step, metres.
+        stride: Pixels of the network's image between two of a feature map.
+        rounding: 'truncate', as the released weights were trained, or 'floor', see `BEVGrid`.
+        cache_calibration: Whether evaluation remembers which point falls into which cell, for
+            cameras that are bolted on. The result is the same: the calibration of every batch is
+            compared with the remembered one, and another one is computed anew.
+        init_cfg: See mmengine.
+
+    Raises:
+        ConfigError: If an argument is outside what is allowed.
+
+    Examples:
+        >>> grid = dict(x=(-8, 8, 0.5), y=(-8, 8, 0.5), z=(-10, 10, 20))
+        >>> view_transform = LiftSplat(32, 16, grid, depth=(1, 9, 1))
+        >>> eye = torch.eye(4)
+        >>> calibration = Calibration(
+        ...     eye[:3, :3].expand(2, 6, 3, 3), eye.expand(2, 6, 4, 4),
+        ...     eye[:3, :3].expand(2, 6, 3, 3), eye[:3, :3].expand(2, 3, 3))
+        >>> view_transform(torch.rand(12, 32, 4, 11), calibration).shape
+        torch.Size([2, 16, 32, 32])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Mapping[str, Sequence[float]],
+        depth: Sequence[float] = (1, 60, 1),
+        stride: int = 16,
+        rounding: str = 'truncate',
+        cache_calibration: bool = False,
+        init_cfg: Any = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if set(grid) != {'x', 'y', 'z'} or any(len(edges) != 3 for edges in grid.values()):
+            raise ConfigError(
+                f'grid is {dict(grid)}, but must have x, y and z, each with the first edge, the '
+                'last edge and the size of a cell.'
+            )
+        if len(depth) != 3 or not (depth[2] > 0 and 0 < depth[0] < depth[1]):
+            raise ConfigError(
+                f'depth is {tuple(depth)}, but must be a positive first depth, a larger end and a '
+                'positive step.'
+            )
+        x, y, z = ((first, last, step) for first, last, step in (grid[axis] for axis in 'xyz'))
+        self.grid = BEVGrid(x, y, z, rounding)
+        self.depth = tuple(depth)
+        self.num_depths = math.ceil((depth[1] - depth[0]) / depth[2])
+        self.out_channels = out_channels
+        self.stride = stride
+        self.cache_calibration = cache_calibration
+        self.depth_net = nn.Conv2d(in_channels, self.num_depths + out_channels, kernel_size=1)
+        self._remembered: tuple[Calibration, tuple[int, int], _Landing] | None = None
+
+    def forward(self, features: Tensor, calibration: Calibration) -> Tensor:
+        """Computes the map.
+
+        Args:
+            features: (B * N, in_channels, h, w) of N cameras.
+            calibration: Of the cameras.
+
+        Returns:
+            (B, nz * out_channels, ny, nx); the channels of the lowest level come first.
+        """
+        batch, cameras = calibration.cam2img.shape[:2]
+        if len(features) != batch * cameras:
+            raise ConfigError(
+                f'features are of {len(features)} images, but the calibration is of {batch} frames '
+                f'with {cameras} cameras each.'
+            )
+        both = self.depth_net(features)
+        # Sums of thousands of products need more than half precision.
+        both = both.to(torch.promote_types(both.dtype, torch.float32))
+        probability = both[:, : self.num_depths].softmax(dim=1)
+        context = both[:, self.num_depths :].permute(0, 2, 3, 1).flatten(0, 2)
+        landing = self._land(calibration, (features.shape[2], features.shape[3]))
+        content = probability.flatten()[landing.points, None] * context[landing.pixels]
+        nx, ny, nz = self.grid.shape
+        bev = content.new_zeros(batch * nz * ny * nx, self.out_channels)
+        bev = bev.index_add(0, landing.cells, content)
+        return bev.view(batch, nz, ny, nx, -1).permute(0, 1, 4, 2, 3).flatten(1, 2).contiguous()
+
+    @torch.no_grad()
+    def _land(self, calibration: Calibration, size: tuple[int, int]) -> _Landing:
+        if not self.cache_calibration or self.training:
+            return self._compute_landing(calibration, size)
+        if (
+            self._remembered is None
+            or self._remembered[1] != size
+            or not self._remembered[0].equals(calibration)
+        ):
+            mine = Calibration(*(part.clone() for part in calibration))
+            self._remembered = mine, size, self._compute_landing(calibration, size)
+        return self._remembered[2]
+
+    def _compute_landing(self, calibration: Calibration, size: tuple[int, int]) -> _Landing:
+        height, width = size
+        # In double precision, which mixed precision leaves alone.
+        depths = torch.arange(*self.depth, dtype=torch.float64, device=calibration.cam2img.device)
+        pixels = frustum(depths, height, width, self.stride)
+        cells, inside = self.grid.locate(unproject(pixels, calibration))
+        (points,) = inside.flatten().nonzero(as_tuple=True)
+        x, y, z = cells.flatten(0, -2)[points].unbind(1)
+        nx, ny, nz = self.grid.shape
+        area = height * width
+        image = points // (self.num_depths * area)
+        frame = image // calibration.cam2img.shape[1]
+        return _Landing(points, image * area + points % area, ((frame * nz + z) * ny + y) * nx + x)

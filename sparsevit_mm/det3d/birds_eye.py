@@ -1,0 +1,188 @@
+"""3D boxes around a vehicle seen from above, and beside the pictures of its cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from sparsevit_mm.det3d.boxes3d import draw_boxes_3d
+
+_DPI = 100
+_PANEL_WIDTH = 480  # pixels of a camera's picture
+_GAP, _TITLE = 6, 22  # pixels
+_COLUMNS = 3
+_INK, _FAINT, _PAPER = '#16191f', '#c9ced6', '#ffffff'
+
+_BOTTOM = (0, 4, 7, 3)  # corners of MMDetection3D's boxes around the bottom, two of the tail first
+
+
+@dataclass(frozen=True)
+class BoxesInFrame:
+    """Boxes around a vehicle.
+
+    Attributes:
+        corners: (N, 8, 3) in metres, in MMDetection3D's order.
+        colours: RGB, 0-255, one a box.
+        captions: One a box, or none.
+    """
+
+    corners: NDArray[np.float64]
+    colours: Sequence[tuple[int, int, int]]
+    captions: Sequence[str] = ()
+
+    def moved(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, 8, 3) corners in another frame, to which a (4, 4) matrix leads."""
+        return self.corners @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+@dataclass(frozen=True)
+class CameraPicture:
+    """What a camera shows, and where it is.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        cam2img: (3, 3) projection into its pixels.
+        lidar2cam: (4, 4) from the frame of the boxes to the camera's.
+    """
+
+    image: NDArray[np.uint8]
+    cam2img: NDArray[np.float64]
+    lidar2cam: NDArray[np.float64]
+
+
+def draw_surroundings(
+    cameras: Mapping[str, CameraPicture],
+    predicted: BoxesInFrame,
+    annotated: BoxesInFrame | None = None,
+    *,
+    lidar2ego: NDArray[np.float64] | None = None,
+    reach: float = 50.0,
+) -> NDArray[np.uint8]:
+    """Draws boxes over the pictures of all cameras and from above.
+
+    Args:
+        cameras: Pictures by name, drawn in rows of three.
+        predicted: Boxes drawn in their colours.
+        annotated: Boxes drawn in white under those, and from above as black outlines.
+        lidar2ego: (4, 4) from the frame of the boxes to the vehicle's (x forward, y left); by
+            default they are one.
+        reach: How far the view from above reaches to every side, in metres.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    layers = [predicted] if annotated is None else [annotated, predicted]
+    panels = [_panel(name, camera, layers) for name, camera in cameras.items()]
+    height, width = (max(panel.shape[axis] for panel in panels) for axis in (0, 1))
+    columns = min(_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    total = rows * (height + _GAP) - _GAP
+    above = draw_birds_eye(predicted, annotated, lidar2ego=lidar2ego, reach=reach, side=total)
+    canvas = np.full((total, columns * (width + _GAP) + total, 3), 255, np.uint8)
+    for number, panel in enumerate(panels):
+        top, left = number // columns * (height + _GAP), number % columns * (width + _GAP)
+        canvas[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
+    canvas[:, -total:] = above
+    return canvas
+
+
+def draw_birds_eye(
+    predicted: BoxesInFrame,
+    annotated: BoxesInFrame | None = None,
+    *,
+    lidar2ego: NDArray[np.float64] | None = None,
+    reach: float = 50.0,
+    side: int = 540,
+) -> NDArray[np.uint8]:
+    """Draws boxes from above, the vehicle in the middle and heading upwards.
+
+    Args:
+        predicted: Boxes filled in their colours, with a line to the front.
+        annotated: Boxes drawn as black outlines.
+        lidar2ego: As in `draw_surroundings`.
+        reach: How far the view reaches to every side, in metres.
+        side: Height and width in pixels.
+
+    Returns:
+        (side, side, 3) uint8 RGB.
+    """
+    to_ego = np.eye(4) if lidar2ego is None else np.asarray(lidar2ego, np.float64)
+    figure = Figure(figsize=(side / _DPI, side / _DPI), dpi=_DPI, facecolor=_PAPER)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-reach, reach)
+    axes.set_aspect('equal')
+    axes.set_xticks([])
+    axes.set_yticks([])
+    step = 10 if reach > 20 else 5
+    for radius in range(step, int(reach) + 1, step):
+        turn = np.linspace(0, 2 * np.pi, 181)
+        axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=_FAINT, linewidth=0.6)
+        axes.text(0, radius, f'{radius} m', color='#5c6370', fontsize=6, ha='center', va='bottom')
+    vehicle = np.array([[-1.0, -0.9], [3.7, -0.9], [3.7, 0.9], [-1.0, 0.9]])
+    axes.add_collection(PolyCollection([_from_above(vehicle)], facecolor='#8a919e', zorder=2))
+    _draw_outlines(axes, predicted.moved(to_ego), _hex(predicted.colours), filled=True)
+    handles = [axes.plot([], [], color='#1f77b4', linewidth=2, label='predicted')[0]]
+    if annotated is not None:
+        _draw_outlines(axes, annotated.moved(to_ego), [_INK] * len(annotated.corners))
+        handles.append(axes.plot([], [], color=_INK, linewidth=1.2, label='annotated')[0])
+    axes.legend(handles=handles, loc='lower right', fontsize=7, framealpha=0.9)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw_outlines(
+    axes: Axes, corners: NDArray[np.float64], colours: Sequence[str], filled: bool = False
+) -> None:
+    outlines = [_from_above(box[list(_BOTTOM), :2]) for box in corners]
+    # From the middle to the middle of the front, the side between the second corner and the third.
+    fronts = [np.stack([outline.mean(0), outline[1:3].mean(0)]) for outline in outlines]
+    for colour, outline, front in zip(colours, outlines, fronts):
+        axes.add_collection(
+            PolyCollection(
+                [outline],
+                facecolor=colour if filled else 'none',
+                edgecolor=colour,
+                alpha=0.55 if filled else 1.0,
+                linewidth=1.2,
+                zorder=3 if filled else 4,
+            )
+        )
+        axes.add_collection(LineCollection([front], colors=[colour], linewidth=1.2, zorder=4))
+
+
+def _from_above(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 2) places on a map whose upper edge is ahead, of (N, 2) x forward and y left."""
+    return np.stack([-points[:, 1], points[:, 0]], axis=1)
+
+
+def _hex(colours: Sequence[tuple[int, int, int]]) -> list[str]:
+    return ['#{:02x}{:02x}{:02x}'.format(*colour) for colour in colours]
+
+
+def _panel(name: str, camera: CameraPicture, layers: Sequence[BoxesInFrame]) -> NDArray[np.uint8]:
+    height, width = camera.image.shape[:2]
+    scale = _PANEL_WIDTH / width
+    size = (_PANEL_WIDTH, round(height * scale))
+    resample = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+    image = np.asarray(Image.fromarray(camera.image).resize(size, resample))
+    to_panel = np.diag([scale, scale, 1]) @ camera.cam2img
+    for boxes in layers:
+        corners = boxes.moved(camera.lidar2cam)
+        image = draw_boxes_3d(image, corners, to_panel, boxes.colours, boxes.captions)
+    titled = np.full((size[1] + _TITLE, size[0], 3), 255, np.uint8)
+    titled[_TITLE:] = image
+    cv2.putText(
+        titled, name, (4, _TITLE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (22, 25, 31), 1, cv2.LINE_AA
+    )
+    return titled

@@ -1,0 +1,347 @@
+"""The search for the best schedule as an mmengine loop, selected by a config's `test_cfg`.
+
+The loop never looks at the test set: its images are a held-out part of the training set, or, if
+asked for, the validation set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
+from rich.console import Console
+
+from sparsevit_mm.engine.fitness import ScheduleFitness
+from sparsevit_mm.engine.held_out import search_data
+from sparsevit_mm.errors import ConfigError, SparseVitError
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.registry import LOOPS
+from sparsevit_mm.search.baselines import uniform_schedules, uniform_within
+from sparsevit_mm.search.budget import Budget
+from sparsevit_mm.search.cost import MACS, AdditiveCost, MacsCost
+from sparsevit_mm.search.evolution import (
+    EvolutionSettings,
+    Proposal,
+    SearchTrace,
+    evolve,
+    random_search,
+)
+from sparsevit_mm.search.latency_table import LatencyTable
+from sparsevit_mm.search.measure import BackboneBench
+from sparsevit_mm.search.records import (
+    Evaluation,
+    EvaluationLog,
+    check_same_search,
+    replace_text,
+    save_settings,
+)
+from sparsevit_mm.search.results import Goal, SearchResult
+from sparsevit_mm.search.settings import SearchSettings, is_loss
+from sparsevit_mm.search.space import SearchSpace
+from sparsevit_mm.versions import __version__
+from sparsevit_mm.visualization.search_plots import draw_ratios, draw_search
+
+SCHEDULE_FILE = 'schedule.json'
+LOG_FILE = 'candidates.jsonl'
+SETTINGS_FILE = 'search.json'
+TABLE_FILE = 'latency_table.json'
+
+
+@LOOPS.register_module()
+class ScheduleSearchLoop(BaseLoop):
+    """Searches the best pruning schedule under a budget (SparseViT, evolutionary search).
+
+    It leaves in the work dir: schedule.json, which `WindowPruningHook` and the tools take;
+    candidates.jsonl with every evaluation, from which an interrupted search goes on; pictures of
+    metric over cost and of the ratios; and the latency table, if latency is the budget.
+
+    Args:
+        runner: The runner, its model without weights yet.
+        dataloader: The test set's, never looked at.
+        evaluator: The test set's, never looked at.
+        **settings: Fields of `SearchSettings`; see there.
+
+    Attributes:
+        progress: Called with the name of a search, its evaluations so far and in all, if set.
+
+    Raises:
+        ConfigError: If a setting is wrong.
+    """
+
+    def __init__(self, runner: Runner, dataloader: Any, evaluator: Any, **settings: Any) -> None:
+        self.settings = SearchSettings.read(settings)
+        self.progress: Callable[[str, int, int], None] | None = None
+        self._folder = Path(runner.work_dir)
+        loss = is_loss(self.settings.metric)
+        self._data = search_data(runner.cfg, self.settings.split, self._folder, loss)
+        loader = self._data.dataloader
+        if loss:
+            loader.batch_size = 1
+        super().__init__(runner, loader)
+        self._evaluator = runner.build_evaluator(self._data.evaluator or [])
+        self._evaluator.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+
+    def run(self) -> dict[str, float]:
+        """Searches, writes the results and returns the metrics of the best schedule."""
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        result = self._search()
+        if is_main_process():
+            self._write(result)
+        self.runner.call_hook('after_test')
+        return dict(result.best.metrics)
+
+    def _search(self) -> SearchResult:
+        settings, goal = self.settings, self.settings.goal
+        model, say = self.runner.model, self.runner.logger.info
+        backbone = find_prunable_backbone(model)
+        arch = backbone.arch
+        space = SearchSpace(arch.depths, settings.choices, settings.per)
+        fitness = ScheduleFitness(
+            model, self.dataloader, self._evaluator, settings.metric, settings.fp16
+        )
+        height, width = settings.budget.shape or fitness.input_shape()
+        say(
+            f'{len(self._data.names)} images ({self._data.split.part}); the backbone sees '
+            f'{height} x {width}; {space.size} schedules to choose from'
+        )
+        described = self._described(space, height, width)
+        settings_path = self._folder / SETTINGS_FILE
+        _on_main(lambda: check_same_search(settings_path, described, settings.resume))
+        cost = self._cost(space, height, width)
+        dense = PruningSchedule.dense(arch.depths)
+        budget = Budget.parse(settings.budget.bounds, cost.unit, cost.price(dense))
+        low, high = cost.reachable(space)
+        say(f'budget: {budget}; schedules cost {cost.show(low)} to {cost.show(high)}')
+        budget.check_reachable(cost, space)
+
+        log_path = self._folder / LOG_FILE
+        log = EvaluationLog(
+            _on_main(lambda: EvaluationLog.read(log_path) if settings.resume else [])
+        )
+        if len(log):
+            say(f'{len(log)} evaluations are known from before')
+        judge = _Judge(fitness, goal, cost, log, say, self.progress)
+        # The dense network comes first: it tells which metrics there are before anything is kept.
+        first = judge.evaluation(dense, 'dense')
+        if is_main_process():
+            save_settings(settings_path, described)
+            log.write_to(log_path)
+        found: dict[str, list[Evaluation]] = {}
+        ending: dict[str, Any] = {}
+        if settings.uniform:
+            schedules = uniform_schedules(space)
+            found['uniform'] = [judge.evaluation(schedule, 'uniform') for schedule in schedules]
+            within = uniform_within(space, cost, budget)
+            if within is not None:
+                found['uniform within the budget'] = [judge.evaluation(within, 'uniform')]
+        searches: dict[str, tuple[Callable[..., SearchTrace], EvolutionSettings]] = {
+            'evolution': (evolve, settings.evolution)
+        }
+        if settings.random_evaluations:
+            numbers = {**asdict(settings.evolution), 'max_evaluations': settings.random_evaluations}
+            searches['random'] = (random_search, EvolutionSettings(**numbers))
+        for name, (search, how) in searches.items():
+            judge.begin(name, how.max_evaluations)
+            trace = search(space, cost, budget, how, judge.propose)
+            found[name] = [judge.evaluation(p.schedule, p.origin) for p in trace.proposals]
+            ending[name] = {
+                'evaluations': len(trace.proposals), 'draws': trace.draws, 'by': trace.ended_by,
+            }  # fmt: skip
+            say(f'{name}: {ending[name]}')
+        result = SearchResult(goal, budget, first, found, described, ending)
+        return self._measured(result, height, width, judge.seconds)
+
+    def _cost(self, space: SearchSpace, height: int, width: int) -> AdditiveCost:
+        wanted = self.settings.budget
+        backbone = find_prunable_backbone(self.runner.model)
+        if wanted.unit == MACS:
+            return MacsCost(backbone.arch, height, width, wanted.batch)
+        return _on_main(lambda: self._latency_table(space, height, width))
+
+    def _latency_table(self, space: SearchSpace, height: int, width: int) -> LatencyTable:
+        """The table of an earlier run under the same conditions, or a new one."""
+        say, own = self.runner.logger.info, self._folder / TABLE_FILE
+        bench, wanted = self._bench(height, width), self.settings.budget
+        path = own if wanted.table is None else Path(wanted.table)
+        if wanted.table is not None or own.exists():
+            table = LatencyTable.load(path)
+            differing = table.differences(bench.conditions)
+            if not differing:
+                say(f'latency table of {path}: {table.check}')
+                return table
+            if wanted.table is not None or self.settings.resume:
+                raise ConfigError(f'the latency table {path} is not for this run: {differing}.')
+        say('measuring the latency of every block at every number of kept windows')
+        table = bench.measure_table(space, wanted.runs)
+        table.save(own)
+        say(f'latency table: {table.check}')
+        return table
+
+    def _bench(self, height: int, width: int) -> BackboneBench:
+        backbone = find_prunable_backbone(self.runner.model)
+        assert isinstance(backbone, torch.nn.Module)
+        wanted = self.settings.budget
+        return BackboneBench(backbone, height, width, wanted.batch, wanted.dtype, wanted.compile)
+
+    def _measured(
+        self, result: SearchResult, height: int, width: int, seconds: float
+    ) -> SearchResult:
+        """Runs what was only predicted: the MACs, or the latency, of the result."""
+        measured: float | None = None
+        times: dict[str, Any] = {'seconds': round(seconds, 1), 'processes': get_world_size()}
+        if is_main_process():
+            bench = self._bench(height, width)
+            times['device'] = bench.conditions.device
+            if result.budget.unit == MACS:
+                measured = bench.count_macs(result.best.schedule)
+            else:
+                schedules = [row.schedule for row in result.rows.values()]
+                latencies = bench.time(schedules, self.settings.budget.runs)
+                times['milliseconds'] = {
+                    name: {'median': latency.median, 'quartiles': latency.quartiles}
+                    for name, latency in zip(result.rows, latencies)
+                }
+        return replace(result, measured=measured, times=times)
+
+    def _described(self, space: SearchSpace, height: int, width: int) -> dict[str, Any]:
+        """What the outcome depends on; an interrupted search goes on only under the same."""
+        settings, cfg = self.settings, self.runner.cfg
+        evolution = asdict(settings.evolution)
+        # More of the same may be asked for later.
+        for end in ('max_draws', 'max_evaluations'):
+            del evolution[end]
+        budget = asdict(settings.budget)
+        for name in ('table', 'runs'):
+            del budget[name]
+        seen = [cfg.model, self._data.dataloader.dataset.pipeline, self._data.dataloader.batch_size]
+        return {
+            'metric': settings.metric,
+            'less_is_better': settings.goal.less_is_better,
+            'budget': {**budget, 'shape': [height, width]},
+            'space': {'depths': space.depths, 'choices': space.choices, 'per': space.per},
+            'evolution': evolution,
+            'split': {
+                **asdict(self._data.split),
+                'found': len(self._data.names),
+                'sha256': _sha256('\n'.join(self._data.names).encode()),
+            },
+            'fp16': settings.fp16,
+            'checkpoint': _file_sha256(cfg.get('load_from')),
+            'network': _sha256(json.dumps(seen, default=str, sort_keys=True).encode()),
+            'versions': {'torch': torch.__version__, 'sparsevit_mm': __version__},
+        }
+
+    def _write(self, result: SearchResult) -> None:
+        path = self._folder / SCHEDULE_FILE
+        replace_text(path, json.dumps(result.to_dict(), indent=2) + '\n')
+        draw_search(result).savefig(self._folder / 'metric_over_cost.png')
+        draw_ratios(result).savefig(self._folder / 'ratios.png')
+        Console().print(result.table())
+        self.runner.logger.info(f'the best schedule is in {path}')
+
+
+class _Judge:
+    """Evaluates schedules, each once, and says how far the search is.
+
+    Args:
+        fitness: Evaluates.
+        goal: What counts.
+        cost: Prices.
+        log: What is known already.
+        say: Takes a line for the log file and the console.
+        progress: See `ScheduleSearchLoop`.
+    """
+
+    def __init__(
+        self,
+        fitness: ScheduleFitness,
+        goal: Goal,
+        cost: AdditiveCost,
+        log: EvaluationLog,
+        say: Callable[[str], None],
+        progress: Callable[[str, int, int], None] | None,
+    ) -> None:
+        self._fitness, self._goal, self._cost = fitness, goal, cost
+        self._log, self._say, self._progress = log, say, progress
+        self.seconds = 0.0
+
+    def begin(self, name: str, total: int) -> None:
+        """Starts to count for a search."""
+        self._name, self._total, self._number = name, total, 0
+        self._best: Evaluation | None = None
+
+    def propose(self, proposal: Proposal) -> float:
+        """Fitness of a schedule a search proposes."""
+        known = self._log.find(proposal.schedule) is not None
+        found = self.evaluation(proposal.schedule, proposal.origin, proposal.generation)
+        self._best = self._goal.best([found] if self._best is None else [self._best, found])
+        self._number += 1
+        if self._progress is not None:
+            self._progress(self._name, self._number, self._total)
+        if not known:
+            assert self._best is not None
+            key = self._goal.metric
+            self._say(
+                f'{self._name} {self._number}/{self._total}: {key} {found.metrics[key]:.4g} (best '
+                f'{self._best.metrics[key]:.4g}) at {self._cost.show(found.cost)}, generation '
+                f'{proposal.generation}, {found.seconds:.1f} s'
+            )
+        return self._goal.fitness(found)
+
+    def evaluation(
+        self, schedule: PruningSchedule, origin: str, generation: int | None = None
+    ) -> Evaluation:
+        """What is known of a schedule, or becomes known now."""
+        found = self._log.find(schedule)
+        if found is None:
+            start = time.monotonic()
+            metrics = self._fitness.measure(schedule)
+            seconds = round(time.monotonic() - start, 2)
+            cost = self._cost.price(schedule)
+            found = Evaluation(schedule, cost, origin, generation, metrics, seconds)
+            self.seconds += seconds
+            self._log.add(found)
+        return found
+
+
+_Value = TypeVar('_Value')
+
+
+def _on_main(work: Callable[[], _Value]) -> _Value:
+    """Does something on the main process; the others get its result, or its error."""
+    outcome: list[Any] = [None, None]
+    if is_main_process():
+        try:
+            outcome[0] = work()
+        except SparseVitError as error:
+            outcome[1] = error
+    broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _file_sha256(path: str | None) -> str | None:
+    """Digest of a file, or the address of what is fetched."""
+    if path is None or '://' in path:
+        return path
+    digest = hashlib.sha256()
+    with Path(path).open('rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,1 +1,0 @@
-"""What a backbone is made of, each a small piece of its own."""

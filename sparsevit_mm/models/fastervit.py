@@ -1,0 +1,638 @@
+"""FasterViT: convolutions early, window attention with carrier tokens late, on images of any size.
+
+"FasterViT: Fast Vision Transformers with Hierarchical Attention", ICLR 2024,
+https://arxiv.org/abs/2306.06189. Written from the paper's definitions, not from its authors' code.
+
+Parameter names are our own; `sparsevit_mm.checkpoints.layouts` translates the authors' files.
+Renaming a parameter breaks the checkpoints users have trained. Everything else here may change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.init import trunc_normal_
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.checkpoint import checkpoint
+
+from sparsevit_mm.checkpoints.loading import load_pretrained_fastervit
+from sparsevit_mm.errors import ConfigError, DeployedModelError
+from sparsevit_mm.models.carrier_tokens import (
+    POOLINGS,
+    CarrierBlock,
+    CarrierPooling,
+    FeedForward,
+    OffsetAttention,
+    branch_scale,
+    hidden_carriers,
+    hidden_keys,
+    hide,
+    scaled,
+)
+from sparsevit_mm.models.drop_path import DropPath
+from sparsevit_mm.models.fastervit_arch import (
+    FIRST_ATTENTION_LEVEL,
+    NUM_LEVELS,
+    FasterViTArch,
+)
+from sparsevit_mm.models.position_mlp import FixedValues, PlaceEmbedding
+from sparsevit_mm.ops.compat import is_compiling
+from sparsevit_mm.ops.in_parts import channels_first
+from sparsevit_mm.ops.norms import add_and_norm
+from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops.window_partition import join_windows, pad_to_windows, split_windows
+from sparsevit_mm.registry import MODELS
+
+OUT_NORMS = ('LN', 'BN', 'SyncBN')
+
+
+class PatchEmbedding(nn.Sequential):
+    """Two strided convolutions to a quarter of the resolution.
+
+    Args:
+        in_channels: Channels of the image.
+        in_dim: Channels between the convolutions.
+        dim: Channels C of the result.
+    """
+
+    def __init__(self, in_channels: int, in_dim: int, dim: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, in_dim, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(in_dim, eps=1e-4),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(in_dim, dim, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(dim, eps=1e-4),
+            nn.ReLU(inplace=True),
+        )
+
+    def fold_norms(self) -> None:
+        """Folds the norms into the convolutions (inference form)."""
+        for conv, norm in ((0, 1), (3, 4)):
+            self[conv] = _fuse(self[conv], self[norm])
+            self[norm] = nn.Identity()
+
+
+class ConvBlock(nn.Module):
+    """A residual block of two 3x3 convolutions.
+
+    Args:
+        channels: Channels C.
+        drop_path_rate: Stochastic depth.
+        layer_scale: Initial value of the factors on the branch; None for no factors.
+    """
+
+    def __init__(
+        self, channels: int, drop_path_rate: float = 0.0, layer_scale: float | None = None
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1: nn.Module = nn.BatchNorm2d(channels)
+        self.act = nn.GELU()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2: nn.Module = nn.BatchNorm2d(channels)
+        self.gamma = branch_scale(channels, layer_scale)
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H, W)."""
+        branch = self.act(self.norm1(self.conv1(feature_map)))
+        branch = self.norm2(self.conv2(branch))
+        if self.gamma is not None:
+            branch = branch * self.gamma[:, None, None]
+        return feature_map + self.drop_path(branch, feature_map.shape[0])
+
+    def fold_norms(self) -> None:
+        """Folds norms and factors into the convolutions (inference form)."""
+        self.conv1 = _fuse(self.conv1, self.norm1)
+        self.conv2 = _fuse(self.conv2, self.norm2)
+        self.norm1, self.norm2 = nn.Identity(), nn.Identity()
+        if self.gamma is not None and self.conv2.bias is not None:
+            with torch.no_grad():
+                self.conv2.weight.mul_(self.gamma[:, None, None, None])
+                self.conv2.bias.mul_(self.gamma)
+            self.gamma = None
+
+
+class HierarchicalAttentionBlock(nn.Module):
+    """Attention and FFN in windows, each together with its carrier tokens.
+
+    Args:
+        channels: Channels C.
+        num_heads: Attention heads.
+        hidden_dims: Hidden channels of the FFNs.
+        window_size: Side of a window in tokens.
+        ct_size: Side of a window's carriers; 0 for a block without carriers.
+        propagates: Whether the block ends with adding the carriers to the tokens.
+        qkv_bias: Whether queries, keys and values have a bias.
+        drop_rate: Dropout in FFNs and after attention.
+        attn_drop_rate: Dropout of attention weights.
+        drop_path_rate: Stochastic depth.
+        layer_scale: Initial value of the factors on the branches; None for no factors.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int,
+        hidden_dims: int,
+        window_size: int,
+        ct_size: int,
+        propagates: bool,
+        *,
+        qkv_bias: bool,
+        drop_rate: float,
+        attn_drop_rate: float,
+        drop_path_rate: float,
+        layer_scale: float | None,
+    ) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.ct_size = ct_size
+        self.propagates = propagates
+        self.carriers = (
+            CarrierBlock(
+                channels,
+                num_heads,
+                hidden_dims,
+                qkv_bias=qkv_bias,
+                drop_rate=drop_rate,
+                attn_drop_rate=attn_drop_rate,
+                drop_path_rate=drop_path_rate,
+                layer_scale=layer_scale,
+            )
+            if ct_size
+            else None
+        )
+        self.position: nn.Module = PlaceEmbedding(channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = OffsetAttention(channels, num_heads, qkv_bias, attn_drop_rate, drop_rate)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = FeedForward(channels, hidden_dims, drop_rate)
+        self.gamma3 = branch_scale(channels, layer_scale)
+        self.gamma4 = branch_scale(channels, layer_scale)
+        self.drop_path = DropPath(drop_path_rate)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Height, width and carriers of what a window attends over."""
+        return self.window_size, self.window_size, self.ct_size**2
+
+    def forward(
+        self,
+        windows: Tensor,
+        carriers: Tensor | None,
+        batch_size: int,
+        carrier_mask: Tensor | None = None,
+        masks: Tensor | None = None,
+        pattern: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Computes the block.
+
+        Args:
+            windows: (W, N, C) tokens of the windows, image by image.
+            carriers: (B, H, W, C) carriers of each image, or None.
+            batch_size: Images B.
+            carrier_mask: (H * W,) bool, carriers of padding only; None if there are none.
+            masks: (P, 1, carriers + N) additive masks of keys; None if nothing is padded.
+            pattern: (W,) which mask each window takes.
+
+        Returns:
+            Windows and carriers after the block.
+        """
+        tokens = windows + self.position(self.window_size, self.window_size)
+        num_carriers = self.ct_size**2
+        if self.carriers is not None:
+            assert carriers is not None
+            carriers = self.carriers(carriers, carrier_mask)
+            tokens = torch.cat([split_windows(carriers, self.ct_size), tokens], dim=1)
+        attended = self.attn(self.norm1(tokens), self.grid, masks, pattern)
+        tokens, normed = add_and_norm(
+            tokens, attended, self.norm2, self.drop_path, batch_size, self.gamma3
+        )
+        fed_forward = self.mlp(normed)
+        tokens = tokens + self.drop_path(scaled(fed_forward, self.gamma4), batch_size)
+        if self.carriers is None or carriers is None:
+            return tokens, None
+        own, windows = tokens.split([num_carriers, windows.shape[1]], dim=1)
+        if self.propagates:
+            windows = windows + self.carriers.spread(own, self.ct_size, self.window_size)
+        rows, cols = (side // self.ct_size for side in carriers.shape[1:3])
+        return windows, join_windows(own, self.ct_size, rows, cols)
+
+    def fix_positions(self) -> None:
+        """Replaces what depends on the window alone by its values (inference form)."""
+        window = self.window_size
+        self.position = FixedValues(self.position(window, window))
+        self.attn.position_bias = FixedValues(self.attn.position_bias(*self.grid))
+
+
+class DownSample(nn.Module):
+    """Norm over channels, then a convolution to half the resolution and twice the channels.
+
+    Args:
+        channels: Channels C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels, eps=1e-6)
+        self.reduction = nn.Conv2d(channels, 2 * channels, 3, 2, 1, bias=False)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, 2 C, ceil(H / 2), ceil(W / 2))."""
+        return self.reduction(self.norm(feature_map))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of a map."""
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H, W)."""
+        return super().forward(feature_map.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class FasterViTLevel(nn.Module):
+    """The blocks of one resolution and the down-sampling that ends it.
+
+    Args:
+        blocks: The blocks, all convolutional or all attending.
+        downsample: Down-sampling to the next level, or None.
+        carrier_pooling: Makes the carriers of the level, or None.
+        with_cp: Whether to recompute blocks in the backward pass to save memory.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        downsample: DownSample | None,
+        carrier_pooling: CarrierPooling | None = None,
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.carrier_pooling = carrier_pooling
+        self.downsample = downsample
+        self.with_cp = with_cp
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Computes the blocks.
+
+        Args:
+            feature_map: (B, C, H, W).
+
+        Returns:
+            (B, C, H, W), before the down-sampling.
+        """
+        if isinstance(self.blocks[0], HierarchicalAttentionBlock):
+            return self._attend(feature_map, self.blocks[0].window_size)
+        for block in self.blocks:
+            feature_map = self._run(block, feature_map)
+        return feature_map
+
+    def _attend(self, feature_map: Tensor, window_size: int) -> Tensor:
+        batch, _, height, width = feature_map.shape
+        grid, device = WindowGrid(height, width, window_size), feature_map.device
+        tokens = pad_to_windows(feature_map.permute(0, 2, 3, 1), window_size)
+        windows = split_windows(tokens, window_size)
+        carriers = carrier_mask = masks = pattern = None
+        ct_size, pooling = 0, POOLINGS[0]
+        if self.carrier_pooling is not None:
+            ct_size, pooling = self.carrier_pooling.ct_size, self.carrier_pooling.pooling
+            carriers = self.carrier_pooling(feature_map, grid)
+            carrier_mask = hidden_carriers(grid, ct_size, pooling, device)
+            carrier_mask = None if carrier_mask is None else carrier_mask.flatten()
+        keys = hidden_keys(grid, ct_size, pooling, device)
+        if keys is not None:
+            masks, pattern = hide(keys[0], windows.dtype), keys[1].repeat(batch)
+        for block in self.blocks:
+            windows, carriers = self._run(
+                block, windows, carriers, batch, carrier_mask, masks, pattern
+            )
+        tokens = join_windows(windows, window_size, grid.rows, grid.cols)
+        tokens = tokens.narrow(1, 0, height).narrow(2, 0, width)
+        if is_compiling() and grid.is_padded:
+            # Else a graph for any size would be only for those that need padding, or those that
+            # need none: operators ask whether their input is contiguous.
+            tokens = tokens.clone(memory_format=torch.contiguous_format)
+        return tokens.permute(0, 3, 1, 2)
+
+    def _run(self, block: nn.Module, *args: Any) -> Any:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            contexts = partial(_recompute_contexts, block)
+            return checkpoint(block, *args, use_reentrant=False, context_fn=contexts)
+        return block(*args)
+
+
+@MODELS.register_module()
+class FasterViT(BaseModule):
+    """FasterViT with hierarchical attention, for any image size.
+
+    It equals the authors' network on the square images theirs is built for. Elsewhere it follows
+    the paper's definitions with these choices, where theirs goes wrong: positions are normalised by
+    the height and the width of the grid at hand; padding takes no part in attention or in pooling
+    the carriers; a level has carriers if `hat` says so, even where one window covers the map; and
+    stochastic depth drops a branch for whole images.
+
+    Args:
+        arch: '0' to '6' or '4-21k-224', '-384', '-512', '-768'; the arguments up to
+            `drop_path_rate` replace its numbers, None keeps them.
+        dim: Channels C of the first level; level i has C * 2**i.
+        in_dim: Channels between the convolutions of the patch embedding.
+        depths: Blocks in each level.
+        num_heads: Attention heads in each level.
+        window_size: Side of a window in tokens in each level.
+        ct_size: Side of a window's carrier tokens.
+        mlp_ratio: Hidden channels of the FFN over its channels.
+        hat: Which levels have carrier tokens.
+        layer_scale: Initial value of the factors on the branches of attention levels; 0 or False
+            for no factors.
+        do_propagation: Whether carriers are added to their windows' tokens at the end of a level.
+        drop_path_rate: Stochastic depth of the last block; earlier blocks have linearly less.
+        in_channels: Channels of the image.
+        out_indices: Levels whose map is returned.
+        out_norm_cfg: Norm of each returned map, `dict(type='LN')`, 'BN' or 'SyncBN', with `eps` if
+            wanted; None for raw maps.
+        frozen_stages: Levels up to this number are frozen: 0 the patch embedding, 1 also the first
+            level, and so on; -1 none.
+        norm_eval: Whether batch norms keep their statistics in training.
+        with_cp: Whether to recompute blocks in the backward pass to save memory.
+        qkv_bias: Whether queries, keys and values have a bias.
+        drop_rate: Dropout in FFNs and after attention.
+        attn_drop_rate: Dropout of attention weights.
+        layer_scale_conv: Initial value of the factors on the branches of convolutional blocks; None
+            for no factors, as in every released network.
+        carrier_pooling: 'authors' or 'centred', see `CarrierPooling`.
+        init_cfg: `dict(type='Pretrained', checkpoint=...)` takes the authors' files and ours.
+
+    Attributes:
+        arch: The sizes, a `FasterViTArch`.
+
+    Raises:
+        ConfigError: If an argument is outside what is allowed.
+
+    Examples:
+        >>> backbone = FasterViT(arch='0').eval()
+        >>> [tuple(level.shape) for level in backbone(torch.rand(1, 3, 224, 320))]
+        [(1, 64, 56, 80), (1, 128, 28, 40), (1, 256, 14, 20), (1, 512, 7, 10)]
+    """
+
+    def __init__(
+        self,
+        arch: str = '0',
+        dim: int | None = None,
+        in_dim: int | None = None,
+        depths: Sequence[int] | None = None,
+        num_heads: Sequence[int] | None = None,
+        window_size: Sequence[int] | None = None,
+        ct_size: int | None = None,
+        mlp_ratio: float | None = None,
+        hat: Sequence[bool] | None = None,
+        layer_scale: float | None = None,
+        do_propagation: bool | None = None,
+        drop_path_rate: float | None = None,
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_norm_cfg: Mapping[str, Any] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        layer_scale_conv: float | None = None,
+        carrier_pooling: str = 'authors',
+        init_cfg: Any = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.arch = FasterViTArch.build(
+            arch,
+            dim=dim,
+            in_dim=in_dim,
+            depths=depths,
+            num_heads=num_heads,
+            window_size=window_size,
+            ct_size=ct_size,
+            mlp_ratio=mlp_ratio,
+            hat=hat,
+            layer_scale=layer_scale,
+            do_propagation=do_propagation,
+            drop_path_rate=drop_path_rate,
+        )
+        if not out_indices or not set(out_indices) <= set(range(NUM_LEVELS)):
+            raise ConfigError(
+                f'out_indices is {tuple(out_indices)}, but it must name levels from 0 to '
+                f'{NUM_LEVELS - 1}.'
+            )
+        if not -1 <= frozen_stages <= NUM_LEVELS:
+            raise ConfigError(
+                f'frozen_stages is {frozen_stages}, but it must lie between -1 and {NUM_LEVELS}.'
+            )
+        if carrier_pooling not in POOLINGS:
+            raise ConfigError(
+                f"carrier_pooling is {carrier_pooling!r}, but it must be 'authors' or 'centred'."
+            )
+        self.out_indices = tuple(sorted(set(out_indices)))
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.is_deployed = False
+
+        numbers = self.arch
+        self.patch_embed = PatchEmbedding(in_channels, numbers.in_dim, numbers.dim)
+        num_blocks, first = sum(numbers.depths), 0
+        # Nothing is built beyond the last wanted level, so every parameter takes part in training.
+        last_level = self.out_indices[-1]
+        levels = []
+        for level, (channels, depth) in enumerate(
+            zip(numbers.level_dims[: last_level + 1], numbers.depths)
+        ):
+            drop_path_rates = [
+                numbers.drop_path_rate * (first + block) / max(num_blocks - 1, 1)
+                for block in range(depth)
+            ]
+            ct = numbers.ct_size if numbers.hat[level] else 0
+            blocks: list[nn.Module]
+            if level < FIRST_ATTENTION_LEVEL:
+                blocks = [ConvBlock(channels, rate, layer_scale_conv) for rate in drop_path_rates]
+            else:
+                blocks = [
+                    HierarchicalAttentionBlock(
+                        channels,
+                        numbers.num_heads[level],
+                        numbers.hidden_dims[level],
+                        numbers.window_size[level],
+                        ct,
+                        propagates=numbers.do_propagation and block == depth - 1,
+                        qkv_bias=qkv_bias,
+                        drop_rate=drop_rate,
+                        attn_drop_rate=attn_drop_rate,
+                        drop_path_rate=rate,
+                        layer_scale=numbers.layer_scale,
+                    )
+                    for block, rate in enumerate(drop_path_rates)
+                ]
+            levels.append(
+                FasterViTLevel(
+                    blocks,
+                    downsample=None if level == last_level else DownSample(channels),
+                    carrier_pooling=CarrierPooling(channels, ct, carrier_pooling) if ct else None,
+                    with_cp=with_cp,
+                )
+            )
+            first += depth
+        self.levels = nn.ModuleList(levels)
+        for level in self.out_indices if out_norm_cfg is not None else ():
+            norm = _build_norm(out_norm_cfg or {}, numbers.level_dims[level])
+            self.add_module(f'norm{level}', norm)
+        self._freeze()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Computes the feature maps of a batch.
+
+        Args:
+            images: (B, in_channels, H, W), of any size.
+
+        Returns:
+            One (B, C * 2**i, ceil(H / (4 * 2**i)), ceil(W / (4 * 2**i))) map for each level i of
+            `out_indices`, taken before the level's down-sampling.
+        """
+        # Channels-last, convolutions are faster and windows are cut without a transposition.
+        feature_map = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
+        outputs = []
+        for number, level in enumerate(self.levels):
+            assert isinstance(level, FasterViTLevel)
+            feature_map = level(feature_map)
+            if number in self.out_indices:
+                norm = getattr(self, f'norm{number}', None)
+                output = feature_map if norm is None else norm(feature_map)
+                # Necks and heads view maps as they like, and some operators insist on this layout.
+                outputs.append(channels_first(output))
+            if level.downsample is not None:
+                feature_map = level.downsample(feature_map)
+        return tuple(outputs)
+
+    def train(self, mode: bool = True) -> FasterViT:
+        """Switches between training and evaluation; frozen levels stay in evaluation.
+
+        Raises:
+            DeployedModelError: If training is asked of the inference form.
+        """
+        if mode and self.is_deployed:
+            raise DeployedModelError(
+                'this FasterViT was switched to its inference form, which cannot be trained: build '
+                'it again and load its checkpoint.'
+            )
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def switch_to_deploy(self) -> FasterViT:
+        """Turns the network into its inference form, in place: same outputs, less work.
+
+        Batch norms are folded into convolutions, position tables of windows are computed once, and
+        maps are kept channels-last. Training and loading checkpoints are over after that.
+
+        Returns:
+            The network, in evaluation.
+        """
+        if self.is_deployed:
+            return self
+        self.eval()
+        with torch.no_grad():
+            for module in list(self.modules()):
+                if isinstance(module, (PatchEmbedding, ConvBlock)):
+                    module.fold_norms()
+                elif isinstance(module, HierarchicalAttentionBlock):
+                    module.fix_positions()
+        self.to(memory_format=torch.channels_last)
+        self.is_deployed = True
+        return self
+
+    def init_weights(self) -> None:
+        """Initialises the parameters, from a checkpoint if `init_cfg` names one.
+
+        Raises:
+            CheckpointError: If the checkpoint is no FasterViT or one of another variant.
+        """
+        self._reset_parameters()
+        entries = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg]
+        pretrained = [entry for entry in entries if entry and entry['type'] == 'Pretrained']
+        if self.init_cfg and not pretrained:
+            super().init_weights()
+        for entry in pretrained:
+            report = load_pretrained_fastervit(self, entry['checkpoint'], entry.get('prefix'))
+            print_log(f'FasterViT: {report}', logger='current')
+        self._is_init = True
+
+    def _reset_parameters(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def _freeze(self) -> None:
+        frozen: list[nn.Module] = []
+        if self.frozen_stages >= 0:
+            frozen.append(self.patch_embed)
+        for number, level in enumerate(self.levels[: max(self.frozen_stages, 0)]):
+            frozen.append(level)
+            if hasattr(self, f'norm{number}'):
+                frozen.append(getattr(self, f'norm{number}'))
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+
+
+def _build_norm(norm_cfg: Mapping[str, Any], channels: int) -> nn.Module:
+    options = dict(norm_cfg)
+    layers: dict[Any, Callable[..., nn.Module]] = dict(
+        zip(OUT_NORMS, (ChannelNorm, nn.BatchNorm2d, nn.SyncBatchNorm))
+    )
+    layer, trainable = layers.get(options.pop('type', None)), options.pop('requires_grad', True)
+    if layer is None or set(options) - {'eps', 'momentum'}:
+        raise ConfigError(
+            f"out_norm_cfg is {dict(norm_cfg)}, but it must be None or dict(type='LN'), with "
+            "'BN' or 'SyncBN' instead of 'LN' and with eps if wanted."
+        )
+    return layer(channels, **options).requires_grad_(trainable)
+
+
+def _fuse(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    return fuse_conv_bn_eval(conv, norm)
+
+
+def _recompute_contexts(
+    block: nn.Module,
+) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+    """Contexts of the first and the second computation of a block in training."""
+    return contextlib.nullcontext(), _without_running_statistics(block)
+
+
+@contextlib.contextmanager
+def _without_running_statistics(block: nn.Module) -> Iterator[None]:
+    """Keeps a repeated computation from updating batch norms a second time."""
+    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.sub_(1)

@@ -1,0 +1,1 @@
+"""Functions on tensors: windows, attention, norms, products, and what computes them."""

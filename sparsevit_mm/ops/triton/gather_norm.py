@@ -1,0 +1,163 @@
+"""Gather + layer norm: reads chosen windows of a map and writes them normed, in one pass."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from sparsevit_mm.ops.triton.definition import define
+from sparsevit_mm.ops.triton.device_functions import layer_norm, token_rows
+from sparsevit_mm.ops.triton.operators import ChosenWindows, row_blocks, rows_arguments
+from sparsevit_mm.ops.windows import gather_windows
+
+
+def gather_norm(
+    tokens: Tensor,
+    windows: ChosenWindows,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *,
+    zero_padding: bool,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Reads windows and norms their tokens.
+
+    Args:
+        tokens: (B * H * W, C) the stage's tokens, contiguous.
+        windows: W windows of N tokens.
+        weight: (C,) of the norm.
+        bias: (C,) of the norm.
+        eps: Of the norm.
+        zero_padding: Whether padding is 0 after the norm; else it is 0 before, so `bias` after.
+        dtype: Of the result; by default that of `tokens`.
+
+    Returns:
+        (W, N, C).
+    """
+    options = eps, zero_padding, dtype or tokens.dtype
+    return _OPERATOR(tokens, *windows.arguments(), weight, bias, *options)
+
+
+def reference(
+    tokens: Tensor,
+    windows: ChosenWindows,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *,
+    zero_padding: bool,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """`gather_norm` in PyTorch, in float32 between reading and writing."""
+    where = windows.located(tokens)
+    gathered = gather_windows(tokens, where).float()
+    normed = F.layer_norm(gathered, weight.shape, weight.float(), bias.float(), eps)
+    if zero_padding and where.padding is not None:
+        normed = normed.masked_fill(where.padding, 0)
+    return normed.to(dtype or tokens.dtype)
+
+
+@triton.jit(
+    do_not_specialize=['num_items', 'kept_stride', 'per_image', 'first_window', 'height', 'width']
+)
+def _kernel(
+    tokens,
+    weight,
+    bias,
+    out,
+    eps,
+    num_items,
+    kept,
+    kept_stride,
+    per_image,
+    first_window,
+    height,
+    width,
+    HAS_KEPT: tl.constexpr,
+    WINDOW: tl.constexpr,
+    SHIFT: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    ZERO_PADDING: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_CHANNELS: tl.constexpr,
+):
+    item = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    channel = tl.arange(0, BLOCK_CHANNELS)
+    inside = channel < CHANNELS
+    row, real = token_rows(
+        item,
+        num_items,
+        kept,
+        kept_stride,
+        per_image,
+        first_window,
+        height,
+        width,
+        HAS_KEPT,
+        WINDOW,
+        SHIFT,
+    )
+    x = tl.load(
+        tokens + row[:, None] * CHANNELS + channel[None, :],
+        mask=real[:, None] & inside[None, :],
+        other=0.0,
+    )
+    normed = layer_norm(x.to(tl.float32), channel, weight, bias, eps, CHANNELS)
+    if ZERO_PADDING:
+        normed = tl.where(real[:, None], normed, 0.0)
+    tl.store(
+        out + item.to(tl.int64)[:, None] * CHANNELS + channel[None, :],
+        normed.to(out.dtype.element_ty),
+        mask=(item < num_items)[:, None] & inside[None, :],
+    )
+
+
+def _launch(
+    tokens: Tensor,
+    kept: Tensor | None,
+    windows: list[int],
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    zero_padding: bool,
+    dtype: torch.dtype,
+) -> Tensor:
+    out = _empty(tokens, kept, windows, weight, bias, eps, zero_padding, dtype)
+    blocks = row_blocks(tokens.shape[1])
+    _kernel[triton.cdiv(out.shape[0] * out.shape[1], blocks['BLOCK_ROWS']),](
+        tokens,
+        weight,
+        bias,
+        out,
+        eps,
+        **rows_arguments(kept, windows),
+        CHANNELS=tokens.shape[1],
+        ZERO_PADDING=zero_padding,
+        **blocks,
+    )
+    return out
+
+
+def _empty(
+    tokens: Tensor,
+    kept: Tensor | None,
+    windows: list[int],
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    zero_padding: bool,
+    dtype: torch.dtype,
+) -> Tensor:
+    return tokens.new_empty(windows[-1], windows[2] ** 2, tokens.shape[1], dtype=dtype)
+
+
+_OPERATOR = define(
+    'gather_norm(Tensor tokens, Tensor? kept, SymInt[6] windows, Tensor weight, Tensor bias, '
+    'float eps, bool zero_padding, ScalarType dtype) -> Tensor',
+    _launch,
+    _empty,
+)

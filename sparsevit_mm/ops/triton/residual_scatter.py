@@ -1,0 +1,109 @@
+"""Residual + scatter: adds a branch to windows and writes them into the map, in one pass."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from sparsevit_mm.ops.triton.definition import define
+from sparsevit_mm.ops.triton.device_functions import token_rows
+from sparsevit_mm.ops.triton.operators import ChosenWindows, row_blocks, rows_arguments
+
+
+def residual_scatter_(
+    target: Tensor, tokens: Tensor, branch: Tensor, windows: ChosenWindows
+) -> None:
+    """Writes windows and a branch's addition to their places; no token lies in two windows.
+
+    Args:
+        target: (B * H * W, C) the stage's tokens, contiguous, changed in place.
+        tokens: (W, N, C) windows, contiguous.
+        branch: (W, N, C) what is added to them, contiguous.
+        windows: Where the W windows of N tokens lie; padding is written nowhere.
+    """
+    _OPERATOR(target, tokens, branch, *windows.arguments())
+
+
+def reference(target: Tensor, tokens: Tensor, branch: Tensor, windows: ChosenWindows) -> None:
+    """`residual_scatter_` in PyTorch, in float32 between reading and writing."""
+    where = windows.located(target)
+    total = (tokens.float() + branch.float()).to(target.dtype).flatten(0, 1)
+    rows = where.rows
+    if where.padding is not None:
+        real = ~where.padding.flatten()
+        rows, total = rows[real], total[real]
+    target[rows] = total
+
+
+@triton.jit(
+    do_not_specialize=['num_items', 'kept_stride', 'per_image', 'first_window', 'height', 'width']
+)
+def _kernel(
+    target,
+    tokens,
+    branch,
+    num_items,
+    kept,
+    kept_stride,
+    per_image,
+    first_window,
+    height,
+    width,
+    HAS_KEPT: tl.constexpr,
+    WINDOW: tl.constexpr,
+    SHIFT: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_CHANNELS: tl.constexpr,
+):
+    item = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    channel = tl.arange(0, BLOCK_CHANNELS)
+    row, real = token_rows(
+        item,
+        num_items,
+        kept,
+        kept_stride,
+        per_image,
+        first_window,
+        height,
+        width,
+        HAS_KEPT,
+        WINDOW,
+        SHIFT,
+    )
+    mask = real[:, None] & (channel < CHANNELS)[None, :]
+    place = item.to(tl.int64)[:, None] * CHANNELS + channel[None, :]
+    x = tl.load(tokens + place, mask=mask, other=0.0).to(tl.float32)
+    x += tl.load(branch + place, mask=mask, other=0.0).to(tl.float32)
+    written = target + row[:, None] * CHANNELS + channel[None, :]
+    tl.store(written, x.to(target.dtype.element_ty), mask=mask)
+
+
+def _launch(
+    target: Tensor, tokens: Tensor, branch: Tensor, kept: Tensor | None, windows: list[int]
+) -> None:
+    channels = target.shape[1]
+    blocks = row_blocks(channels)
+    _kernel[triton.cdiv(tokens.numel() // channels, blocks['BLOCK_ROWS']),](
+        target,
+        tokens,
+        branch,
+        **rows_arguments(kept, windows),
+        CHANNELS=channels,
+        **blocks,
+    )
+
+
+def _nothing(
+    target: Tensor, tokens: Tensor, branch: Tensor, kept: Tensor | None, windows: list[int]
+) -> None:
+    return None
+
+
+_OPERATOR = define(
+    'residual_scatter_(Tensor(a!) target, Tensor tokens, Tensor branch, Tensor? kept, '
+    'SymInt[6] windows) -> ()',
+    _launch,
+    _nothing,
+)

@@ -1,0 +1,197 @@
+"""Attention inside windows on packed queries, keys and values, with bias and masks, in one pass.
+
+Each program computes some queries of one window and head. Scores never reach memory; keys are taken
+block by block with a running softmax, so windows of any size fit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from sparsevit_mm.ops.triton.definition import define
+
+
+def window_attention(
+    qkv: Tensor,
+    num_heads: int,
+    bias: Tensor,
+    masks: Tensor | None = None,
+    kinds: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """Attention of every window over its own tokens.
+
+    Args:
+        qkv: (W, N, 3 * C) queries, keys and values, heads side by side in each; contiguous.
+        num_heads: Heads; each has D = C / heads <= 128 channels.
+        bias: (heads, N, N) added to the scores of all windows.
+        masks: (P, N, N) or, for keys alone, (P, 1, N): added to the scores of windows of each kind.
+            Kind 0 is the windows without a mask: its mask is not read.
+        kinds: (W,) int64 kind of each window; None without masks.
+        scale: Factor on query-key products; D**-0.5 by default.
+
+    Returns:
+        (W, N, C), heads side by side.
+    """
+    if scale is None:
+        scale = (qkv.shape[-1] // (3 * num_heads)) ** -0.5
+    return _OPERATOR(qkv, num_heads, bias, masks, kinds, scale)
+
+
+def reference(
+    qkv: Tensor,
+    num_heads: int,
+    bias: Tensor,
+    masks: Tensor | None = None,
+    kinds: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """`window_attention` in PyTorch, in float32 between reading and writing."""
+    num_windows, num_tokens, packed = qkv.shape
+    head_dims = packed // (3 * num_heads)
+    split = qkv.float().view(num_windows, num_tokens, 3, num_heads, head_dims)
+    query, key, value = split.permute(2, 0, 3, 1, 4)
+    scores = query @ key.transpose(-1, -2) * (head_dims**-0.5 if scale is None else scale)
+    scores = scores + bias.float()
+    if masks is not None and kinds is not None:
+        mask = masks.float().index_fill(0, kinds.new_zeros(1), 0)[kinds]
+        scores = scores + mask[:, None]
+    out = scores.softmax(-1) @ value
+    return out.transpose(1, 2).reshape(num_windows, num_tokens, -1).to(qkv.dtype)
+
+
+@triton.jit
+def _kernel(
+    qkv,
+    bias,
+    masks,
+    kinds,
+    out,
+    scale,
+    kind_stride,
+    query_stride,
+    TOKENS: tl.constexpr,
+    HEADS: tl.constexpr,
+    HEAD_DIMS: tl.constexpr,
+    HAS_MASKS: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_QUERIES: tl.constexpr,
+    BLOCK_KEYS: tl.constexpr,
+    BLOCK_DIMS: tl.constexpr,
+):
+    # Heads of a window follow each other: together they read whole rows.
+    head = tl.program_id(0) % HEADS
+    window = (tl.program_id(0) // HEADS).to(tl.int64)
+    query = tl.program_id(1) * BLOCK_QUERIES + tl.arange(0, BLOCK_QUERIES)
+    channel = tl.arange(0, BLOCK_DIMS)
+    row_stride: tl.constexpr = 3 * HEADS * HEAD_DIMS
+    packed = qkv + window * TOKENS * row_stride + head * HEAD_DIMS
+    wanted = (query < TOKENS)[:, None] & (channel < HEAD_DIMS)[None, :]
+    q = tl.load(packed + query[:, None] * row_stride + channel[None, :], mask=wanted, other=0.0)
+    kind = tl.load(kinds + window) if HAS_MASKS else 0
+
+    # In powers of 2, which is what the hardware computes.
+    LOG2_E: tl.constexpr = 1.4426950408889634
+    largest = tl.full([BLOCK_QUERIES], float('-inf'), tl.float32)
+    weight = tl.zeros([BLOCK_QUERIES], tl.float32)
+    total = tl.zeros([BLOCK_QUERIES, BLOCK_DIMS], tl.float32)
+    for first in range(0, TOKENS, BLOCK_KEYS):
+        key = first + tl.arange(0, BLOCK_KEYS)
+        seen = (key < TOKENS)[:, None] & (channel < HEAD_DIMS)[None, :]
+        source = packed + key[:, None] * row_stride + channel[None, :]
+        k = tl.load(source + HEADS * HEAD_DIMS, mask=seen, other=0.0)
+        v = tl.load(source + 2 * HEADS * HEAD_DIMS, mask=seen, other=0.0)
+        pair = (query < TOKENS)[:, None] & (key < TOKENS)[None, :]
+        added = tl.load(
+            bias + (head * TOKENS + query[:, None]) * TOKENS + key[None, :], mask=pair, other=0.0
+        ).to(tl.float32)
+        if HAS_MASKS:  # noqa: SIM102 -- decided when the kernel is compiled, the next when it runs
+            if kind != 0:
+                mask = masks + kind * kind_stride + query[:, None] * query_stride + key[None, :]
+                added += tl.load(mask, mask=pair, other=0.0).to(tl.float32)
+        scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale + added
+        scores = tl.where((key < TOKENS)[None, :], scores * LOG2_E, float('-inf'))
+        new_largest = tl.maximum(largest, tl.max(scores, axis=1))
+        # A block may hold nothing but hidden keys.
+        base = tl.where(new_largest == float('-inf'), 0.0, new_largest)
+        shares = tl.exp2(scores - base[:, None])
+        before = tl.exp2(largest - base)
+        weight = weight * before + tl.sum(shares, axis=1)
+        total = total * before[:, None]
+        total += tl.dot(shares.to(v.dtype), v, input_precision=PRECISION)
+        largest = new_largest
+    place = (window * TOKENS + query)[:, None] * (HEADS * HEAD_DIMS) + head * HEAD_DIMS
+    result = (total / weight[:, None]).to(out.dtype.element_ty)
+    tl.store(out + place + channel[None, :], result, mask=wanted)
+
+
+def _launch(
+    qkv: Tensor,
+    num_heads: int,
+    bias: Tensor,
+    masks: Tensor | None,
+    kinds: Tensor | None,
+    scale: float,
+) -> Tensor:
+    out = _empty(qkv, num_heads, bias, masks, kinds, scale)
+    num_windows, num_tokens, channels = out.shape
+    head_dims = channels // num_heads
+    block_dims = max(triton.next_power_of_2(head_dims), 16)
+    block = max(triton.next_power_of_2(num_tokens), 16)
+    # A window of 7 x 7 and its carriers is one block; 12 x 12 tokens are 160 keys in blocks of 32,
+    # where the next power of 2 would be 256.
+    block_queries, block_keys = (block, block) if block <= 64 else (64, 32)
+    full = qkv.dtype == torch.float32 and torch.get_float32_matmul_precision() == 'highest'
+    _kernel[num_windows * num_heads, triton.cdiv(num_tokens, block_queries)](
+        qkv,
+        bias,
+        masks,
+        kinds,
+        out,
+        scale,
+        0 if masks is None else masks.stride(0),
+        0 if masks is None or masks.shape[1] == 1 else masks.stride(1),
+        TOKENS=num_tokens,
+        HEADS=num_heads,
+        HEAD_DIMS=head_dims,
+        HAS_MASKS=masks is not None,
+        PRECISION='ieee' if full else 'tf32',
+        BLOCK_QUERIES=block_queries,
+        BLOCK_KEYS=block_keys,
+        BLOCK_DIMS=block_dims,
+        num_warps=4 if block_dims <= 64 else 8,
+        num_stages=1 if num_tokens <= block_keys else 2,
+    )
+    return out
+
+
+def _empty(
+    qkv: Tensor,
+    num_heads: int,
+    bias: Tensor,
+    masks: Tensor | None,
+    kinds: Tensor | None,
+    scale: float,
+) -> Tensor:
+    return qkv.new_empty(*qkv.shape[:2], qkv.shape[2] // 3)
+
+
+_OPERATOR = define(
+    'window_attention(Tensor qkv, int num_heads, Tensor bias, Tensor? masks, Tensor? kinds, '
+    'float scale) -> Tensor',
+    _launch,
+    _empty,
+)
+
+
+@register_flop_formula(torch.ops.sparsevit_mm.window_attention)
+def _flops(qkv_shape: torch.Size, *args: object, **kwargs: object) -> int:
+    """Two products of queries, keys and values; a multiply-add is two operations."""
+    num_windows, num_tokens, packed = qkv_shape
+    return 4 * math.prod((num_windows, num_tokens, num_tokens, packed // 3))

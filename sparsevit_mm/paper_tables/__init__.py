@@ -1,5 +1,0 @@
-"""The tables of both papers as data: counted, measured and evaluated beside what was published."""
-
-from sparsevit_mm.paper_tables.table import Column, PaperTable, Row, load_table, table_names
-
-__all__ = ['Column', 'PaperTable', 'Row', 'load_table', 'table_names']

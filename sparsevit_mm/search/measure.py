@@ -1,0 +1,279 @@
+"""Latency of every block at every number of kept windows, from runs of the whole backbone.
+
+A block timed alone finds its weights in the cache and an idle device before it; inside the network
+it finds neither. So the whole backbone runs, under schedules that show every block all its numbers
+of windows, and the moments at which blocks end are noted: on a GPU as events in its stream, which
+hold nothing up. Blocks of a stage that end at the same ratio share some work (ranking, indices);
+the schedules are varied so that an entry is the median over such circumstances.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.latency import Latency, measure_latency
+from sparsevit_mm.profiling.model_macs import model_macs
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.pruning.selection import WindowSelection
+from sparsevit_mm.search.latency_table import LatencyConditions, LatencyTable, TableCheck
+from sparsevit_mm.search.space import SearchSpace
+from sparsevit_mm.versions import __version__
+
+DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
+_WARMUP = 3
+
+
+class BackboneBench:
+    """A copy of a backbone, ready to be timed under the conditions a user runs it in.
+
+    Args:
+        backbone: A backbone with a schedule; it is left as it is.
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        batch: Images.
+        dtype: A key of `DTYPES`; weights and images are of this type.
+        compile_mode: Mode of `torch.compile` that each block is compiled with ('default',
+            'reduce-overhead', …); None runs eagerly.
+        device: Where to run; by default where the backbone is.
+
+    Raises:
+        ConfigError: If a number is not positive or the type is unknown.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        height: int,
+        width: int,
+        batch: int = 1,
+        dtype: str = 'float32',
+        compile_mode: str | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if min(height, width, batch) < 1:
+            raise ConfigError(
+                f'shape is {height} x {width} and batch {batch}, but they must be positive.'
+            )
+        if dtype not in DTYPES:
+            raise ConfigError(f'dtype is {dtype!r}, but it must be one of {", ".join(DTYPES)}.')
+        self.device = torch.device(device or next(backbone.parameters()).device)
+        self.module = deepcopy(backbone).to(self.device, DTYPES[dtype]).eval()
+        self.prunable = find_prunable_backbone(self.module)
+        self.prunable.window_observer = None
+        arch = self.prunable.arch
+        self.images = torch.rand(
+            batch, arch.in_channels, height, width, device=self.device, dtype=DTYPES[dtype]
+        )
+        self.conditions = LatencyConditions(
+            device=device_name(self.device),
+            threads=torch.get_num_threads(),
+            dtype=dtype,
+            batch=batch,
+            height=height,
+            width=width,
+            compile=compile_mode,
+            arch=str(arch),
+            versions={'torch': torch.__version__, 'sparsevit_mm': __version__},
+        )
+        if compile_mode is not None:
+            for stage in self.module.stages:  # type: ignore[union-attr]
+                for block in stage.blocks:
+                    block.compile(mode=compile_mode)
+
+    def time(
+        self, schedules: Sequence[PruningSchedule], runs: int = 20, seed: int = 0
+    ) -> list[Latency]:
+        """Times the whole backbone under several schedules that take turns.
+
+        Args:
+            schedules: What to time.
+            runs: Timed rounds.
+            seed: Seed of the orders.
+        """
+
+        def forward(schedule: PruningSchedule) -> Tensor:
+            self.prunable.pruning_schedule = schedule
+            return self.module(self.images)
+
+        with self._ready():
+            timed = measure_latency(
+                {str(n): lambda s=s: forward(s) for n, s in enumerate(schedules)},  # type: ignore[misc]
+                warmup=_WARMUP,
+                runs=runs,
+                device=self.device,
+                seed=seed,
+            )
+        return [timed[str(number)] for number in range(len(schedules))]
+
+    def count_macs(self, schedule: PruningSchedule) -> int:
+        """MACs that torch counts while the backbone runs, over the batch."""
+        self.prunable.pruning_schedule = schedule
+        with self._ready():
+            return model_macs(self.module, lambda: self.module(self.images)).total
+
+    def measure_table(
+        self, space: SearchSpace, runs: int = 20, seed: int = 0, check: int = 50
+    ) -> LatencyTable:
+        """Measures the table, and how well it predicts schedules it was not made from.
+
+        Args:
+            space: The choices of every block.
+            runs: Timed rounds.
+            seed: Seed of the schedules and their orders.
+            check: Schedules to predict; 0 leaves the check out.
+        """
+        rng = random.Random(f'latency/{seed}')
+        uniform = [space.uniform(choice) for choice in space.choices]
+        shown = list(dict.fromkeys(uniform + [space.sample(rng) for _ in 2 * uniform]))
+        unseen = _unseen(space, set(shown), check, rng)
+        entries: dict[tuple[int, int, int], list[float]] = defaultdict(list)
+        totals: dict[PruningSchedule, list[float]] = defaultdict(list)
+        # Both kinds take turns, so that a machine that slows down slows both.
+        turns = [(schedule, True) for schedule in shown]
+        turns += [(schedule, False) for schedule in unseen]
+        with self._ready():
+            for round_number in range(_WARMUP + max(runs, 2)):
+                for schedule, note_blocks in rng.sample(turns, len(turns)):
+                    intervals, total = self._timed_run(schedule, note_blocks)
+                    if round_number >= _WARMUP:
+                        totals[schedule].append(total)
+                        for key, milliseconds in intervals.items():
+                            entries[key].append(milliseconds)
+        whole = {schedule: Latency(tuple(found)) for schedule, found in totals.items()}
+        table = self._table(
+            space, entries, [(schedule, whole[schedule].median) for schedule in shown]
+        )
+        if unseen:
+            table.check = _check(table, {schedule: whole[schedule] for schedule in unseen})
+        return table
+
+    def _table(
+        self,
+        space: SearchSpace,
+        entries: Mapping[tuple[int, int, int], Sequence[float]],
+        totals: Sequence[tuple[PruningSchedule, float]],
+    ) -> LatencyTable:
+        arch = self.prunable.arch
+        blocks: list[list[dict[int, float]]] = [[{} for _ in range(d)] for d in arch.depths]
+        for (stage, block, kept), found in entries.items():
+            blocks[stage][block][kept] = statistics.median(found)
+        kept_windows = space.uniform(0).kept_windows(
+            self.conditions.height, self.conditions.width, arch.patch_size, arch.window_size
+        )
+        num_windows = [counts[0].total for counts in kept_windows]
+        bare = LatencyTable(0.0, num_windows, blocks, self.conditions)
+        # What comes before the first block and after the last, and what runs have in common that
+        # medians of single blocks miss.
+        constant = statistics.median(total - bare.price(schedule) for schedule, total in totals)
+        return LatencyTable(constant, num_windows, blocks, self.conditions)
+
+    def _timed_run(
+        self, schedule: PruningSchedule, note_blocks: bool
+    ) -> tuple[dict[tuple[int, int, int], float], float]:
+        """Milliseconds of every (stage, block, kept windows) if wanted, and of the whole run."""
+        self.prunable.pruning_schedule = schedule
+        keys: list[tuple[int, int, int]] = []
+        moments = _Moments(self.device)
+
+        def note(selection: WindowSelection) -> None:
+            keys.append((selection.stage, selection.block, selection.num_kept))
+            moments.note()
+
+        self.prunable.window_observer = note if note_blocks else None
+        moments.synchronize()
+        start = time.perf_counter()
+        moments.note()
+        self.module(self.images)
+        moments.synchronize()
+        total = (time.perf_counter() - start) * 1e3
+        self.prunable.window_observer = None
+        return dict(zip(keys, moments.intervals())), total
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        """No gradients, and a compiler that does not give up on the eighth number of windows."""
+        settings: Any = contextlib.nullcontext()
+        if self.conditions.compile is not None:
+            import torch._dynamo.config as dynamo
+
+            limit = 'recompile_limit' if hasattr(dynamo, 'recompile_limit') else 'cache_size_limit'
+            settings = dynamo.patch({limit: 4096, f'accumulated_{limit}': 4096})
+        with torch.no_grad(), settings:
+            yield
+
+
+class _Moments:
+    """Moments of a run: by the clock on a CPU, as events of the stream on a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._found: list[Any] = []
+
+    def note(self) -> None:
+        if self._device.type == 'cuda':
+            event = torch.cuda.Event(enable_timing=True)
+            event.record(torch.cuda.current_stream(self._device))
+            self._found.append(event)
+        else:
+            self._found.append(time.perf_counter())
+
+    def synchronize(self) -> None:
+        if self._device.type == 'cuda':
+            torch.cuda.synchronize(self._device)
+
+    def intervals(self) -> list[float]:
+        """Milliseconds between each moment and the next."""
+        pairs = zip(self._found, self._found[1:])
+        if self._device.type == 'cuda':
+            return [first.elapsed_time(second) for first, second in pairs]
+        return [(second - first) * 1e3 for first, second in pairs]
+
+
+def _check(table: LatencyTable, measured: Mapping[PruningSchedule, Latency]) -> TableCheck:
+    halves = [(Latency(found.runs[::2]), Latency(found.runs[1::2])) for found in measured.values()]
+    return TableCheck(
+        predicted=tuple(table.price(schedule) for schedule in measured),
+        measured=tuple(found.median for found in measured.values()),
+        noise=tuple(
+            abs(odd.median - even.median) / 2 / found.median
+            for (odd, even), found in zip(halves, measured.values())
+        ),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """What a GPU or CPU calls itself."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return f'{line.partition(":")[2].strip()}, {os.cpu_count()} cores'
+    return platform.processor() or platform.machine()
+
+
+def _unseen(
+    space: SearchSpace, seen: set[PruningSchedule], number: int, rng: random.Random
+) -> list[PruningSchedule]:
+    """Random schedules that are not among those seen; fewer where the space is small."""
+    found: dict[PruningSchedule, None] = {}
+    for _ in range(20 * number):
+        schedule = space.sample(rng)
+        if schedule not in seen and len(found) < number:
+            found[schedule] = None
+    return list(found)

@@ -1,0 +1,118 @@
+"""Which backbone is wanted: a name such as 'sparsevit-tiny', ratios and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.models.fastervit_arch import VARIANTS
+from sparsevit_mm.models.swin_arch import NAMED_SIZES, SwinArch
+from sparsevit_mm.pruning.schedule import PruningSchedule
+
+STRIDES = (4, 8, 16, 32)
+"""Strides of the four maps of each of our backbones."""
+
+_SWIN_STORE = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
+_SWIN_FILES = {
+    'tiny': 'swin_tiny_patch4_window7_224.pth',
+    'small': 'swin_small_patch4_window7_224.pth',
+    'base': 'swin_base_patch4_window7_224.pth',
+    'large': 'swin_large_patch4_window7_224_22k.pth',
+}
+_FASTERVIT_STORE = 'https://huggingface.co/ahatamiz/FasterViT/resolve/main/'
+_FASTERVIT_WINDOWS = {'224': 'w14', '384': 'w24', '512': 'w32', '768': 'w48'}
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A backbone to put in place of another.
+
+    Attributes:
+        name: 'sparsevit-' or 'swin-hat-' with 'tiny', 'small', 'base' or 'large', or 'fastervit-'
+            with a variant such as '0' or '4-21k-224'.
+        ratios: Pruning ratios in any form `pruning_ratios` takes; None for a dense network.
+        checkpoint: Path or address of weights to start from; None for the released ImageNet
+            weights of the network, '' for random ones.
+
+    Raises:
+        ConfigError: If the name is unknown, or ratios are given for a network without schedule.
+    """
+
+    name: str
+    ratios: Any = None
+    checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in backbone_names():
+            raise ConfigError(
+                f'backbone is {self.name!r}, but it must be one of {", ".join(backbone_names())}.'
+            )
+        if self.ratios is not None:
+            if not self.is_sparse:
+                raise ConfigError(
+                    f'ratios are given, but {self.name} has no pruning schedule: choose a '
+                    'sparsevit or leave the ratios out.'
+                )
+            PruningSchedule.parse(self.ratios, self.swin_arch.depths)
+
+    @property
+    def family(self) -> str:
+        """'sparsevit', 'swin-hat' or 'fastervit'."""
+        return next(f for f in ('sparsevit', 'swin-hat', 'fastervit') if self.name.startswith(f))
+
+    @property
+    def arch(self) -> str:
+        """Name of the sizes."""
+        return self.name[len(self.family) + 1 :]
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the backbone has a pruning schedule."""
+        return self.family == 'sparsevit'
+
+    @property
+    def swin_arch(self) -> SwinArch:
+        """Sizes of a Swin-shaped backbone."""
+        return SwinArch.build(self.arch)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the four maps."""
+        if self.family == 'fastervit':
+            return VARIANTS[self.arch].level_dims
+        return self.swin_arch.stage_dims
+
+    @property
+    def pretrained(self) -> str | None:
+        """Where the weights to start from are; None for random ones."""
+        if self.checkpoint is not None:
+            return self.checkpoint or None
+        if self.family != 'fastervit':
+            return _SWIN_STORE + _SWIN_FILES[self.arch]
+        if '21k' in self.arch:
+            size = self.arch.rpartition('-')[2]
+            return f'{_FASTERVIT_STORE}fastervit_4_21k_{size}_{_FASTERVIT_WINDOWS[size]}.pth.tar'
+        return f'{_FASTERVIT_STORE}fastervit_{self.arch}_224_1k.pth.tar'
+
+    def config(self, out_indices: tuple[int, ...]) -> dict[str, Any]:
+        """The backbone's config for the given maps."""
+        types = {'sparsevit': 'SparseViT', 'swin-hat': 'SwinHAT', 'fastervit': 'FasterViT'}
+        config: dict[str, Any] = dict(type=f'sparsevit_mm.{types[self.family]}', arch=self.arch)
+        if out_indices != (0, 1, 2, 3):
+            config['out_indices'] = out_indices
+        if self.family == 'fastervit':
+            config |= dict(out_norm_cfg=dict(type='LN'), norm_eval=True)
+        else:
+            config['drop_path_rate'] = 0.2
+        if self.ratios is not None:
+            config['pruning_ratios'] = self.ratios
+        if self.pretrained is not None:
+            config['init_cfg'] = dict(type='Pretrained', checkpoint=self.pretrained)
+        return config
+
+
+def backbone_names() -> list[str]:
+    """Every name a `BackboneSpec` may have."""
+    swins = [f'{family}-{size}' for family in ('sparsevit', 'swin-hat') for size in NAMED_SIZES]
+    return swins + [f'fastervit-{variant}' for variant in VARIANTS]

@@ -1,0 +1,75 @@
+"""Calibrations from info files: JSON and pickles of plain data, nothing that runs code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from sparsevit_mm.det3d.calibrations import calibrations, read_infos
+from sparsevit_mm.errors import ConfigError
+
+CAM2IMG = [[100.0, 0, 60], [0, 100, 40], [0, 0, 1]]
+INFOS = dict(
+    metainfo={},
+    data_list=[
+        dict(
+            images=dict(
+                CAM_FRONT=dict(img_path='samples/CAM_FRONT/a.jpg', cam2img=CAM2IMG),
+                CAM_BACK=dict(img_path='b.jpg', cam2img=np.array(CAM2IMG, np.float32)),
+                CAM_LEFT=dict(img_path=None, cam2img=CAM2IMG),
+            )
+        )
+    ],
+)
+
+
+@pytest.mark.parametrize('protocol', [2, pickle.HIGHEST_PROTOCOL])
+def test_pickles(tmp_path, protocol):
+    path = tmp_path / 'infos.pkl'
+    path.write_bytes(pickle.dumps(INFOS, protocol))
+    found = calibrations(path)
+    assert found.keys() == {'a.jpg', 'b.jpg'}
+    for cam2img in found.values():
+        np.testing.assert_array_equal(cam2img, CAM2IMG)
+
+
+def test_json(tmp_path):
+    path = tmp_path / 'infos.json'
+    images = dict(CAM2=dict(img_path='000001.png', cam2img=CAM2IMG))
+    path.write_text(json.dumps(dict(data_list=[dict(images=images)])))
+    np.testing.assert_array_equal(calibrations(path)['000001.png'], CAM2IMG)
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, ('harm',)
+
+
+def test_pickles_that_would_run_code_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'infos.pkl'
+    path.write_bytes(pickle.dumps(dict(data_list=[Harmful()])))
+    with pytest.raises(ConfigError, match='not an info file'):
+        read_infos(path)
+    assert not (tmp_path / 'harm').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('infos.json', b'{'),
+        ('infos.json', b'[1]'),
+        ('infos.pkl', b''),
+        ('infos.pkl', pickle.dumps([1])),
+    ],
+)
+def test_other_files(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match='version 2'):
+        read_infos(tmp_path / name)
+    with pytest.raises(ConfigError, match='does not exist'):
+        read_infos(tmp_path / f'no_{name}')

@@ -1,0 +1,279 @@
+"""The search loop inside mmengine's runner, on a toy task whose best schedule is known."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import ClassVar
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from mmengine.runner import Runner
+
+from sparsevit_mm import PruningSchedule
+from sparsevit_mm.engine.fitness import ScheduleFitness
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.search.settings import SearchSettings
+from tests.helpers.toy import DEPTHS, ToyModel
+
+_RUNS = itertools.count()
+
+
+@DATASETS.register_module(force=True)
+class SearchToyData(BaseDataset):
+    """Twenty noise images with names."""
+
+    def load_data_list(self):
+        return [dict(img_path=f'{self.data_root}/{n}.png', number=n) for n in range(20)]
+
+    def __getitem__(self, index):
+        info = self.get_data_info(index)
+        generator = torch.Generator().manual_seed(info['number'])
+        image = torch.randn(3, 60, 84, generator=generator)
+        return dict(inputs=image, target=image.mean() + info['number'])
+
+
+@TRANSFORMS.register_module(force=True)
+class SearchToyLoadAnnotations:
+    """The data come with their targets."""
+
+    def __call__(self, results):
+        return results
+
+
+@METRICS.register_module(force=True)
+class SearchToyMetric(BaseMetric):
+    """How near the schedule is to a wanted one, and what was looked at."""
+
+    default_prefix = 'toy'
+    seen: ClassVar[list[float]] = []
+
+    def process(self, data_batch, data_samples):
+        self.seen += [float(target) for target in data_batch['target']]
+        self.results += [float(value) for value in data_samples[0]]
+
+    def compute_metrics(self, results):
+        return dict(mean=sum(results) / len(results), images=len(results), name='text')
+
+
+@MODELS.register_module(force=True)
+class SearchToyModel(ToyModel):
+    """Predicts how near its schedule is to [[0.2], [0.6]]."""
+
+    def forward(self, inputs, target, mode='tensor'):
+        if mode == 'loss':
+            return super().forward(inputs, target, mode)
+        super().forward(inputs, target, mode)
+        (first, _), (second, _) = self.backbone.pruning_schedule.ratios
+        return [torch.full((len(inputs),), 1 - (first - 0.2) ** 2 - (second - 0.6) ** 2)]
+
+
+def toy_config(work_dir, **settings):
+    pipeline = [dict(type='SearchToyLoadAnnotations')]
+    loader = dict(
+        batch_size=4,
+        dataset=dict(type='SearchToyData', data_root='nowhere', pipeline=pipeline),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='default_collate'),
+    )
+    defaults = dict(
+        metric='toy/mean',
+        budget=dict(macs='0.7x'),
+        split=dict(share=0.5),
+        evolution=dict(population=10, parents=4, max_evaluations=40),
+    )
+    return Config(
+        dict(
+            model=dict(type='SearchToyModel'),
+            work_dir=str(work_dir),
+            train_dataloader=loader,
+            val_dataloader=loader,
+            test_dataloader=dict(dataset='never built'),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            val_cfg=dict(),
+            test_cfg=dict(type='sparsevit_mm.ScheduleSearchLoop', **{**defaults, **settings}),
+            val_evaluator=dict(type='SearchToyMetric'),
+            test_evaluator=dict(type='never built'),
+            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
+            default_scope='mmengine',
+            experiment_name=f'search{next(_RUNS)}',
+            log_level='WARNING',
+        )
+    )
+
+
+def search(work_dir, **settings):
+    metrics = Runner.from_cfg(toy_config(work_dir, **settings)).test()
+    return metrics, json.loads((work_dir / 'schedule.json').read_text())
+
+
+def candidates(work_dir):
+    return [json.loads(line) for line in (work_dir / 'candidates.jsonl').read_text().splitlines()]
+
+
+def without_times(value):
+    """A result without what a clock said."""
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if k not in ('times', 'seconds')}
+    return value
+
+
+def test_finds_the_best_schedule_and_tells_all_about_it(tmp_path):
+    SearchToyMetric.seen.clear()
+    metrics, result = search(tmp_path, random_evaluations=12)
+    assert result['ratios'] == [[0.2, 0.2], [0.6, 0.6]]
+    assert metrics['toy/mean'] == pytest.approx(1)
+    assert result['metric'] == {'key': 'toy/mean', 'value': metrics['toy/mean']}
+    # The held-out half alone, in the order of the split, the same for every schedule.
+    split = result['settings']['split']
+    assert metrics['toy/images'] == split['found'] == len(set(SearchToyMetric.seen)) < 20
+    # Counted, predicted and measured cost are one number.
+    backbone = ToyModel().backbone
+    schedule = PruningSchedule.load(tmp_path / 'schedule.json')
+    counted = backbone_macs(backbone.arch, schedule, 60, 84).total
+    assert result['cost']['predicted'] == result['cost']['measured'] == counted
+    assert counted <= 0.7 * result['cost']['dense']
+    assert list(result['rows']) == ['dense', 'uniform within the budget', 'random', 'evolution']
+    assert result['ending']['random']['evaluations'] == 12
+    log = candidates(tmp_path)
+    schedules = [tuple(map(tuple, line['schedule'])) for line in log]
+    assert len(set(schedules)) == len(schedules)
+    assert {line['origin'] for line in log} >= {'dense', 'uniform', 'random', 'mutation'}
+    assert (tmp_path / 'metric_over_cost.png').stat().st_size > 0
+    assert (tmp_path / 'ratios.png').stat().st_size > 0
+
+
+def test_interrupted_search_goes_on_to_the_same_files(tmp_path, monkeypatch):
+    search(tmp_path / 'whole', random_evaluations=12)
+    measure, calls = ScheduleFitness.measure, []
+
+    def interrupted(self, schedule):
+        calls.append(schedule)
+        if len(calls) == 23:
+            raise KeyboardInterrupt
+        return measure(self, schedule)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ScheduleFitness, 'measure', interrupted)
+        search(tmp_path / 'parts', random_evaluations=12)
+    log = tmp_path / 'parts' / 'candidates.jsonl'
+    assert len(candidates(tmp_path / 'parts')) == 22
+    log.write_text(log.read_text()[:-9])  # killed while it wrote the last line
+
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    with pytest.raises(ConfigError, match='holds a search already'):
+        search(parts, random_evaluations=12)
+    search(parts, random_evaluations=12, resume=True)
+    assert without_times(json.loads((parts / 'schedule.json').read_text())) == without_times(
+        json.loads((whole / 'schedule.json').read_text())
+    )
+    assert list(map(without_times, candidates(parts))) == list(
+        map(without_times, candidates(whole))
+    )
+
+
+def test_resumed_search_evaluates_nothing_twice_and_may_go_further(tmp_path, monkeypatch):
+    numbers = dict(population=10, parents=4)
+    search(tmp_path, evolution=dict(max_evaluations=15, **numbers))
+    before, calls = candidates(tmp_path), []
+    measure = ScheduleFitness.measure
+
+    def spy(self, schedule):
+        calls.append(schedule)
+        return measure(self, schedule)
+
+    monkeypatch.setattr(ScheduleFitness, 'measure', spy)
+    search(tmp_path, evolution=dict(max_evaluations=15, **numbers), resume=True)
+    assert not calls
+    search(tmp_path, evolution=dict(max_evaluations=25, **numbers), resume=True)
+    assert len(candidates(tmp_path)) == len(before) + len(calls)
+    assert candidates(tmp_path)[: len(before)] == before
+    with pytest.raises(ConfigError, match='cannot be resumed: its evolution is'):
+        search(tmp_path, evolution=dict(seed=3, **numbers), resume=True)
+
+
+def test_latency_budget_measures_a_table_once(tmp_path, monkeypatch):
+    budget = dict(latency='5x', runs=2)
+    few = dict(evolution=dict(population=4, parents=2, max_evaluations=6), uniform=False)
+    _, result = search(tmp_path / 'one', budget=budget, **few)
+    table = json.loads((tmp_path / 'one' / 'latency_table.json').read_text())
+    assert table['check']['text'].startswith('50 schedules')
+    assert result['cost']['unit'] == 'ms'
+    assert result['times']['milliseconds']['evolution']['median'] > 0
+    again = tmp_path / 'one' / 'latency_table.json'
+    monkeypatch.setattr(
+        'sparsevit_mm.search.measure.BackboneBench.measure_table',
+        lambda *args, **kwargs: pytest.fail('measured again'),
+    )
+    _, second = search(tmp_path / 'two', budget={**budget, 'table': str(again)}, **few)
+    assert second['cost'] == result['cost']
+    with pytest.raises(ConfigError, match='its batch is 1 instead of 2'):
+        search(tmp_path / 'three', budget={**budget, 'batch': 2, 'table': str(again)}, **few)
+
+
+def test_a_loss_counts_if_asked_for(tmp_path):
+    metrics, result = search(
+        tmp_path, metric='loss', evolution=dict(population=4, parents=2, max_evaluations=6)
+    )
+    values = [
+        line['metrics']['loss'] for line in candidates(tmp_path) if line['generation'] is not None
+    ]
+    assert result['metric']['value'] == metrics['loss'] == min(values)
+    assert result['settings']['less_is_better']
+
+
+def test_validation_set_and_blocks_if_asked_for(tmp_path):
+    few = dict(population=4, parents=2, max_evaluations=9)
+    metrics, _ = search(tmp_path, split=dict(part='val'), per='block', evolution=few)
+    assert metrics['toy/images'] == 20
+    assert any(len(set(stage)) > 1 for line in candidates(tmp_path) for stage in line['schedule'])
+
+
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (
+            dict(metric='toy/mIoU'),
+            "metric is 'toy/mIoU', but it must be one of toy/images, toy/mean",
+        ),
+        (dict(metric='loss_cls'), "metric is 'loss_cls', but it must be one of loss.$"),
+        (dict(metric=''), 'metric is missing'),
+        (dict(budget=dict(macs='0.01x')), 'cannot be met: .* cost .* to'),
+        (dict(budget=dict(macs='2x..3x')), 'cannot be met'),
+        (dict(budget=dict(macs='fast')), "macs is 'fast'"),
+        (dict(budget={}), 'exactly one of them must be given'),
+        (dict(budget=dict(macs='1x', latency='1x')), 'exactly one of them must be given'),
+        (dict(budget=dict(flops='1x')), 'budget.flops is no setting of the search'),
+        (dict(evolution=dict(parents=0)), 'parents is 0'),
+        (dict(split=dict(share=1e-9)), 'none of the 20 images falls into the held-out part'),
+        (dict(choices=[1.5]), 'hold 1.5'),
+        (dict(colour='red'), 'colour is no setting of the search'),
+    ],
+)
+def test_wrong_settings_are_one_sentence_and_keep_nothing(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        search(tmp_path, **settings)
+    assert '\n' not in str(error.value)
+    assert not [path for path in tmp_path.glob('*') if path.suffix in ('.json', '.jsonl', '.png')]
+
+
+def test_settings_are_read_from_a_config():
+    settings = SearchSettings.read(
+        dict(
+            type='sparsevit_mm.ScheduleSearchLoop',
+            metric='loss',
+            budget=dict(latency='35ms', shape=[64, 96]),
+            choices=[0, 0.5],
+            split=dict(images=5),
+        )
+    )
+    assert settings.budget.shape == (64, 96)
+    assert settings.choices == (0, 0.5)
+    assert settings.split.images == 5
+    assert settings.goal.less_is_better
+    assert DEPTHS == (2, 2)

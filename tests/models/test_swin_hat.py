@@ -1,0 +1,139 @@
+"""Swin with carriers: Swin where it has none, and what carriers must and must not do."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from sparsevit_mm import SparseViT, SwinHAT
+from sparsevit_mm.errors import CheckpointError, ConfigError
+
+SMALL = dict(
+    embed_dims=8, depths=(1, 2, 2), num_heads=(1, 2, 4), drop_path_rate=0.0, out_indices=(0, 1, 2)
+)
+
+
+def build(cls=SwinHAT, **kwargs):
+    torch.manual_seed(0)
+    options = dict(hat=(False, True, True)) if cls is SwinHAT else {}
+    net = cls(**{**SMALL, **options, **kwargs})
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return net
+
+
+def saved_swin(folder):
+    swin, path = build(SparseViT), folder / 'swin.pth'
+    torch.save({'state_dict': {f'backbone.{n}': v for n, v in swin.state_dict().items()}}, path)
+    return swin.eval(), dict(type='Pretrained', checkpoint=str(path))
+
+
+@pytest.mark.parametrize('height, width', [(64, 64), (90, 133), (5, 200)])
+def test_stages_without_carriers_are_swin(tmp_path, height, width):
+    swin, init_cfg = saved_swin(tmp_path)
+    net = SwinHAT(**SMALL, hat=(False, False, True), init_cfg=init_cfg)
+    net.init_weights()
+    net.eval()
+    images = torch.randn(2, 3, height, width)
+    with torch.no_grad():
+        for stage, (a, b) in enumerate(zip(net(images), swin(images))):
+            assert torch.allclose(a, b, rtol=1e-5, atol=1e-5) == (stage < 2)
+            assert a.isfinite().all()
+
+
+def test_swin_checkpoint_loads_for_the_rest(tmp_path):
+    swin, init_cfg = saved_swin(tmp_path)
+    net = SwinHAT(**SMALL, hat=(False, True, True), init_cfg=init_cfg)
+    net.init_weights()
+    for name, value in swin.state_dict().items():
+        assert net.state_dict()[name].equal(value)
+    own = [name for name in net.state_dict() if name not in swin.state_dict()]
+    assert own
+    assert all('.carriers.' in name or '.carrier_pooling.' in name for name in own)
+    torch.save(net.state_dict(), tmp_path / 'hat.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'hat.pth'))
+    with pytest.raises(CheckpointError, match='has no place'):
+        SparseViT(**SMALL, init_cfg=init_cfg).init_weights()
+
+
+def test_hidden_carriers_make_it_swin():
+    """With every carrier hidden as a key, what is left is Swin."""
+    from sparsevit_mm.models.window_attention import WindowAttention, WindowCarriers
+    from sparsevit_mm.ops.window_grid import WindowGrid
+
+    torch.manual_seed(0)
+    attention = WindowAttention(8, 2, 3, shift=1).eval()
+    with torch.no_grad():
+        attention.relative_position_bias_table.normal_()
+    pattern = WindowGrid(6, 9, 3, 1).edge_pattern(torch.device('cpu'))
+    tokens, windows = torch.randn(6, 4, 8), torch.randn(6, 9, 8)
+    masks = torch.full((4, 1, 4), -torch.inf)
+    hidden = attention(
+        torch.cat([tokens, windows], 1), pattern, WindowCarriers(tokens, masks, pattern)
+    )
+    torch.testing.assert_close(hidden[:, 4:], attention(windows, pattern))
+    seen = attention(torch.cat([tokens, windows], 1), pattern, WindowCarriers(tokens))
+    assert not torch.allclose(seen[:, 4:], hidden[:, 4:])
+
+
+def test_carriers_connect_distant_windows():
+    """One block of Swin without shift sees its window only; carriers bring in the rest."""
+    settings = dict(embed_dims=8, depths=(1,), num_heads=(1,), out_indices=(0,))
+    images = torch.randn(1, 3, 84, 84)
+    changed = images.clone()
+    changed[..., -20:, -20:] += 1
+    for hat in (False, True):
+        net = build(**settings, hat=(hat,)).eval()
+        with torch.no_grad():
+            difference = (net(images)[0] - net(changed)[0]).abs()
+        assert (difference[..., :7, :7].max() > 1e-6) == hat
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 60, 90), (1, 3, 1, 1), (1, 3, 33, 260)])
+def test_trains_at_any_size_with_every_parameter(shape):
+    net = build(hat=(True, True, True), layer_scale=0.5).train()
+    sum(output.square().mean() for output in net(torch.randn(shape))).backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None] == []
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+    copy.deepcopy(net)
+
+
+def test_checkpointing_gives_the_same_gradients():
+    plain, saving = build().train(), build(with_cp=True).train()
+    images = torch.randn(2, 3, 60, 90)
+    for net in (plain, saving):
+        sum(output.square().mean() for output in net(images)).backward()
+    for (name, a), b in zip(plain.named_parameters(), saving.parameters()):
+        torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+def test_batch_order_does_not_matter():
+    net = build().eval()
+    images = torch.randn(3, 3, 70, 100)
+    with torch.no_grad():
+        for a, b in zip(net(images), net(images[[2, 0, 1]])):
+            torch.testing.assert_close(a[[2, 0, 1]], b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 2, 3])
+def test_frozen_stages_freeze_their_carriers(frozen):
+    net = build(frozen_stages=frozen)
+    for number, stage in enumerate(net.stages):
+        assert all(p.requires_grad != (number < frozen) for p in stage.parameters())
+
+
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (dict(hat=(True, False)), 'hat is .* one entry for each of the 3 stages'),
+        (dict(ct_size=8), 'ct_size is 8, but it must lie between 1 and the window_size, 7'),
+        (dict(ct_size=0), 'ct_size is 0'),
+        (dict(carrier_pooling='mine'), 'carrier_pooling is'),
+    ],
+)
+def test_bad_arguments_are_one_sentence(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        build(**wrong)

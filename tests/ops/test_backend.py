@@ -1,0 +1,114 @@
+"""The setting that chooses between kernels and PyTorch's operators."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.ops import backend
+
+ROOT = Path(__file__).parents[2]
+TOKENS = torch.zeros(2, 4)
+needs_onednn = pytest.mark.skipif(not backend.HAS_ONEDNN, reason='torch was built without oneDNN')
+
+
+def runs(tokens=TOKENS):
+    with torch.no_grad():
+        return backend.run_kernels(tokens)
+
+
+def test_a_cpu_takes_pytorch_by_itself():
+    with backend.use('auto'):
+        assert not runs()
+
+
+def test_the_choice_ends_with_its_block(triton_device):
+    tokens = TOKENS.to(triton_device)
+    assert runs(tokens)
+    with backend.use('pytorch'):
+        assert not runs(tokens)
+        with backend.use('auto'):
+            assert runs(tokens) == tokens.is_cuda
+        assert not runs(tokens)
+    assert runs(tokens)
+
+
+def test_gradients_and_other_dtypes_take_pytorch(triton_device):
+    tokens = TOKENS.to(triton_device)
+    assert not backend.run_kernels(tokens)
+    assert runs(tokens.half())
+    assert not runs(tokens.double())
+
+
+@needs_onednn
+@pytest.mark.parametrize('mkl_is_slow', [True, False])
+def test_a_cpu_takes_onednn_where_mkl_is_slow(monkeypatch, mkl_is_slow):
+    monkeypatch.setattr(backend, '_MKL_IS_SLOW', mkl_is_slow)
+    taken = {}
+    for name in ('auto', 'onednn', 'pytorch'):
+        with backend.use(name), torch.no_grad():
+            taken[name] = backend.run_onednn(TOKENS)
+    assert taken == {'auto': mkl_is_slow, 'onednn': True, 'pytorch': False}
+
+
+@needs_onednn
+def test_onednn_takes_float32_without_gradients_or_graphs():
+    with backend.use('onednn'):
+        assert not backend.run_onednn(TOKENS)
+        with torch.no_grad():
+            assert not backend.run_onednn(TOKENS.double())
+            assert not backend.run_onednn(TOKENS.bfloat16())
+            with torch.autocast('cpu', torch.bfloat16):
+                assert not backend.run_onednn(TOKENS)
+            found = []
+            torch.jit.trace(
+                lambda rows: found.append(backend.run_onednn(rows)) or rows * 1,
+                TOKENS,
+                check_trace=False,
+            )
+            assert not any(found)
+
+
+def test_what_cannot_run_is_one_sentence(monkeypatch):
+    with pytest.raises(ConfigError, match="kernels is 'cuda', but it must be 'auto', 'triton'"):
+        backend.use('cuda')
+    monkeypatch.setattr(backend, 'HAS_ONEDNN', False)
+    with pytest.raises(ConfigError, match='torch was built without oneDNN'):
+        backend.use('onednn')
+    monkeypatch.setattr(backend, 'HAS_TRITON', False)
+    with pytest.raises(ConfigError, match='Triton is not installed'):
+        backend.use('triton')
+    monkeypatch.setattr(backend, 'HAS_TRITON', True)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.delenv('TRITON_INTERPRET', raising=False)
+    with pytest.raises(ConfigError, match='there is no GPU'):
+        backend.use('triton')
+    assert backend._choice == 'auto'
+
+
+def test_the_environment_sets_it(monkeypatch):
+    with backend.use('auto'):
+        monkeypatch.setenv('SPARSEVIT_MM_KERNELS', 'pytorch')
+        assert runpy.run_path(backend.__file__)['_choice'] == 'pytorch'
+        monkeypatch.setenv('SPARSEVIT_MM_KERNELS', 'cuda')
+        with pytest.raises(ConfigError, match="kernels is 'cuda'"):
+            runpy.run_path(backend.__file__)
+
+
+def test_triton_is_not_imported_before_it_runs():
+    code = (
+        'import sys, torch, sparsevit_mm; before = set(sys.modules); '
+        'net = sparsevit_mm.SparseViT(embed_dims=8, depths=(1,), num_heads=(1,), '
+        'out_indices=(0,)).eval(); net.requires_grad_(False)(torch.zeros(1, 3, 32, 32)); '
+        "print([m for m in sys.modules if m.split('.')[0] == 'triton'])"
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert result.stdout.strip() == '[]'

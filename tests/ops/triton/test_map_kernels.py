@@ -1,0 +1,148 @@
+"""Kernels between the map and its windows against their references."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sparsevit_mm.ops.window_grid import WindowGrid
+from tests.helpers.close import DTYPES, assert_same
+
+GRIDS = [
+    WindowGrid(6, 9, 3),
+    WindowGrid(7, 8, 3, 1),
+    WindowGrid(3, 2, 7, 3),
+]
+PARTS = [(0, None), (1, 2)]
+
+
+def choose(grid, batch, selection, device):
+    """(B, K) window numbers; a slice of a longer ranking, as the backbones have it."""
+    order = torch.stack([torch.randperm(grid.num_windows) for _ in range(batch)]).to(device)
+    number = {'all': None, 'full': grid.num_windows, 'one': 1}.get(selection, grid.num_windows // 2)
+    return None if number is None else order[:, : max(number, 1)]
+
+
+def windows_of(grid, batch, selection, device, part=(0, None)):
+    from sparsevit_mm.ops.triton.operators import ChosenWindows
+
+    kept = choose(grid, batch, selection, device)
+    total = batch * (grid.num_windows if kept is None else kept.shape[1])
+    first, count = part
+    first = min(first, total - 1)
+    return ChosenWindows(grid, kept, first, min(count or total, total - first))
+
+
+@pytest.fixture(params=GRIDS, ids=str)
+def grid(request):
+    return request.param
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('selection', ['all', 'full', 'half', 'one'])
+def test_gather_norm(grid, selection, dtype, triton_device):
+    from sparsevit_mm.ops.triton.gather_norm import gather_norm, reference
+
+    for channels, zero_padding, part in ((24, True, PARTS[0]), (33, False, PARTS[1])):
+        windows = windows_of(grid, 2, selection, triton_device, part)
+        tokens = torch.randn(2 * grid.height * grid.width, channels).to(triton_device, dtype) * 3
+        weight, bias = torch.randn(2, channels).to(triton_device, dtype)
+        with torch.no_grad():
+            arguments = tokens, windows, weight, bias, 1e-5
+            found = gather_norm(*arguments, zero_padding=zero_padding)
+            assert found.shape == (windows.num_windows, grid.window_size**2, channels)
+            assert_same(found, reference(*arguments, zero_padding=zero_padding))
+
+
+def test_gather_norm_writes_the_dtype_that_is_wanted(triton_device):
+    from sparsevit_mm.ops.triton.gather_norm import gather_norm, reference
+
+    windows = windows_of(GRIDS[1], 2, 'half', triton_device)
+    tokens = torch.randn(112, 16, device=triton_device)
+    weight, bias = torch.randn(2, 16, device=triton_device)
+    options = dict(zero_padding=True, dtype=torch.float16)
+    found = gather_norm(tokens, windows, weight, bias, 1e-5, **options)
+    assert found.dtype == torch.float16
+    assert_same(found, reference(tokens, windows, weight, bias, 1e-5, **options))
+
+
+def test_padding_is_zero_or_the_bias_after_the_norm(triton_device):
+    from sparsevit_mm.ops.triton.gather_norm import gather_norm
+
+    windows = windows_of(WindowGrid(3, 2, 7, 3), 1, 'all', triton_device)
+    tokens = torch.randn(6, 8, device=triton_device)
+    weight, bias = torch.randn(2, 8, device=triton_device)
+    padding = windows.grid.padding(triton_device)
+    arguments = tokens, windows, weight, bias, 1e-5
+    assert (gather_norm(*arguments, zero_padding=True)[padding] == 0).all()
+    torch.testing.assert_close(
+        gather_norm(*arguments, zero_padding=False)[padding], bias.expand(int(padding.sum()), 8)
+    )
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('selection', ['all', 'half'])
+def test_residual_norm_from_a_map(grid, selection, dtype, triton_device):
+    from sparsevit_mm.ops.triton.residual_norm import reference, residual_norm
+
+    for channels, part in ((24, PARTS[0]), (33, PARTS[1])):
+        windows = windows_of(grid, 2, selection, triton_device, part)
+        tokens = torch.randn(2 * grid.height * grid.width, channels).to(triton_device, dtype)
+        branch = torch.randn(windows.num_windows, grid.window_size**2, channels).to(tokens)
+        weight, bias = torch.randn(2, channels).to(tokens)
+        arguments = tokens, branch, weight, bias, 1e-5
+        for found, expected in zip(
+            residual_norm(*arguments, windows=windows), reference(*arguments, windows=windows)
+        ):
+            assert_same(found, expected)
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('has_factors', [False, True])
+@pytest.mark.parametrize('channels', [8, 49, 130])
+def test_residual_norm_of_windows(channels, has_factors, dtype, triton_device):
+    from sparsevit_mm.ops.triton.residual_norm import reference, residual_norm
+
+    tokens, branch = torch.randn(2, 3, 53, channels).to(triton_device, dtype)
+    weight, bias, factors = torch.randn(3, channels).to(tokens)
+    arguments = tokens, branch, weight, bias, 1e-6
+    options = dict(factors=factors if has_factors else None)
+    for found, expected in zip(
+        residual_norm(*arguments, **options), reference(*arguments, **options)
+    ):
+        assert_same(found, expected)
+
+
+def test_residual_norm_of_mixed_dtypes(triton_device):
+    from sparsevit_mm.ops.triton.residual_norm import reference, residual_norm
+
+    tokens = torch.randn(3, 9, 16, device=triton_device)
+    branch = torch.randn(3, 9, 16).to(triton_device, torch.float16)
+    weight, bias = torch.randn(2, 16, device=triton_device)
+    arguments = tokens, branch, weight, bias, 1e-5
+    total, normed = residual_norm(*arguments, dtype=torch.float16)
+    expected = reference(*arguments, dtype=torch.float16)
+    assert (total.dtype, normed.dtype) == (torch.float32, torch.float16)
+    assert_same(total, expected[0])
+    assert_same(normed, expected[1])
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('selection', ['all', 'full', 'half', 'one'])
+def test_residual_scatter(grid, selection, dtype, triton_device):
+    from sparsevit_mm.ops.triton.residual_scatter import reference, residual_scatter_
+
+    for channels, part in ((24, PARTS[0]), (33, PARTS[1])):
+        windows = windows_of(grid, 2, selection, triton_device, part)
+        target = torch.randn(2 * grid.height * grid.width, channels).to(triton_device, dtype)
+        before, expected = target.clone(), target.clone()
+        shape = windows.num_windows, grid.window_size**2, channels
+        tokens, branch = torch.randn(2, *shape).to(target)
+        residual_scatter_(target, tokens, branch, windows)
+        reference(expected, tokens, branch, windows)
+        assert_same(target, expected)
+        # Tokens of other windows are not touched.
+        other = torch.ones(len(target), dtype=torch.bool)
+        where = windows.located(target)
+        other[where.rows if where.padding is None else where.rows[~where.padding.flatten()]] = False
+        assert torch.equal(target[other], before[other])

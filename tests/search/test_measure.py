@@ -1,0 +1,129 @@
+"""The latency table's bookkeeping, on a clock that the test keeps. No test asserts a duration."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sparsevit_mm import PruningSchedule, SparseViT
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.pruning.schedule import num_kept_windows
+from sparsevit_mm.search import measure
+from sparsevit_mm.search.measure import BackboneBench
+from sparsevit_mm.search.space import SearchSpace
+
+DEPTHS = (2, 3)
+SPACE = SearchSpace(DEPTHS, (0.0, 0.3, 0.6))
+
+
+def small_net():
+    return SparseViT(embed_dims=8, depths=DEPTHS, num_heads=(1, 2), out_indices=(1,))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that each window of a block moves by its stage's number + 1, in seconds."""
+    now = [0.0]
+    monkeypatch.setattr('time.perf_counter', lambda: now[0])
+    select = measure.WindowSelection
+
+    def computed(selection: select):
+        now[0] += selection.num_kept * (selection.stage + 1) / 1e3
+
+    return computed
+
+
+def with_clock(net, clock):
+    """Moves the clock in the blocks, whoever observes them."""
+    compute = type(net).compute_stage
+
+    class Ticking(type(net)):
+        def compute_stage(self, *args):
+            observer = self.window_observer
+
+            def both(selection):
+                clock(selection)
+                if observer is not None:
+                    observer(selection)
+
+            self.window_observer = both
+            try:
+                return compute(self, *args)
+            finally:
+                self.window_observer = observer
+
+    net.__class__ = Ticking
+    return net
+
+
+def test_table_holds_every_block_at_every_number_of_windows(clock):
+    net = with_clock(small_net(), clock)
+    bench = BackboneBench(net, 112, 112)
+    table = bench.measure_table(SPACE, runs=2, check=10)
+    # 28 x 28 tokens are 16 windows, 14 x 14 are 4.
+    assert table.num_windows == (16, 4)
+    for stage, blocks in enumerate(table.blocks):
+        assert len(blocks) == DEPTHS[stage]
+        kept = {num_kept_windows(table.num_windows[stage], ratio) for ratio in SPACE.choices}
+        for block in blocks:
+            assert set(block) == kept
+            assert block == pytest.approx({number: number * (stage + 1) for number in kept})
+    assert table.constant == pytest.approx(0, abs=1e-6)
+    assert len(table.check.measured) == 10
+    assert max(table.check.errors) < 1e-9
+    assert max(table.check.noise) < 1e-9
+    assert table.price(PruningSchedule.dense(DEPTHS)) == pytest.approx(2 * 16 + 3 * 8)
+
+
+def test_checked_schedules_are_not_those_the_table_is_made_from(monkeypatch):
+    seen = {True: set(), False: set()}
+    run = BackboneBench._timed_run
+
+    def spy(self, schedule, note_blocks):
+        seen[note_blocks].add(schedule)
+        return run(self, schedule, note_blocks)
+
+    monkeypatch.setattr(BackboneBench, '_timed_run', spy)
+    BackboneBench(small_net(), 60, 60).measure_table(SPACE, runs=1, check=6)
+    assert len(seen[False]) == 6
+    assert not seen[True] & seen[False]
+
+
+def test_backbone_stays_as_it_is():
+    net = small_net().train()
+    net.pruning_schedule = 0.3
+    weights = {name: weight.clone() for name, weight in net.state_dict().items()}
+    bench = BackboneBench(net, 60, 84, batch=2, dtype='bfloat16')
+    latencies = bench.time([SPACE.uniform(0), SPACE.uniform(0.6)], runs=2)
+    assert [len(latency.runs) for latency in latencies] == [2, 2]
+    assert net.training and net.window_observer is None
+    assert net.pruning_schedule == SPACE.uniform(0.3)
+    for name, weight in net.state_dict().items():
+        assert weight.dtype == torch.float32
+        torch.testing.assert_close(weight, weights[name], rtol=0, atol=0)
+    assert bench.conditions.dtype == 'bfloat16'
+    assert (bench.conditions.batch, bench.conditions.width) == (2, 84)
+
+
+@pytest.mark.parametrize('ratio', [0, 0.3, 0.6])
+def test_counted_macs_are_what_runs(ratio):
+    bench = BackboneBench(small_net(), 60, 84, batch=2)
+    counted = bench.count_macs(SPACE.uniform(ratio))
+    assert counted == backbone_macs(bench.prunable.arch, SPACE.uniform(ratio), 60, 84, 2).total
+
+
+@pytest.mark.slow
+def test_blocks_can_be_compiled():
+    net = small_net()
+    bench = BackboneBench(net, 60, 84, compile_mode='default')
+    table = bench.measure_table(SPACE, runs=1, check=2)
+    assert table.conditions.compile == 'default'
+    assert all(block for stage in table.blocks for block in stage)
+
+
+@pytest.mark.parametrize('wrong', [dict(batch=0), dict(height=-1), dict(dtype='int8')])
+def test_wrong_conditions_are_one_sentence(wrong):
+    with pytest.raises(ConfigError) as error:
+        BackboneBench(small_net(), **{**dict(height=60, width=60), **wrong})
+    assert '\n' not in str(error.value)

@@ -25,8 +25,8 @@ from projects.camvid_study.timing import Case, time_cases
 from projects.camvid_study.windows import computed_share, draw_frame
 from sparsevit_mm.apis.launch import user_errors_exit
 from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.search.measure import device_name
-from sparsevit_mm.search.records import replace_text
 from sparsevit_mm.versions import __version__
 from sparsevit_mm.visualization.images import find_pictures
 

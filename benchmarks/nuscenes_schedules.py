@@ -32,6 +32,7 @@ from mmengine.runner import Runner, load_checkpoint
 from sparsevit_mm.apis.launch import load_config, register_framework, user_errors_exit
 from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
 from sparsevit_mm.engine.fitness import ScheduleFitness
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.budget import Budget
@@ -41,7 +42,6 @@ from sparsevit_mm.search.records import (
     Evaluation,
     EvaluationLog,
     check_same_search,
-    replace_text,
     save_settings,
 )
 from sparsevit_mm.search.space import SearchSpace

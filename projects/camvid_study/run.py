@@ -29,6 +29,7 @@ from sparsevit_mm.apis.search import search
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
 from sparsevit_mm.engine.search_loop import SCHEDULE_FILE
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
@@ -36,7 +37,6 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.baselines import uniform_within
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.cost import MACS, MacsCost
-from sparsevit_mm.search.records import replace_text
 from sparsevit_mm.search.space import SearchSpace
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

@@ -30,10 +30,10 @@ from sparsevit_mm.apis.search import search
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
 from sparsevit_mm.engine.search_loop import SCHEDULE_FILE
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
-from sparsevit_mm.search.records import replace_text
 
 CONFIGS = {
     'dense': 'swin-mini_upernet_400it_demo-224x448.py',

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from sparsevit_mm.apis.inference import PicturePredictor
 from sparsevit_mm.apis.launch import register_framework, test
+from sparsevit_mm.apis.swap_backbone import load_original
 from sparsevit_mm.checkpoints.loading import read_weights
 from sparsevit_mm.checks.configs import (
     build_model,
@@ -31,7 +32,7 @@ from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
-from sparsevit_mm.swap.config_file import load_original, write_config
+from sparsevit_mm.swap.config_file import write_config
 from sparsevit_mm.swap.swap import sparsify
 from sparsevit_mm.visualization.images import read_picture
 

@@ -1,9 +1,9 @@
-"""Whole checkpoint files: weights and what they say of themselves; only complete ones are named."""
+"""Reads and writes whole checkpoint files: weights and their metadata."""
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sparsevit_mm.checkpoints.loading import named_tensors, read_content
-from sparsevit_mm.errors import CheckpointError
+from sparsevit_mm.errors import CheckpointError, ConfigError
+from sparsevit_mm.files import replace_bytes
 
 HASH_LENGTH = 8
 """Digits of the SHA-256 in a file's name, which torch's downloader checks."""
@@ -53,17 +54,13 @@ def write_checkpoint(content: Mapping[str, Any], path: str | Path, hashed: bool 
         CheckpointError: If it cannot be written; nothing is left behind then.
     """
     path = Path(path)
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    if hashed:
+        digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:HASH_LENGTH]
+        path = path.with_name(f'{path.stem}-{digest}{path.suffix}')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            unnamed = Path(folder) / 'checkpoint.pth'
-            torch.save(dict(content), unnamed)
-            if hashed:
-                digest = hashlib.sha256(unnamed.read_bytes()).hexdigest()[:HASH_LENGTH]
-                path = path.with_name(f'{path.stem}-{digest}{path.suffix}')
-            unnamed.replace(path)
-    except OSError as error:
-        raise CheckpointError(
-            f'the checkpoint {path} cannot be written: {error.strerror}.'
-        ) from None
+        replace_bytes(path, buffer.getbuffer())
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
     return path

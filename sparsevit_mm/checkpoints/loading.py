@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from sparsevit_mm.checkpoints.layouts import (
     translate,
 )
 from sparsevit_mm.errors import CheckpointError
-from sparsevit_mm.models.fastervit_arch import NUM_LEVELS, VARIANTS
 from sparsevit_mm.models.position_embedding import resize_position_embedding
 from sparsevit_mm.ops.position_bias import resize_bias_table
 
@@ -164,7 +163,11 @@ def load_pretrained_swin(
 
 
 def load_pretrained_fastervit(
-    backbone: nn.Module, path: str | Path, prefix: str | None = None
+    backbone: nn.Module,
+    path: str | Path,
+    prefix: str | None = None,
+    *,
+    describe: Callable[[Mapping[str, Tensor]], str],
 ) -> LoadReport:
     """Loads a FasterViT checkpoint, of any resolution and window, the authors' or ours.
 
@@ -172,6 +175,7 @@ def load_pretrained_fastervit(
         backbone: A FasterViT.
         path: A classifier, a bare backbone, or a whole model that has one as `backbone.`.
         prefix: Prefix of the backbone's keys in the file; `backbone.` is found without being told.
+        describe: Names the variant that parameters belong to, for the error.
 
     Returns:
         What was loaded, missing and left over.
@@ -207,38 +211,10 @@ def load_pretrained_fastervit(
             )
     if wrong:
         raise CheckpointError(
-            f'the checkpoint {path} holds {describe_fastervit(translated)}, but the network is '
-            f'{describe_fastervit(wanted)}: {_summary(wrong)}.'
+            f'the checkpoint {path} holds {describe(translated)}, but the network is '
+            f'{describe(wanted)}: {_summary(wrong)}.'
         )
     return report
-
-
-def describe_fastervit(weights: Mapping[str, Tensor]) -> str:
-    """Names the variant that parameters belong to, or its sizes if it is no published one.
-
-    Args:
-        weights: Parameters under our names.
-    """
-    dim = weights['patch_embed.3.weight'].shape[0]
-    depths = tuple(
-        len({n.split('.')[3] for n in weights if n.startswith(f'levels.{level}.blocks.')})
-        for level in range(NUM_LEVELS)
-    )
-    carriers = any('.carriers.' in name for name in weights)
-    names = [
-        name
-        for name, arch in VARIANTS.items()
-        if arch.dim == dim
-        and any(arch.hat) == carriers
-        and all(mine in (0, depth) for mine, depth in zip(depths, arch.depths))
-    ]
-    if names:
-        return (
-            f'FasterViT-{names[0]}'
-            if len(names) == 1
-            else f'FasterViT-{names[0].rsplit("-", 1)[0]}'
-        )
-    return f'a FasterViT of dim {dim} and depths {depths}'
 
 
 def _read_backbone(

@@ -19,7 +19,6 @@ from torch import nn
 
 from sparsevit_mm.checkpoints.bevdet import bevdet_in_our_names
 from sparsevit_mm.checkpoints.loading import read_weights
-from sparsevit_mm.engine.hooks import WindowPruningHook
 from sparsevit_mm.errors import CheckpointError, ConfigError
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.registry import HOOKS, SCOPE
@@ -133,8 +132,9 @@ def check_schedules(model: nn.Module, cfg: Config) -> None:
         if _is_ours(hook_cfg):
             hook = HOOKS.build(hook_cfg)
             backbone = find_prunable_backbone(model)
-            if isinstance(hook, WindowPruningHook) and hook.schedule is not None:
-                backbone.pruning_schedule = hook.schedule
+            schedule = getattr(hook, 'schedule', None)
+            if schedule is not None:
+                backbone.pruning_schedule = schedule
 
 
 def check_pretrained(model: nn.Module) -> None:
@@ -237,6 +237,7 @@ def _check_data(path: str, field: str, cfg: Config, root: str | None) -> None:
 
 
 def _is_ours(cfg: Any) -> bool:
+    HOOKS.import_from_location()
     kind = str(cfg.get('type')) if isinstance(cfg, Mapping) else ''
     scope, _, name = kind.rpartition('.')
     return scope in ('', SCOPE) and name in HOOKS.module_dict

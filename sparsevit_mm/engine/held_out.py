@@ -19,8 +19,8 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import DefaultScope
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.registry import DATASETS
-from sparsevit_mm.search.records import replace_text
 from sparsevit_mm.search.split import SplitSettings, choose_images, is_held_out
 
 _WRAPPER = 'WithoutHeldOut'

@@ -23,6 +23,7 @@ from rich.console import Console
 from sparsevit_mm.engine.fitness import ScheduleFitness
 from sparsevit_mm.engine.held_out import search_data
 from sparsevit_mm.errors import ConfigError, SparseVitError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import LOOPS
@@ -42,7 +43,6 @@ from sparsevit_mm.search.records import (
     Evaluation,
     EvaluationLog,
     check_same_search,
-    replace_text,
     save_settings,
 )
 from sparsevit_mm.search.results import Goal, SearchResult

@@ -42,6 +42,7 @@ from sparsevit_mm.models.fastervit_arch import (
     FIRST_ATTENTION_LEVEL,
     NUM_LEVELS,
     FasterViTArch,
+    describe_fastervit,
 )
 from sparsevit_mm.models.position_mlp import FixedValues, PlaceEmbedding
 from sparsevit_mm.ops.compat import is_compiling
@@ -571,7 +572,9 @@ class FasterViT(BaseModule):
         if self.init_cfg and not pretrained:
             super().init_weights()
         for entry in pretrained:
-            report = load_pretrained_fastervit(self, entry['checkpoint'], entry.get('prefix'))
+            report = load_pretrained_fastervit(
+                self, entry['checkpoint'], entry.get('prefix'), describe=describe_fastervit
+            )
             print_log(f'FasterViT: {report}', logger='current')
         self._is_init = True
 

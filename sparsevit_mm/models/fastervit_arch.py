@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from sparsevit_mm.errors import ConfigError
 
@@ -150,3 +152,31 @@ VARIANTS = {
 }
 """The published variants; '4-21k-…' are pre-trained on ImageNet-21K, without carrier tokens, for
 images of that side."""
+
+
+def describe_fastervit(weights: Mapping[str, Tensor]) -> str:
+    """Names the variant that parameters belong to, or its sizes if it is no published one.
+
+    Args:
+        weights: Parameters under our names.
+    """
+    dim = weights['patch_embed.3.weight'].shape[0]
+    depths = tuple(
+        len({n.split('.')[3] for n in weights if n.startswith(f'levels.{level}.blocks.')})
+        for level in range(NUM_LEVELS)
+    )
+    carriers = any('.carriers.' in name for name in weights)
+    names = [
+        name
+        for name, arch in VARIANTS.items()
+        if arch.dim == dim
+        and any(arch.hat) == carriers
+        and all(mine in (0, depth) for mine, depth in zip(depths, arch.depths))
+    ]
+    if names:
+        return (
+            f'FasterViT-{names[0]}'
+            if len(names) == 1
+            else f'FasterViT-{names[0].rsplit("-", 1)[0]}'
+        )
+    return f'a FasterViT of dim {dim} and depths {depths}'

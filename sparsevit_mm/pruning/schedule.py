@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 
 DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Ratios the paper draws from, in adaptation and in the search."""
@@ -188,8 +189,12 @@ class PruningSchedule:
         return cls.parse(ratios, [len(stage) for stage in ratios])
 
     def save(self, path: str | Path) -> None:
-        """Writes the schedule as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + '\n')
+        """Writes the schedule as JSON.
+
+        Raises:
+            ConfigError: If the file cannot be written.
+        """
+        replace_text(path, json.dumps(self.to_dict(), indent=2) + '\n')
 
     @classmethod
     def load(cls, path: str | Path) -> PruningSchedule:

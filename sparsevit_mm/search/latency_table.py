@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.search.cost import MILLISECONDS, AdditiveCost
 
 _FORMAT = 'sparsevit_mm.LatencyTable'
@@ -154,8 +155,12 @@ class LatencyTable(AdditiveCost):
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes the table as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + '\n')
+        """Writes the table as JSON.
+
+        Raises:
+            ConfigError: If the file cannot be written.
+        """
+        replace_text(path, json.dumps(self.to_dict(), indent=1) + '\n')
 
     @classmethod
     def load(cls, path: str | Path) -> LatencyTable:

@@ -6,13 +6,13 @@ The lines are all that resuming needs. A line that was cut off by a kill is drop
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import append_text, replace_text
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
 
@@ -82,10 +82,7 @@ class EvaluationLog:
         """Remembers an evaluation."""
         self._found[evaluation.schedule] = evaluation
         if self._path is not None:
-            with self._path.open('a') as file:
-                file.write(_line(evaluation))
-                file.flush()
-                os.fsync(file.fileno())
+            append_text(self._path, _line(evaluation))
 
 
 def save_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -123,10 +120,3 @@ def check_same_search(path: Path, settings: Mapping[str, Any], resume: bool) -> 
 
 def _line(evaluation: Evaluation) -> str:
     return json.dumps(evaluation.to_dict()) + '\n'
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that it is whole at any moment."""
-    scratch = path.with_name(path.name + '.tmp')
-    scratch.write_text(text)
-    scratch.replace(path)

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from sparsevit_mm.apis.launch import load_config
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.swap.swap import Change, Swap
 
 WIDTH = 100
 INDENT = '    '
-
-
-def load_original(name: str) -> Config:
-    """Loads a config by its path, or an installed one such as 'mmdet::retinanet/….py'.
-
-    An installed config is read as what inherits from it would see it.
-
-    Raises:
-        ConfigError: If there is no such config or it cannot be read.
-    """
-    if '::' not in name:
-        return load_config(name)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, 'original.py')
-        path.write_text(f'_base_ = {name!r}\n')
-        try:
-            cfg = Config.fromfile(path)
-        except (OSError, ImportError, KeyError) as error:
-            reason = ' '.join(str(error).split()).rstrip('.')
-            raise ConfigError(f'the config {name} cannot be read: {reason}.') from error
-    return cfg
 
 
 def config_text(swap: Swap, original: Config, base: str, title: str) -> str:
@@ -78,12 +56,7 @@ def write_config(swap: Swap, original: Config, name: str, out: str | Path, title
         if out.resolve() == Path(name).resolve():
             raise ConfigError(f'out is {out}, but that is the original: name another file.')
         base = os.path.relpath(Path(name).resolve(), out.resolve().parent)
-    text = config_text(swap, original, base, title)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text)
-    except OSError as error:
-        raise ConfigError(f'out is {out}, but it cannot be written: {error.strerror}.') from None
+    replace_text(out, config_text(swap, original, base, title))
 
 
 class _Leaf:

@@ -15,11 +15,10 @@ from mmengine.registry import DefaultScope
 
 from benchmarks.swap_sweep import as_markdown, run
 from sparsevit_mm.apis.launch import register_framework
-from sparsevit_mm.apis.swap_backbone import swap_to_file
+from sparsevit_mm.apis.swap_backbone import load_original, swap_to_file
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.swap import BackboneSpec, swap_backbone
-from sparsevit_mm.swap.config_file import load_original
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 DEEPLAB = 'mmseg::deeplabv3plus/deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024.py'

@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 
 from sparsevit_mm.apis.launch import register_framework
+from sparsevit_mm.apis.swap_backbone import load_original
 from sparsevit_mm.checks.configs import build_model
-from sparsevit_mm.swap.config_file import load_original
 from tests.tools.conftest import call_tool, files_below
 
 

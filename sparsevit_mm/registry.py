@@ -32,7 +32,7 @@ DATASETS = Registry(
     parent=mmengine_registry.DATASETS,
     scope=SCOPE,
     locations=[
-        'sparsevit_mm.det3d.class_balanced',
+        'sparsevit_mm.det3d.datasets.class_balanced',
         'sparsevit_mm.engine.held_out',
         'sparsevit_mm.engine.image_folder',
     ],

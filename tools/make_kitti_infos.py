@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from sparsevit_mm.apis.launch import user_errors_exit
-from sparsevit_mm.det3d.kitti_infos import SPLITS, SUFFIXES, make_infos
+from sparsevit_mm.det3d.datasets.kitti_infos import SPLITS, SUFFIXES, make_infos
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Frames of coloured blocks in CamVid's folders, to try the evidence out without CamVid."""
+"""Frames of colored blocks in CamVid's folders, to try the evidence out without CamVid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BLOCK = 12
 
 
 def make_frames(root: Path, width: int, height: int, frames: int = 4, seed: int = 0) -> None:
-    """Writes frames whose colours tell the class, for training, validation and test each.
+    """Writes frames whose colors tell the class, for training, validation and test each.
 
     Args:
         root: Gets images/ and annotations/.
@@ -23,15 +23,15 @@ def make_frames(root: Path, width: int, height: int, frames: int = 4, seed: int 
         seed: Seed of the blocks and the noise.
     """
     rng = np.random.default_rng(seed)
-    colours = rng.integers(40, 216, (len(CLASSES) + 1, 3))
+    colors = rng.integers(40, 216, (len(CLASSES) + 1, 3))
     for split in ('training', 'validation', 'test'):
         for kind in ('images', 'annotations'):
             (root / kind / split).mkdir(parents=True, exist_ok=True)
         for number in range(frames):
-            blocks = rng.integers(0, len(colours), (height // _BLOCK + 1, width // _BLOCK + 1))
+            blocks = rng.integers(0, len(colors), (height // _BLOCK + 1, width // _BLOCK + 1))
             labels = blocks.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)[:height, :width]
             noise = rng.integers(-30, 31, (height, width, 3))
-            frame = (colours[labels] + noise).astype(np.uint8)
+            frame = (colors[labels] + noise).astype(np.uint8)
             Image.fromarray(frame).save(root / 'images' / split / f'{number}.jpg')
             label_map = Image.fromarray(labels.astype(np.uint8))
             label_map.save(root / 'annotations' / split / f'{number}.png')

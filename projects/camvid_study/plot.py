@@ -41,7 +41,7 @@ def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
     panels = figure.subplots(len(METRICS), len(_COSTS), sharey='row')
     for row, (what, classes) in zip(panels, METRICS.items()):
         for axes, (key, title) in zip(row, _COSTS.items()):
-            for label, (colour, marker, line, belongs) in _SERIES.items():
+            for label, (color, marker, line, belongs) in _SERIES.items():
                 points = []
                 for arm in filter(belongs, ARMS):
                     records = report['arms'].get(arm.key, {}).values()
@@ -52,7 +52,7 @@ def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
                 if points:
                     x, y, spread = zip(*sorted(points))
                     axes.errorbar(
-                        x, y, spread, color=colour, marker=marker, linestyle=line, capsize=3,
+                        x, y, spread, color=color, marker=marker, linestyle=line, capsize=3,
                         markersize=9 if marker == '*' else 5, linewidth=1.2, label=label,
                     )  # fmt: skip
             axes.set_xlabel(title, color=_INK)

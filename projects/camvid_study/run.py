@@ -209,7 +209,7 @@ class EvidenceRun:
         iou = class_iou(predictions, self.data_root / 'annotations' / 'test')
         found = {
             **{key: float(value) for key, value in metrics.items() if key in ('aAcc', 'mAcc')},
-            # The framework counts the unlabelled class, as never found, once a network predicts it.
+            # The framework counts the unlabeled class, as never found, once a network predicts it.
             'mIoU': round(fmean(iou.values()), 2),
             'IoU': iou,
             'schedule': [list(stage) for stage in schedule.ratios],
@@ -252,7 +252,7 @@ class EvidenceRun:
 
 
 def class_iou(predictions: Path, annotations: Path) -> dict[str, float]:
-    """IoU in percent of every class, over all frames, unlabelled pixels left out.
+    """IoU in percent of every class, over all frames, unlabeled pixels left out.
 
     Args:
         predictions: Folder of label maps; 0 is no class.

@@ -12,7 +12,7 @@ from projects.paper_tables.results import TableResults
 from projects.paper_tables.table import PaperTable, Row
 
 _INK, _FAINT_INK = '#16191f', '#5c6370'
-_COLOURS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0', '#b0485f')
+_COLORS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0', '#b0485f')
 _DPI = 150
 
 _Figure = Callable[[Row], 'float | None']
@@ -54,7 +54,7 @@ def draw_table(table: PaperTable, results: TableResults, rows: Sequence[Row]) ->
     evaluated_any = False
     for number, (title, cost) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
-        for family, colour in zip(families, _COLOURS * len(families)):
+        for family, color in zip(families, _COLORS * len(families)):
             of_family = [row for row in rows if row.family == family]
             points = sorted(
                 (x, *found)
@@ -66,13 +66,13 @@ def draw_table(table: PaperTable, results: TableResults, rows: Sequence[Row]) ->
             axes.plot(
                 [x for x, _, _ in points],
                 [y for _, y, _ in points],
-                color=colour, linewidth=1.2, label=family,
+                color=color, linewidth=1.2, label=family,
             )  # fmt: skip
             for x, y, evaluated in points:
                 evaluated_any |= evaluated
                 axes.plot(
-                    [x], [y], 'o', color=colour, markersize=5,
-                    markerfacecolor=colour if evaluated else 'white',
+                    [x], [y], 'o', color=color, markersize=5,
+                    markerfacecolor=color if evaluated else 'white',
                 )  # fmt: skip
         axes.set_xlabel(title, color=_INK)
         _plain(axes)

@@ -1,7 +1,7 @@
 """The pinhole camera.
 
-Scenes live in a vehicle's frame: x forward, y left, z up, in metres, the ground at z = 0. Cameras
-see in OpenCV's frame: x right, y down, z forward. Pixel (column, row) has its centre at whole
+Scenes live in a vehicle's frame: x forward, y left, z up, in meters, the ground at z = 0. Cameras
+see in OpenCV's frame: x right, y down, z forward. Pixel (column, row) has its center at whole
 numbers.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 NEAR = 0.1
-"""Nothing closer to the camera than this is seen, in metres along its axis."""
+"""Nothing closer to the camera than this is seen, in meters along its axis."""
 
 # The 12 edges of a box whose corners are counted in binary: corners that differ in one bit.
 _EDGES = np.array([(a, b) for a, b in itertools.combinations(range(8), 2) if a ^ b in (1, 2, 4)])
@@ -32,9 +32,9 @@ class Camera:
         width: Image width in pixels.
         height: Image height in pixels.
         focal: Focal length in pixels.
-        position: (x, y, z) in the vehicle's frame, in metres.
+        position: (x, y, z) in the vehicle's frame, in meters.
         yaw: Turn to the left in radians, 0 looking forward.
-        pitch: Turn downwards in radians.
+        pitch: Turn downward in radians.
     """
 
     width: int
@@ -47,8 +47,8 @@ class Camera:
     @property
     def intrinsics(self) -> Array:
         """(3, 3) matrix from camera coordinates to pixels."""
-        centre = (self.width - 1) / 2, (self.height - 1) / 2
-        return np.array([[self.focal, 0, centre[0]], [0, self.focal, centre[1]], [0, 0, 1]])
+        center = (self.width - 1) / 2, (self.height - 1) / 2
+        return np.array([[self.focal, 0, center[0]], [0, self.focal, center[1]], [0, 0, 1]])
 
     @property
     def rotation(self) -> Array:
@@ -60,7 +60,7 @@ class Camera:
         return np.stack([right, np.cross(forward, right), forward])
 
     @property
-    def levelled(self) -> Camera:
+    def leveled(self) -> Camera:
         """The camera in the same place, looking the same way, but neither up nor down."""
         return replace(self, pitch=0.0)
 
@@ -76,7 +76,7 @@ class Camera:
 
         Returns:
             (..., 2) columns and rows in pixels, meaningful where the depth is positive, and (...)
-            depths along the camera's axis in metres.
+            depths along the camera's axis in meters.
         """
         in_camera = self.to_camera(points)
         depth = in_camera[..., 2]

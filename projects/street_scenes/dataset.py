@@ -193,7 +193,7 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def label_map(scene: Scene, rendering: Rendering) -> NDArray[np.uint8]:
-    """(H, W) label map: index in `SEMANTIC_CLASSES` + 1, so that 0 can mean unlabelled."""
+    """(H, W) label map: index in `SEMANTIC_CLASSES` + 1, so that 0 can mean unlabeled."""
     labels = [SEMANTIC_CLASSES.index(thing.category) + 1 for thing in scene.objects]
     # Index -1, the sky, reads the last entry.
     assert SKY == -1
@@ -208,7 +208,7 @@ def visible_pixels(scene: Scene, rendering: Rendering) -> NDArray[np.int64]:
 
 
 def visible_things(scene: Scene, rendering: Rendering) -> list[int]:
-    """Numbers of a scene's things of which enough is visible to be labelled."""
+    """Numbers of a scene's things of which enough is visible to be labeled."""
     visible = visible_pixels(scene, rendering)
     share = visible / np.maximum(rendering.outline_areas, 1)
     return [

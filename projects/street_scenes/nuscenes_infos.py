@@ -1,8 +1,8 @@
 """Scenes as nuScenes infos in MMDetection3D's version 2, for monocular 3D detection.
 
-Boxes stand upright in the vehicle's frame. In the frame of a camera that looks a little downwards
+Boxes stand upright in the vehicle's frame. In the frame of a camera that looks a little downward
 they would lean, which the seven numbers of a box cannot say. So the camera's frame of these infos
-is that of the camera levelled (same place, same direction, no pitch), and `cam2img` leads from
+is that of the camera leveled (same place, same direction, no pitch), and `cam2img` leads from
 there into the image with the pitch inside: boxes and their projections are exact.
 
 Columns and rows are counted as frameworks count them when they flip: the first pixel reaches from
@@ -33,7 +33,7 @@ NUSCENES_NAMES = {'car': 'car', 'person': 'pedestrian'}
 """What a scene's things are called in nuScenes, which has no class for signs."""
 
 _ATTRIBUTE_LABELS = {'car': 6, 'person': 3}  # vehicle.parked, pedestrian.standing
-_PIXEL_CENTRE = 0.5  # where the first pixel's centre lies; `Camera` has it at 0
+_PIXEL_CENTER = 0.5  # where the first pixel's center lies; `Camera` has it at 0
 
 
 def camera_info(camera: Camera, lidar2ego: NDArray[np.float64] | None = None) -> dict[str, Any]:
@@ -46,9 +46,9 @@ def camera_info(camera: Camera, lidar2ego: NDArray[np.float64] | None = None) ->
     Returns:
         `height`, `width`, `cam2img` (3, 3), `cam2ego` and `lidar2cam` (4, 4), as nested lists.
     """
-    level = camera.levelled
+    level = camera.leveled
     to_image = camera.intrinsics
-    to_image[:2, 2] += _PIXEL_CENTRE
+    to_image[:2, 2] += _PIXEL_CENTER
     cam2ego = np.eye(4)
     cam2ego[:3, :3], cam2ego[:3, 3] = level.rotation.T, level.position
     lidar2cam = np.linalg.inv(cam2ego)
@@ -64,14 +64,14 @@ def camera_info(camera: Camera, lidar2ego: NDArray[np.float64] | None = None) ->
 
 
 def cam_instances(scene: Scene, numbers: Iterable[int]) -> list[dict[str, Any]]:
-    """3D boxes of a scene's objects in the frame of its levelled camera.
+    """3D boxes of a scene's objects in the frame of its leveled camera.
 
     Args:
         scene: The scene.
         numbers: Which objects; those that nuScenes has no class for are left out.
 
     Returns:
-        Annotations with `bbox_3d` (x, y, z of the middle; length, height, width; yaw, in metres and
+        Annotations with `bbox_3d` (x, y, z of the middle; length, height, width; yaw, in meters and
         radians), `bbox_label_3d`, `bbox` (what the box covers of the image: left, top, right,
         bottom), `center_2d` and `depth` of the middle, `velocity` and `attr_label`.
     """
@@ -82,12 +82,12 @@ def cam_instances(scene: Scene, numbers: Iterable[int]) -> list[dict[str, Any]]:
         name = NUSCENES_NAMES.get(thing.category)
         if name is None:
             continue
-        box, label = thing.box.in_camera(camera.levelled), CATEGORIES.index(name)
+        box, label = thing.box.in_camera(camera.leveled), CATEGORIES.index(name)
         length, width, height = box.size
-        *place, depth = (to_image @ np.array(box.centre)).tolist()
+        *place, depth = (to_image @ np.array(box.center)).tolist()
         found.append(
             {
-                'bbox_3d': [*box.centre, length, height, width, box.yaw],
+                'bbox_3d': [*box.center, length, height, width, box.yaw],
                 'bbox_label_3d': label,
                 'bbox_3d_isvalid': True,
                 'bbox': _covered(camera, thing.box.corners()),
@@ -111,7 +111,7 @@ def frame_info(
         index: Number of the frame in its split.
         token: Name of the frame.
         img_path: Name of the image in its folder.
-        numbers: Objects that are labelled.
+        numbers: Objects that are labeled.
     """
     return {
         'sample_idx': index,
@@ -138,5 +138,5 @@ def _covered(camera: Camera, corners: NDArray[np.float64]) -> list[float]:
     return [
         float(side)
         for bound in camera.image_extents(corners[None])
-        for side in np.clip(bound[0] + _PIXEL_CENTRE, 0, size)
+        for side in np.clip(bound[0] + _PIXEL_CENTER, 0, size)
     ]

@@ -24,44 +24,44 @@ from projects.street_scenes.solids import (
     yaw_rotation,
 )
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
-CAR_PAINTS: tuple[Colour, ...] = (
+CAR_PAINTS: tuple[Color, ...] = (
     (0.78, 0.10, 0.09), (0.12, 0.24, 0.60), (0.90, 0.90, 0.91), (0.13, 0.13, 0.14),
     (0.62, 0.64, 0.67), (0.88, 0.66, 0.10), (0.10, 0.40, 0.30), (0.30, 0.60, 0.78),
     (0.83, 0.36, 0.10), (0.40, 0.08, 0.16),
 )  # fmt: skip
-CLOTHES: tuple[Colour, ...] = (
+CLOTHES: tuple[Color, ...] = (
     (0.85, 0.16, 0.22), (0.95, 0.55, 0.12), (0.20, 0.35, 0.80), (0.93, 0.88, 0.30),
     (0.90, 0.90, 0.88), (0.15, 0.55, 0.45), (0.55, 0.22, 0.60), (0.95, 0.45, 0.60),
     (0.20, 0.20, 0.24),
 )  # fmt: skip
-TROUSERS: tuple[Colour, ...] = (
+TROUSERS: tuple[Color, ...] = (
     (0.14, 0.18, 0.34), (0.10, 0.10, 0.12), (0.36, 0.30, 0.24), (0.30, 0.33, 0.38),
 )  # fmt: skip
-SKINS: tuple[Colour, ...] = (
+SKINS: tuple[Color, ...] = (
     (0.96, 0.78, 0.66), (0.87, 0.66, 0.50), (0.66, 0.45, 0.32), (0.42, 0.28, 0.20),
 )  # fmt: skip
-HAIRS: tuple[Colour, ...] = (
+HAIRS: tuple[Color, ...] = (
     (0.10, 0.08, 0.07), (0.32, 0.20, 0.12), (0.72, 0.56, 0.30), (0.60, 0.60, 0.60),
 )  # fmt: skip
-WALLS: tuple[Colour, ...] = (
+WALLS: tuple[Color, ...] = (
     (0.66, 0.34, 0.26), (0.80, 0.70, 0.54), (0.72, 0.72, 0.70), (0.84, 0.78, 0.62),
     (0.52, 0.36, 0.30), (0.62, 0.66, 0.70), (0.78, 0.56, 0.42), (0.58, 0.62, 0.54),
 )  # fmt: skip
-SHOPS: tuple[Colour, ...] = (
+SHOPS: tuple[Color, ...] = (
     (0.60, 0.12, 0.14), (0.12, 0.30, 0.42), (0.16, 0.38, 0.24), (0.75, 0.55, 0.18),
     (0.25, 0.25, 0.28),
 )  # fmt: skip
-LEAVES: tuple[Colour, ...] = (
+LEAVES: tuple[Color, ...] = (
     (0.24, 0.42, 0.13), (0.30, 0.47, 0.16), (0.18, 0.36, 0.15), (0.42, 0.46, 0.15),
     (0.58, 0.40, 0.13),
 )  # fmt: skip
 
 
-def _pick(rng: np.random.Generator, colours: tuple[Colour, ...], spread: float = 0.04) -> Colour:
-    colour = np.asarray(colours[rng.integers(len(colours))]) + rng.uniform(-spread, spread, 3)
-    red, green, blue = np.clip(colour, 0.02, 0.98).tolist()
+def _pick(rng: np.random.Generator, colors: tuple[Color, ...], spread: float = 0.04) -> Color:
+    color = np.asarray(colors[rng.integers(len(colors))]) + rng.uniform(-spread, spread, 3)
+    red, green, blue = np.clip(color, 0.02, 0.98).tolist()
     return red, green, blue
 
 
@@ -109,10 +109,10 @@ def car(rng: np.random.Generator) -> list[Solid]:
         materials.car_cabin(paint, cabin_size, lean, solid_rear=kind == 'van'),
         lean,
     )
-    tyre = materials.wheel(radius)
+    tire = materials.wheel(radius)
     side = width / 2 - 0.1
-    tyres = [cylinder(radius, 0.24, 1, (x, y, radius), tyre) for x in axles for y in (side, -side)]
-    return [body, cabin, *tyres]
+    tires = [cylinder(radius, 0.24, 1, (x, y, radius), tire) for x in axles for y in (side, -side)]
+    return [body, cabin, *tires]
 
 
 def person(rng: np.random.Generator) -> list[Solid]:
@@ -151,7 +151,7 @@ def _scaled(solid: Solid, factor: float) -> Solid:
     planes = solid.planes * [1, 1, 1, factor]
     radii = None if solid.radii is None else solid.radii * factor
     return Solid(
-        planes, radii, solid.half_size * factor, solid.centre * factor, solid.rotation,
+        planes, radii, solid.half_size * factor, solid.center * factor, solid.rotation,
         solid.material,
     )  # fmt: skip
 
@@ -172,7 +172,7 @@ def sign(rng: np.random.Generator, foot: float) -> list[Solid]:
 
     Args:
         rng: Random state.
-        foot: Height of the plate's middle above the ground in metres.
+        foot: Height of the plate's middle above the ground in meters.
     """
     kind = str(rng.choice(SIGN_KINDS))
     radius = float(rng.uniform(0.42, 0.55))
@@ -187,7 +187,7 @@ def sign(rng: np.random.Generator, foot: float) -> list[Solid]:
 
 
 def sign_post(height: float) -> list[Solid]:
-    """The post behind a sign's plate, up to a height in metres."""
+    """The post behind a sign's plate, up to a height in meters."""
     metal = materials.plain((0.52, 0.54, 0.55), 0.05)
     return [cylinder(0.05, height, 2, (-0.09, 0, height / 2), metal)]
 
@@ -195,7 +195,7 @@ def sign_post(height: float) -> list[Solid]:
 def _plate(outline: list[tuple[float, float]], thickness: float, face: materials.Material) -> Solid:
     """A prism whose frame's origin is that of the outline, as its drawing needs."""
     plate = prism(outline, thickness, face)
-    shift = plate.centre
+    shift = plate.center
     planes = plate.planes.copy()
     planes[:, 3] += planes[:, :3] @ shift
     half_size = np.abs(shift) + plate.half_size
@@ -242,15 +242,15 @@ def building(rng: np.random.Generator, depth: float, frontage: float, height: fl
 
     Args:
         rng: Random state.
-        depth: Extent along x in metres.
-        frontage: Extent along y in metres.
-        height: Height of the walls in metres.
+        depth: Extent along x in meters.
+        frontage: Extent along y in meters.
+        height: Height of the walls in meters.
     """
     wall = _pick(rng, WALLS)
-    storey = float(rng.uniform(2.9, 3.5))
+    story = float(rng.uniform(2.9, 3.5))
     bay = frontage / max(2, round(frontage / rng.uniform(2.2, 3.2)))
     shop = _pick(rng, SHOPS) if rng.random() < 0.5 else None
-    front = materials.facade(wall, height, bay, storey, shop, int(rng.integers(1000)))
+    front = materials.facade(wall, height, bay, story, shop, int(rng.integers(1000)))
     solids = [box((depth, frontage, height), (0, 0, height / 2), front)]
     if rng.random() < 0.45:
         rise = float(rng.uniform(2.0, 3.5))
@@ -266,7 +266,7 @@ def building(rng: np.random.Generator, depth: float, frontage: float, height: fl
         awning = materials.cloth(shop)
         solids.append(
             box((1.3, 0.6 * frontage, 0.08), (0, 0, 0), awning).moved(
-                np.array([depth / 2 + 0.55, 0.0, 0.76 * storey]), pitch_rotation(0.35)
+                np.array([depth / 2 + 0.55, 0.0, 0.76 * story]), pitch_rotation(0.35)
             )
         )
     return solids
@@ -277,30 +277,30 @@ def tree(rng: np.random.Generator, distance: float) -> list[Solid]:
 
     Args:
         rng: Random state.
-        distance: How far away it will stand in metres.
+        distance: How far away it will stand in meters.
     """
     height = float(rng.uniform(4.5, 8.5))
     crown = float(rng.uniform(0.26, 0.36)) * height
-    colour = np.asarray(_pick(rng, LEAVES))
+    color = np.asarray(_pick(rng, LEAVES))
     bark = materials.plain((0.32, 0.25, 0.19), 0.4, 1.5)
     trunk = cylinder(0.022 * height + 0.04, 0.6 * height, 2, (0, 0, 0.3 * height), bark)
     solids = [trunk]
     for _ in range(6 if distance < 50 else 2):
         offset = rng.normal(0, 0.42, 3) * crown * [1, 1, 0.7]
         radii = crown * rng.uniform(0.5, 0.8) * np.array([1, 1, 0.85])
-        leaves = materials.foliage(colour * rng.uniform(0.85, 1.15))
+        leaves = materials.foliage(color * rng.uniform(0.85, 1.15))
         solids.append(ellipsoid(radii, offset + np.array([0, 0, 0.68 * height]), leaves))
     return solids
 
 
 def bush(rng: np.random.Generator, distance: float) -> list[Solid]:
     """A low heap of leaves; arguments as for `tree`."""
-    colour = np.asarray(_pick(rng, LEAVES[:4]))
+    color = np.asarray(_pick(rng, LEAVES[:4]))
     solids = []
     for _ in range(3 if distance < 50 else 1):
         radius = rng.uniform(0.45, 0.8)
-        centre = [*rng.normal(0, 0.5, 2), 0.55 * radius]
-        solids.append(ellipsoid((radius, radius, 0.8 * radius), centre, materials.foliage(colour)))
+        center = [*rng.normal(0, 0.5, 2), 0.55 * radius]
+        solids.append(ellipsoid((radius, radius, 0.8 * radius), center, materials.foliage(color)))
     return solids
 
 

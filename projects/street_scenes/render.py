@@ -1,7 +1,7 @@
 """From a scene to an image with its depth and the object every pixel shows.
 
-Rays are cast through pixel centres and the nearest hit wins, so masks are exactly the visible
-pixels. Colours are shaded with sun, sky, shadows on the ground, mirror images of the sky and haze,
+Rays are cast through pixel centers and the nearest hit wins, so masks are exactly the visible
+pixels. Colors are shaded with sun, sky, shadows on the ground, mirror images of the sky and haze,
 and only they are smoothed along outlines.
 """
 
@@ -35,7 +35,7 @@ class Rendering:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        depth: (H, W) float32 along the camera's axis in metres, infinite in the sky.
+        depth: (H, W) float32 along the camera's axis in meters, infinite in the sky.
         object_ids: (H, W) int32 index into the scene's objects, `SKY` in the sky.
         outline_areas: Pixels each object would cover if nothing stood before it.
     """
@@ -53,15 +53,15 @@ def render(scene: Scene) -> Rendering:
     rays = camera.rays()
     depth, object_ids, solid_ids, areas = _trace(scene, rays)
 
-    colour = np.empty((len(rays), 3), np.float32)
+    color = np.empty((len(rays), 3), np.float32)
     open_sky = object_ids == SKY
-    colour[open_sky] = _sky(scene.light, rays[open_sky], clouds=True) ** _GAMMA
+    color[open_sky] = _sky(scene.light, rays[open_sky], clouds=True) ** _GAMMA
     lit = _ground_light(scene, rays, depth, object_ids)
     for (number, solid_number), pixels in _pixels_by_solid(object_ids, solid_ids):
-        colour[pixels] = _shade(
+        color[pixels] = _shade(
             scene, scene.objects[number], solid_number, rays[pixels], depth[pixels], lit[pixels]
         )
-    image = np.clip(colour, 0, 1) ** (1 / _GAMMA)
+    image = np.clip(color, 0, 1) ** (1 / _GAMMA)
     image = _smooth_outlines(image.reshape(*shape, 3), object_ids.reshape(shape))
     return Rendering(
         (image * 255 + 0.5).astype(np.uint8),
@@ -119,30 +119,30 @@ def _pixels_by_solid(
 
 
 def _sky(light: Light, way: Array, clouds: bool) -> Array:
-    """(P, 3) sRGB colour of the sky in some directions."""
+    """(P, 3) sRGB color of the sky in some directions."""
     unit = way / np.linalg.norm(way, axis=1, keepdims=True)
     up = np.clip(unit[:, 2:], 0, 1)
-    colour = (
+    color = (
         np.asarray(light.horizon) + (np.asarray(light.sky) - np.asarray(light.horizon)) * up**0.45
     )
     toward_sun = np.clip(unit @ light.direction.astype(np.float32), 0, 1)[:, None]
     glow = np.asarray(light.sun) * (0.35 * toward_sun**8 + 0.6 * toward_sun**200)
-    colour = colour + glow * (1 - light.clouds * 0.7)
+    color = color + glow * (1 - light.clouds * 0.7)
     if clouds:
-        # Clouds lie on a plane overhead, so that they crowd towards the horizon.
+        # Clouds lie on a plane overhead, so that they crowd toward the horizon.
         height = np.maximum(unit[:, 2], 0.02)
         x, y = unit[:, 0] / height, unit[:, 1] / height
         cover = noise(x + light.seed, y + 3 * light.seed, 9.0) + light.clouds - 0.45
         share = np.clip(cover * 2.2, 0, 0.92) * np.clip(unit[:, 2] * 9, 0, 1)
         white = 0.80 + 0.18 * np.clip(1.2 - cover, 0, 1)
-        colour = colour * (1 - share[:, None]) + (white * share)[:, None]
-    return np.clip(colour, 0, 1).astype(np.float32)
+        color = color * (1 - share[:, None]) + (white * share)[:, None]
+    return np.clip(color, 0, 1).astype(np.float32)
 
 
 def _shade(
     scene: Scene, thing: SceneObject, solid_number: int, rays: Array, depth: Array, lit: Array
 ) -> Array:
-    """(P, 3) linear colours of pixels that show one solid."""
+    """(P, 3) linear colors of pixels that show one solid."""
     solid, light = thing.solids[solid_number], scene.light
     point, own_normal = hit_surface(solid, np.array(scene.camera.position), rays, depth)
     normal = own_normal @ solid.rotation.astype(np.float32).T
@@ -157,15 +157,15 @@ def _shade(
     below = np.array([0.24, 0.22, 0.19])
     share = (0.5 + 0.5 * normal[:, 2:]) * lit[:, 1:]
     ambient = above * share * 0.95 + below * (1 - share)
-    colour = albedo * (sun[:, None] * np.asarray(light.sun) + ambient)
+    color = albedo * (sun[:, None] * np.asarray(light.sun) + ambient)
     if solid.material.gloss:
         mirrored = rays - 2 * np.einsum('pi,pi->p', normal, rays)[:, None] * normal
         fresnel = solid.material.gloss * (0.25 + 0.75 * (1 - slant[:, None]) ** 3)
         upward = np.clip(mirrored[:, 2:] * 4 + 0.5, 0, 1)
         image = _sky(light, mirrored, clouds=False) ** _GAMMA * upward + 0.05 * (1 - upward)
-        colour = colour * (1 - fresnel) + image * fresnel
+        color = color * (1 - fresnel) + image * fresnel
     haze = np.exp(-distance / light.haze)[:, None]
-    return colour * haze + np.asarray(light.horizon) ** _GAMMA * (1 - haze)
+    return color * haze + np.asarray(light.horizon) ** _GAMMA * (1 - haze)
 
 
 def _ground_light(scene: Scene, rays: Array, depth: Array, object_ids: NDArray[np.int32]) -> Array:
@@ -207,7 +207,7 @@ def _ground_rectangles(camera: Camera, points: Array, margin: float) -> NDArray[
 def _open_sky(thing: SceneObject, points: Array) -> Array:
     """(P,) share of the sky that an object standing on the ground leaves open around its foot."""
     cos, sin = np.cos(thing.box.yaw), np.sin(thing.box.yaw)
-    offset = points[:, :2] - np.array(thing.box.centre[:2])
+    offset = points[:, :2] - np.array(thing.box.center[:2])
     along, across = offset[:, 0] * cos + offset[:, 1] * sin, offset[:, 1] * cos - offset[:, 0] * sin
     outside = np.hypot(
         np.maximum(np.abs(along) - thing.box.size[0] / 2 + 0.1, 0),
@@ -217,7 +217,7 @@ def _open_sky(thing: SceneObject, points: Array) -> Array:
 
 
 def _smooth_outlines(image: Array, object_ids: NDArray[np.int32]) -> Array:
-    """Blends colours where two objects meet, in place of many rays a pixel."""
+    """Blends colors where two objects meet, in place of many rays a pixel."""
     edge = np.zeros(object_ids.shape, bool)
     across = object_ids[:, 1:] != object_ids[:, :-1]
     down = object_ids[1:] != object_ids[:-1]

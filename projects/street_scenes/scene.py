@@ -23,7 +23,7 @@ Range = tuple[float, float]
 
 LANE_WIDTH = 3.4
 FAR_END = 140.0
-"""Where the street ends, in metres ahead."""
+"""Where the street ends, in meters ahead."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,24 @@ class Box3D:
     """An upright box around an object.
 
     Attributes:
-        centre: (x, y, z) of its middle in metres.
-        size: Length, width and height in metres.
+        center: (x, y, z) of its middle in meters.
+        size: Length, width and height in meters.
         yaw: Turn in radians, see `in_vehicle` and `in_camera` for the axes.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     size: tuple[float, float, float]
     yaw: float
 
     def moved(self, position: Array, yaw: float) -> Box3D:
         """The box turned to the left by `yaw` about the origin's vertical and then shifted."""
-        x, y, z = (yaw_rotation(yaw) @ self.centre + position).tolist()
+        x, y, z = (yaw_rotation(yaw) @ self.center + position).tolist()
         return Box3D((x, y, z), self.size, math.remainder(self.yaw + yaw, 2 * math.pi))
 
     def corners(self) -> Array:
         """(8, 3) corners of a box whose yaw turns left about z, as in the vehicle's frame."""
         corners = box_corners(np.array(self.size) / 2)
-        return corners @ yaw_rotation(self.yaw).T + self.centre
+        return corners @ yaw_rotation(self.yaw).T + self.center
 
     def in_camera(self, camera: Camera) -> Box3D:
         """The box in the frame of a camera that does not roll.
@@ -57,7 +57,7 @@ class Box3D:
         heading along the camera's x axis, as in KITTI and in MMDetection3D's camera boxes. A
         camera's pitch is left out of it.
         """
-        x, y, z = camera.to_camera(np.array(self.centre)).tolist()
+        x, y, z = camera.to_camera(np.array(self.center)).tolist()
         yaw = -self.yaw + camera.yaw - math.pi / 2
         return Box3D((x, y, z), self.size, math.remainder(yaw, 2 * math.pi))
 
@@ -106,10 +106,10 @@ class Light:
         azimuth: Where the sun is, in radians to the left of straight ahead.
         elevation: How high the sun is, in radians.
         sun: RGB strength of direct light.
-        sky: RGB colour overhead.
-        horizon: RGB colour of the sky at the horizon, and of the haze.
+        sky: RGB color overhead.
+        horizon: RGB color of the sky at the horizon, and of the haze.
         clouds: Share of the sky under clouds, 0 to 1.
-        haze: Distance in metres over which contrast falls to 37%.
+        haze: Distance in meters over which contrast falls to 37%.
         seed: Tells skies apart.
     """
 
@@ -124,7 +124,7 @@ class Light:
 
     @property
     def direction(self) -> Array:
-        """(3,) unit vector towards the sun, in the vehicle's frame."""
+        """(3,) unit vector toward the sun, in the vehicle's frame."""
         flat = math.cos(self.elevation)
         return np.array(
             [
@@ -146,7 +146,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Street:
-    """Numbers every part of the layout agrees on; y to the left, in metres.
+    """Numbers every part of the layout agrees on; y to the left, in meters.
 
     Attributes:
         middle: y of the middle line.
@@ -164,13 +164,13 @@ class Street:
     junction: float | None
     zebra: float | None
 
-    def kerb(self, side: int) -> float:
-        """Where the kerb is along y, side 1 on the left and -1 on the right."""
+    def curb(self, side: int) -> float:
+        """Where the curb is along y, side 1 on the left and -1 on the right."""
         return self.middle + side * self.half_width
 
     def houses(self, side: int) -> float:
         """Where the house fronts are along y."""
-        return self.kerb(side) + side * (self.sidewalk + self.verge)
+        return self.curb(side) + side * (self.sidewalk + self.verge)
 
     def in_junction(self, x: float, margin: float) -> bool:
         """Whether something at x would stand in the crossing street."""
@@ -238,7 +238,7 @@ def street_parts(
     Args:
         rng: Random state.
         street: Its measures.
-        start: Where carriageway and sidewalks begin along x, in metres.
+        start: Where carriageway and sidewalks begin along x, in meters.
     """
     room = Room()
     return [
@@ -300,7 +300,7 @@ def _ground(rng: np.random.Generator, street: Street, start: float) -> Iterator[
         yield SceneObject.place('road', [plate], middle, street.middle)
         for side in (1, -1):
             slab = box((last - first, street.sidewalk, 0.6), (0, 0, -0.16), slabs)
-            y = street.kerb(side) + side * street.sidewalk / 2
+            y = street.curb(side) + side * street.sidewalk / 2
             yield SceneObject.place('sidewalk', [slab], middle, y)
 
 
@@ -322,7 +322,7 @@ def _traffic(rng: np.random.Generator, street: Street, room: Room) -> Iterator[S
     yield from lane(street.middle + LANE_WIDTH / 2, math.pi, 7, 80, density)
     if street.half_width > LANE_WIDTH + 2:
         for side, yaw in ((-1, 0.0), (1, math.pi)):
-            y = street.kerb(side) - side * 1.15
+            y = street.curb(side) - side * 1.15
             yield from lane(y, yaw, 8, 60, rng.uniform(0.3, 0.7))
     if street.junction is not None:
         for x, yaw in ((-LANE_WIDTH / 2, -math.pi / 2), (LANE_WIDTH / 2, math.pi / 2)):
@@ -335,7 +335,7 @@ def _signs(rng: np.random.Generator, street: Street, room: Room) -> Iterator[Sce
     for _ in range(rng.integers(3, 6)):
         side = int(rng.choice([-1, 1], p=[0.65, 0.35]))
         x = float(np.exp(rng.uniform(math.log(7), math.log(32))))
-        y = street.kerb(side) + side * rng.uniform(0.4, 0.8)
+        y = street.curb(side) + side * rng.uniform(0.4, 0.8)
         if street.in_junction(x, 1.0) or not room.take(x, y, 0.5):
             continue
         height = rng.uniform(1.9, 2.5)
@@ -344,7 +344,7 @@ def _signs(rng: np.random.Generator, street: Street, room: Room) -> Iterator[Sce
         yield SceneObject.place('pole', objects.sign_post(height + 0.35), x, y, yaw)
     for side in (-1, 1):
         for x in np.arange(rng.uniform(8, 20), FAR_END, rng.uniform(22, 30)):
-            y = street.kerb(side) + side * 0.4
+            y = street.curb(side) + side * 0.4
             if not street.in_junction(x, 1.0) and room.take(x, y, 0.4):
                 yield SceneObject.place('pole', objects.lamp(rng), x, y, -side * math.pi / 2)
 
@@ -359,7 +359,7 @@ def _pedestrians(rng: np.random.Generator, street: Street, room: Room) -> Iterat
         x = float(np.exp(rng.uniform(math.log(6), math.log(36))))
         if street.in_junction(x, 0.5):
             continue
-        y = street.kerb(side) + side * rng.uniform(0.7, street.sidewalk - 0.3)
+        y = street.curb(side) + side * rng.uniform(0.7, street.sidewalk - 0.3)
         yaw = rng.choice([0, math.pi]) + rng.normal(0, 0.3)
         yield from stand(x, y, yaw)
         if rng.random() < 0.3:
@@ -384,7 +384,7 @@ def _greenery(rng: np.random.Generator, street: Street, room: Room) -> Iterator[
     for side in (1, -1):
         if rng.random() < 0.65:
             start, step = rng.uniform(9, 16), rng.uniform(8, 15)
-            y = street.kerb(side) + side * 0.8
+            y = street.curb(side) + side * 0.8
             if street.verge > 0:
                 y = street.houses(side) - side * street.verge * 0.6
             for x in np.arange(start, 110, step):

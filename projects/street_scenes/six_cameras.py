@@ -43,7 +43,7 @@ from projects.street_scenes.solids import yaw_rotation
 from projects.street_scenes.surroundings import CAMERA_NAMES, sample_surroundings, surround_cameras
 
 LIDAR_POSITION = (0.94, 0.0, 1.84)
-"""Where the LiDAR would be in the vehicle's frame, in metres."""
+"""Where the LiDAR would be in the vehicle's frame, in meters."""
 
 LIDAR_YAW = -np.pi / 2
 """Its turn to the left: its x axis points to the right."""
@@ -171,7 +171,7 @@ def _instances(
         label = CATEGORIES.index(name)
         found.append(
             {
-                'bbox_3d': [*box.centre, *box.size, box.yaw],
+                'bbox_3d': [*box.center, *box.size, box.yaw],
                 'bbox_label_3d': label,
                 'bbox_label': label,
                 'bbox_3d_isvalid': True,

@@ -28,8 +28,8 @@ class Solid:
         planes: (N, 4) rows (a, b, c, d) that keep the points with a*x + b*y + c*z <= d, in the
             solid's own frame; (a, b, c) has length 1.
         radii: (3,) semi-axes of the quadric, infinite along the axis of a cylinder; None without.
-        half_size: (3,) half of the extent along each of its own axes, in metres.
-        centre: (3,) origin of its own frame.
+        half_size: (3,) half of the extent along each of its own axes, in meters.
+        center: (3,) origin of its own frame.
         rotation: (3, 3) from its own frame outwards.
         material: What it looks like.
     """
@@ -37,19 +37,19 @@ class Solid:
     planes: Array
     radii: Array | None
     half_size: Array
-    centre: Array
+    center: Array
     rotation: Array
     material: Material
 
     def corners(self) -> Array:
         """(8, 3) corners of its own bounding box, counted in binary along its axes."""
-        return box_corners(self.half_size) @ self.rotation.T + self.centre
+        return box_corners(self.half_size) @ self.rotation.T + self.center
 
     def moved(self, position: Array, rotation: Array) -> Solid:
         """The solid turned by `rotation` about the origin and then shifted."""
         return replace(
             self,
-            centre=rotation @ self.centre + position,
+            center=rotation @ self.center + position,
             rotation=rotation @ self.rotation,
         )
 
@@ -72,26 +72,26 @@ def pitch_rotation(pitch: float) -> Array:
     return np.array([[cos, 0, sin], [0, 1.0, 0], [-sin, 0, cos]])
 
 
-def box(size: Vector, centre: Vector, material: Material) -> Solid:
+def box(size: Vector, center: Vector, material: Material) -> Solid:
     """A box of a (length, width, height) about a point."""
     half = np.asarray(size, float) / 2
     planes = np.concatenate([np.c_[np.eye(3), half], np.c_[-np.eye(3), half]])
-    return _solid(planes, None, half, centre, material)
+    return _solid(planes, None, half, center, material)
 
 
-def ellipsoid(radii: Vector, centre: Vector, material: Material) -> Solid:
+def ellipsoid(radii: Vector, center: Vector, material: Material) -> Solid:
     """An ellipsoid with given semi-axes."""
     half = np.asarray(radii, float)
-    return _solid(np.empty((0, 4)), half, half, centre, material)
+    return _solid(np.empty((0, 4)), half, half, center, material)
 
 
-def cylinder(radius: float, length: float, axis: int, centre: Vector, material: Material) -> Solid:
+def cylinder(radius: float, length: float, axis: int, center: Vector, material: Material) -> Solid:
     """A cylinder along one of the three axes."""
     half, radii = np.full(3, float(radius)), np.full(3, float(radius))
     half[axis], radii[axis] = length / 2, math.inf
     side = np.eye(3)[axis]
     planes = np.array([[*side, length / 2], [*-side, length / 2]])
-    return _solid(planes, radii, half, centre, material)
+    return _solid(planes, radii, half, center, material)
 
 
 def limb(start: Array, end: Array, radius: float, material: Material) -> Solid:
@@ -102,9 +102,9 @@ def limb(start: Array, end: Array, radius: float, material: Material) -> Solid:
     side = np.cross([0.0, 1.0, 0.0] if abs(axis[1]) < 0.9 else [1.0, 0.0, 0.0], axis)
     side /= np.linalg.norm(side)
     rotation = np.stack([side, np.cross(axis, side), axis], axis=1)
-    centre = (np.asarray(start) + end) / 2
+    center = (np.asarray(start) + end) / 2
     upright = cylinder(radius, length, 2, (0, 0, 0), material)
-    return upright.moved(centre, rotation)
+    return upright.moved(center, rotation)
 
 
 def prism(
@@ -139,9 +139,9 @@ def prism(
 
 
 def _solid(
-    planes: Array, radii: Array | None, half: Array, centre: Vector, material: Material
+    planes: Array, radii: Array | None, half: Array, center: Vector, material: Material
 ) -> Solid:
-    return Solid(planes, radii, half, np.asarray(centre, float), np.eye(3), material)
+    return Solid(planes, radii, half, np.asarray(center, float), np.eye(3), material)
 
 
 def hit_depth(solid: Solid, origins: Array, directions: Array) -> Array:
@@ -189,7 +189,7 @@ def hit_surface(
 
 
 def _in_frame(solid: Solid, origins: Array, directions: Array) -> tuple[Array, Array]:
-    start = ((origins - solid.centre) @ solid.rotation).astype(np.float32)
+    start = ((origins - solid.center) @ solid.rotation).astype(np.float32)
     return start, directions @ solid.rotation.astype(np.float32)
 
 

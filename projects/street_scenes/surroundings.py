@@ -36,7 +36,7 @@ _MOUNTS: dict[str, tuple[tuple[float, float, float], float, float]] = {
     'CAM_BACK': ((0.03, 0.00, 1.58), 180.0, 110.0),
     'CAM_BACK_RIGHT': ((1.01, -0.48, 1.56), -110.0, 70.0),
 }
-"""Position in metres from the rear axle, turn to the left and field of view in degrees."""
+"""Position in meters from the rear axle, turn to the left and field of view in degrees."""
 
 CAMERA_NAMES = tuple(_MOUNTS)
 """nuScenes' names, in the order in which BEVDet takes the images."""
@@ -86,7 +86,7 @@ def _half(rng: np.random.Generator, street: Street) -> list[SceneObject]:
     return [
         part
         for part in street_parts(rng, street, start=_SEAM)
-        if part.category in ('road', 'sidewalk', 'terrain') or part.box.centre[0] >= 0
+        if part.category in ('road', 'sidewalk', 'terrain') or part.box.center[0] >= 0
     ]
 
 
@@ -98,13 +98,13 @@ def _beside(rng: np.random.Generator, street: Street) -> Iterator[SceneObject]:
     if street.half_width > LANE_WIDTH + 2:
         for side, yaw in ((-1, 0.0), (1, math.pi)):
             if rng.random() < 0.5:
-                x, y = rng.uniform(-2.5, 2.5), street.kerb(side) - side * 1.15
+                x, y = rng.uniform(-2.5, 2.5), street.curb(side) - side * 1.15
                 yield SceneObject.place('car', objects.car(rng), x, y, yaw + rng.normal(0, 0.02))
     room = Room()
     for _ in range(rng.integers(2, 6)):
         side = int(rng.choice([-1, 1]))
         x = rng.uniform(-5, 5)
-        y = street.kerb(side) + side * rng.uniform(0.7, street.sidewalk - 0.3)
+        y = street.curb(side) + side * rng.uniform(0.7, street.sidewalk - 0.3)
         yaw = rng.choice([0, math.pi]) + rng.normal(0, 0.3)
         if room.take(x, y, 0.33):
             yield SceneObject.place('person', objects.person(rng), x, y, yaw)

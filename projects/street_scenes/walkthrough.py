@@ -40,7 +40,7 @@ SPARSE_SCHEDULES: dict[str, Any] = {
     'sparser': [[0.0, 0.8], [0.0, 0.8], [0.0, 0.8], [0.0]],
 }
 """Pruning ratios the demo compares. The first block of a stage computes every window, so that the
-second ranks them by what came of it: raw colours say little about what matters."""
+second ranks them by what came of it: raw colors say little about what matters."""
 
 LATENCY_RUNS = 30
 NUM_PICTURES = 3

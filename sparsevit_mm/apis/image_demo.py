@@ -14,7 +14,7 @@ from sparsevit_mm.apis.inference import PicturePredictor
 from sparsevit_mm.apis.launch import read_schedule
 from sparsevit_mm.apis.surround_demo import write_frames
 from sparsevit_mm.checks.configs import check_writable_folder
-from sparsevit_mm.det3d.calibrations import calibrations
+from sparsevit_mm.det3d.datasets.infos import read_camera_matrices
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.visualization.images import find_pictures, read_picture
 
@@ -74,7 +74,7 @@ def demonstrate(
             then.
     """
     paths = find_pictures(pictures)
-    cameras = calibrations(infos) if infos is not None else {}
+    cameras = read_camera_matrices(infos) if infos is not None else {}
     if len(paths) == 1:
         read_picture(paths[0])
     check_writable_folder(out_dir, 'out_dir')

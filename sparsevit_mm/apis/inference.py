@@ -24,7 +24,7 @@ from PIL import Image
 
 from sparsevit_mm.apis.launch import innermost_dataset, load_config, register_framework
 from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
-from sparsevit_mm.det3d.boxes3d import draw_boxes_3d
+from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.prunable import (
     find_prunable_backbone,

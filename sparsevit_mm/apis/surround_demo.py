@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.apis.inference import COLOURS, PicturePredictor
-from sparsevit_mm.det3d.birds_eye import BoxesInFrame, CameraPicture, draw_surroundings
-from sparsevit_mm.det3d.calibrations import read_infos
+from sparsevit_mm.det3d.datasets.infos import read_infos
+from sparsevit_mm.det3d.drawing.birds_eye import BoxesInFrame, CameraImage, draw_surroundings
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.visualization.images import read_picture
@@ -94,7 +94,7 @@ class FramePredictor:
         """Draws boxes over the raw pictures and from above, see `draw_surroundings`."""
         info = prediction.info
         cameras = {
-            name: CameraPicture(
+            name: CameraImage(
                 read_picture(info['images'][name]['img_path']),
                 np.array(info['images'][name]['cam2img'], np.float64)[:3, :3],
                 np.array(info['images'][name]['lidar2cam'], np.float64),

@@ -84,7 +84,7 @@ def use_checked_loading(cfg: Config) -> None:
         cfg: The config; its framework must be registered.
     """
     if cfg.get('default_scope') == 'mmdet3d':
-        import_module('sparsevit_mm.det3d.checked_images')
+        import_module('sparsevit_mm.det3d.datasets.checked_loading')
     for step in _steps(cfg._cfg_dict):
         kind = str(step['type']).rpartition('.')[2]
         if kind in _CHECKED and not step.get('ignore_empty'):

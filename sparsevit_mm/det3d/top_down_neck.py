@@ -1,4 +1,4 @@
-"""One fine map from a backbone's maps, for detectors of centres such as SMOKE."""
+"""A neck with one fine output map, for center-based detectors such as SMOKE."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sparsevit_mm.registry import MODELS
 
 @MODELS.register_module()
 class TopDownNeck(BaseModule):
-    """Adds coarse maps to finer ones down to the finest, which alone is returned.
+    """Fuses the maps of a backbone from coarse to fine and returns the finest.
 
-    MMDetection3D's SMOKE reads a map of stride 4 that its `DLANeck` makes of DLA's six levels. Here
-    every level becomes as wide as the result by a 1×1 convolution, is enlarged to the next finer
-    one and added to it; a 3×3 convolution follows. All are normed in groups, for the batches of
-    such detectors are small.
+    MMDetection3D's SMOKE reads a map of stride 4, which its `DLANeck` makes of DLA's six levels;
+    this neck makes it of the maps of any backbone. Each map passes a 1×1 convolution to
+    `out_channels`; from the coarsest on, it is upsampled to the next finer map and added to it; a
+    3×3 convolution follows. Norms are group norms, because such detectors train with small batches.
 
     Args:
         in_channels: Channels of the maps, from the finest to the coarsest.
-        out_channels: Channels of the result.
-        num_groups: Groups of a norm; must divide `out_channels`.
-        init_cfg: See mmengine.
+        out_channels: Channels of the output.
+        num_groups: Groups of each norm; must divide `out_channels`.
+        init_cfg: mmengine's initialization config.
 
     Raises:
-        ConfigError: If there are no maps, or groups do not divide the channels.
+        ConfigError: If `in_channels` is empty, or `num_groups` does not divide `out_channels`.
 
     Examples:
         >>> neck = TopDownNeck((96, 192, 384, 768))
@@ -66,13 +66,13 @@ class TopDownNeck(BaseModule):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor]:
-        """Joins the maps.
+        """Computes the output map.
 
         Args:
             maps: (B, C, H, W) each, from the finest to the coarsest.
 
         Returns:
-            One (B, out_channels, H, W) of the finest map's size.
+            One map (B, out_channels, H, W) of the finest map's size.
         """
         levels = [lateral(level) for lateral, level in zip(self.laterals, maps)]
         joined = levels[-1]

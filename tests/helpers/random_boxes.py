@@ -33,13 +33,13 @@ def disturbed(rng, boxes, spread=1.0, false_positives=5, classes=10):
     labels = np.where(rng.random(len(hit)) < 0.1, rng.integers(0, classes, len(hit)), hit.labels)
     stray = random_frame(rng, false_positives, classes)
     yaws = np.concatenate([hit.yaws + rng.normal(0, 0.5, len(hit)), stray.yaws])
-    centres = np.concatenate(
-        [hit.centres + rng.normal(0, spread, hit.centres.shape), stray.centres]
+    centers = np.concatenate(
+        [hit.centers + rng.normal(0, spread, hit.centers.shape), stray.centers]
     )
     sizes = np.concatenate([hit.sizes * rng.uniform(0.7, 1.4, hit.sizes.shape), stray.sizes])
     velocities = np.concatenate([hit.velocities, stray.velocities])[:, :2]
     return GroundBoxes.of_lidar(
-        np.concatenate([centres, sizes, yaws[:, None], velocities + 0.3], axis=1),
+        np.concatenate([centers, sizes, yaws[:, None], velocities + 0.3], axis=1),
         np.concatenate([labels, stray.labels]),
         attributes=np.concatenate([np.maximum(hit.attributes, 0), stray.attributes]),
         scores=rng.integers(0, 50, len(yaws)) / 50,  # so that equal scores occur

@@ -14,11 +14,11 @@ model = dict(
         with_cp=True))
 
 load_from = 'work_dirs/bevdet_sparsevit-t_8xb8-adaptation-20e_nus-3d-256x704/epoch_20.pth'
-val_evaluator = dict(_delete_=True, type='sparsevit_mm.CentreDistanceMetric')
+val_evaluator = dict(_delete_=True, type='sparsevit_mm.NuScenesDetectionMetric')
 test_evaluator = val_evaluator
 test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
-    metric='centre_distance/NDS',
+    metric='nuscenes/NDS',
     budget=dict(macs='78.4G', shape=(256, 704), batch=6),
     split=dict(share=0.05, images=500))

@@ -13,11 +13,11 @@ test_dataloader = val_dataloader
 model = dict(backbone=dict(_delete_=True, **_base_.sparsevit_backbone))
 
 load_from = 'work_dirs/bevdet_sparsevit-t_8xb8-adaptation-20e_nus-3d-288x792/epoch_20.pth'
-val_evaluator = dict(_delete_=True, type='sparsevit_mm.CentreDistanceMetric')
+val_evaluator = dict(_delete_=True, type='sparsevit_mm.NuScenesDetectionMetric')
 test_evaluator = val_evaluator
 test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
-    metric='centre_distance/NDS',
+    metric='nuscenes/NDS',
     budget=dict(macs='113.9G', shape=(288, 792), batch=6),
     split=dict(share=0.05, images=500))

@@ -51,7 +51,7 @@ def test_evidence_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypa
 
 
 def framework_iou(tested, frames):
-    """IoU in percent of the classes but the unlabelled one, by MMSegmentation's own count."""
+    """IoU in percent of the classes but the unlabeled one, by MMSegmentation's own count."""
     both, either = 0, 0
     for path in (tested / 'predictions').glob('*.png'):
         found, true = (

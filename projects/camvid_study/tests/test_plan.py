@@ -79,7 +79,7 @@ def test_learning_rate_stays_below_what_the_config_says(name):
 
 def test_classes_are_those_of_the_configs(tmp_path):
     run = EvidenceRun(0, CONFIGS, tmp_path, tmp_path)
-    assert tuple(run.config().classes) == ('unlabelled', *CLASSES)
+    assert tuple(run.config().classes) == ('unlabeled', *CLASSES)
 
 
 def test_uniform_schedules_just_keep_their_budget(tmp_path):

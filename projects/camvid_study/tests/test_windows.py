@@ -63,11 +63,11 @@ def test_share_of_all_pixels_is_the_share_of_windows(frames):
 def test_picture_on_outlines_shows_nothing_of_the_frame(frames, tmp_path):
     paths, annotations = frames
     pictures = []
-    for grey in (0, 255):
-        blank = tmp_path / f'{grey}' / paths[0].name
+    for gray in (0, 255):
+        blank = tmp_path / f'{gray}' / paths[0].name
         blank.parent.mkdir()
-        Image.new('RGB', (WIDTH, HEIGHT), (grey, grey, grey)).save(blank)
-        drawn = tmp_path / f'{grey}-on-frame.png', tmp_path / f'{grey}-outlines.png'
+        Image.new('RGB', (WIDTH, HEIGHT), (gray, gray, gray)).save(blank)
+        drawn = tmp_path / f'{gray}-on-frame.png', tmp_path / f'{gray}-outlines.png'
         draw_frame(Predictor(0.0), blank, annotations, *drawn)
         pictures.append([np.asarray(Image.open(path)) for path in drawn])
     (black, first), (white, second) = pictures
@@ -75,12 +75,12 @@ def test_picture_on_outlines_shows_nothing_of_the_frame(frames, tmp_path):
     assert (first == second).all()
 
 
-def test_iou_leaves_unlabelled_pixels_out(tmp_path):
+def test_iou_leaves_unlabeled_pixels_out(tmp_path):
     for folder in ('found', 'true'):
         (tmp_path / folder).mkdir()
     true, found = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
     true[:2] = 1  # sky
-    true[2, :] = 2  # building; the last row is unlabelled
+    true[2, :] = 2  # building; the last row is unlabeled
     found[2, 2:] = 2
     Image.fromarray(found).save(tmp_path / 'found' / 'a.png')
     Image.fromarray(true).save(tmp_path / 'true' / 'a.png')

@@ -84,7 +84,7 @@ test_dataloader = val_dataloader
 # its tables.
 val_evaluator = dict(
     _delete_=True,
-    type='sparsevit_mm.CentreDistanceMetric',
+    type='sparsevit_mm.NuScenesDetectionMetric',
     ann_file=data_root + 'annotations/nuscenes_infos_validation.json',
     class_range=dict(car=24.0, pedestrian=24.0))
 test_evaluator = val_evaluator

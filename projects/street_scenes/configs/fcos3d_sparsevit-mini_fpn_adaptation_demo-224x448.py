@@ -102,7 +102,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 # nuScenes' definition of average precision; its own evaluation needs its tables.
 val_evaluator = dict(
-    type='sparsevit_mm.CentreDistanceMetric',
+    type='sparsevit_mm.NuScenesDetectionMetric',
     ann_file=data_root + 'annotations/nuscenes_infos_validation.json',
     load_type='mv_image_based')
 test_evaluator = val_evaluator

@@ -13,7 +13,7 @@ from sparsevit_mm.apis.launch import innermost_dataset
 CONFIGS = Path(__file__).parents[3] / 'projects/street_scenes/configs'
 
 
-def test_configs_have_the_same_classes_and_colours():
+def test_configs_have_the_same_classes_and_colors():
     # KITTI's frames are real, and so are its classes.
     paths = sorted(path for path in CONFIGS.glob('*.py') if 'kitti' not in path.name)
     assert len(paths) >= 4
@@ -26,5 +26,5 @@ def test_configs_have_the_same_classes_and_colours():
                 continue
             classes = SEMANTIC_CLASSES if cfg.default_scope == 'mmseg' else THING_CLASSES
             assert tuple(metainfo.classes) == classes
-            colours = [tuple(colour) for colour in metainfo.palette]
-            assert colours == [PALETTE[name] for name in classes]
+            colors = [tuple(color) for color in metainfo.palette]
+            assert colors == [PALETTE[name] for name in classes]

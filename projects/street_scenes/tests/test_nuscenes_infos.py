@@ -59,7 +59,7 @@ def frames(root, split='training'):
 
 
 def test_projected_corners_are_the_boxes_in_the_image_and_hold_the_masks(root):
-    """A mask ends half a pixel beyond its last pixel's centre, and a centre lies in the box."""
+    """A mask ends half a pixel beyond its last pixel's center, and a center lies in the box."""
     tightness = []
     for split in SPLITS:
         coco = json.loads((root / 'annotations' / f'instances_{split}.json').read_text())
@@ -141,7 +141,7 @@ def test_calibration_leads_from_the_vehicle_into_the_image(root):
 
 
 def test_mirrored_boxes_stay_on_the_mirrored_objects(root):
-    """MMDetection3D's own flip: centres agree with the flipped calibration to a third of a pixel,
+    """MMDetection3D's own flip: centers agree with the flipped calibration to a third of a pixel,
     because it does not know of a camera's pitch.
     """
     steps = [

@@ -59,7 +59,7 @@ def test_visible_points_lie_in_the_3d_boxes(drawn):
     seen = 0
     for number, thing in enumerate(scene.objects):
         mine = points[rendering.object_ids.ravel() == number]
-        offset = (mine - thing.box.centre) @ yaw_rotation(thing.box.yaw)
+        offset = (mine - thing.box.center) @ yaw_rotation(thing.box.yaw)
         assert (np.abs(offset) <= np.array(thing.box.size) / 2 + 0.02).all()
         seen += len(mine) > 0 and thing.category in THING_CLASSES
     assert seen > 3
@@ -88,8 +88,8 @@ def test_camera_boxes_follow_kitti(drawn):
     scene, _ = drawn
     camera = scene.camera
     thing = next(thing for thing in scene.objects if thing.category == 'car')
-    x, y, z = thing.box.in_camera(camera).centre
-    np.testing.assert_allclose(camera.to_camera(np.array(thing.box.centre)), (x, y, z))
+    x, y, z = thing.box.in_camera(camera).center
+    np.testing.assert_allclose(camera.to_camera(np.array(thing.box.center)), (x, y, z))
     # Heading straight away from a level camera is a quarter turn from its x axis.
     level = type(camera)(64, 64, 60.0)
     assert Box3D((9, 0, 1), (4, 2, 1), 0.0).in_camera(level).yaw == pytest.approx(-np.pi / 2)
@@ -102,7 +102,7 @@ def test_camera_boxes_follow_kitti(drawn):
 def test_objects_are_of_known_classes_and_stand_apart(drawn):
     scene, _ = drawn
     assert {thing.category for thing in scene.objects} <= set(SEMANTIC_CLASSES)
-    people = [np.array(t.box.centre[:2]) for t in scene.objects if t.category == 'person']
+    people = [np.array(t.box.center[:2]) for t in scene.objects if t.category == 'person']
     for number, one in enumerate(people):
         for other in people[:number]:
             assert np.linalg.norm(one - other) > 0.3

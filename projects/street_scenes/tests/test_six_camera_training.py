@@ -31,7 +31,7 @@ def test_training_from_scratch_finds_cars_and_people(tmp_path, monkeypatch):
         ratios: launch.test(str(CONFIG), trained, work_dir='after', ratios=ratios)
         for ratios in ('0', '0.5')
     }
-    key = 'centre_distance/mAP'
+    key = 'nuscenes/mAP'
     assert before[key] < 0.01
     assert after['0'][key] > before[key] + 0.05
     assert after['0.5'][key] > before[key] + 0.03

@@ -58,7 +58,7 @@ def load(root, split='training', load_type='frame_based', box_type='LiDAR', **op
     )
 
 
-def labelled_things(drawn):
+def labeled_things(drawn):
     """Numbers of the things that some camera sees well enough and that nuScenes has a class for."""
     seen = {n for name in CAMERA_NAMES for n in visible_things(drawn[0][name], drawn[1][name])}
     objects = drawn[0]['CAM_FRONT'].objects
@@ -100,10 +100,10 @@ def test_projected_boxes_hold_what_the_camera_shows(root, drawn, name):
     corners = boxes.corners @ to_camera[:3, :3].T + to_camera[:3, 3]
     pixels = points_cam2img(corners.reshape(-1, 3), torch.tensor(camera['cam2img']))
     pixels = pixels.reshape(-1, 8, 2).numpy()
-    labelled = labelled_things(drawn)
-    assert len(labelled) == len(boxes)
+    labeled = labeled_things(drawn)
+    assert len(labeled) == len(boxes)
     checked = 0
-    for number, outline, depths in zip(labelled, pixels, corners[..., 2]):
+    for number, outline, depths in zip(labeled, pixels, corners[..., 2]):
         rows, cols = np.nonzero(rendering.object_ids == number)
         if len(rows) and (depths > 0.1).all():
             left, top = outline.min(0)
@@ -121,14 +121,14 @@ def test_what_a_camera_shows_lies_inside_the_boxes(root, drawn):
     info = load(root).get_data_info(0)
     boxes = info['ann_info']['gt_bboxes_3d']
     scenes, renderings = drawn
-    labelled = labelled_things(drawn)
+    labeled = labeled_things(drawn)
     parts = (boxes.gravity_center.numpy(), boxes.dims.numpy(), boxes.yaw.numpy())
-    cameras_of = dict.fromkeys(labelled, 0)
+    cameras_of = dict.fromkeys(labeled, 0)
     for name in CAMERA_NAMES:
         rendering, camera = renderings[name], info['images'][name]
         to_lidar = np.linalg.inv(np.array(camera['lidar2cam']))
         to_ray = np.linalg.inv(np.array(camera['cam2img']))
-        for number, centre, size, turn in zip(labelled, *parts):
+        for number, center, size, turn in zip(labeled, *parts):
             rows, cols = np.nonzero(rendering.object_ids == number)
             if not len(rows):
                 continue
@@ -136,13 +136,13 @@ def test_what_a_camera_shows_lies_inside_the_boxes(root, drawn):
             pixels = np.stack([cols + 0.5, rows + 0.5, np.ones(len(rows))], 1)
             seen = (pixels @ to_ray.T) * rendering.depth[rows, cols, None]
             points = seen @ to_lidar[:3, :3].T + to_lidar[:3, 3]
-            offset = points - centre
+            offset = points - center
             along = offset[:, 0] * np.cos(turn) + offset[:, 1] * np.sin(turn)
             across = offset[:, 1] * np.cos(turn) - offset[:, 0] * np.sin(turn)
             inside = np.abs(np.stack([along, across, offset[:, 2]], 1)) <= size / 2 + 0.03
             assert inside.all()
     assert min(cameras_of.values()) > 0
-    assert max(cameras_of.values()) > 1, 'neighbouring cameras overlap'
+    assert max(cameras_of.values()) > 1, 'neighboring cameras overlap'
 
 
 def test_each_camera_is_a_data_set_of_its_own(root):

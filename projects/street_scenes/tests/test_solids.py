@@ -19,20 +19,20 @@ from projects.street_scenes.solids import (
     yaw_rotation,
 )
 
-GREY = plain((0.5, 0.5, 0.5))
+GRAY = plain((0.5, 0.5, 0.5))
 SOLIDS = {
-    'box': box((2, 4, 1), (6, 1, 0.5), GREY),
-    'ellipsoid': ellipsoid((1, 2, 0.5), (6, 0, 0), GREY),
-    'cylinder': cylinder(0.8, 2, 1, (7, 0, 0.3), GREY),
-    'limb': limb(np.array([5.0, -1, -1]), np.array([6.0, 1, 1]), 0.4, GREY),
-    'prism': prism([(4, -1), (8, -1), (7, 1), (5, 0.5)], 2, GREY, lean=0.2),
-    'turned': box((2, 4, 1), (0, 0, 0), GREY).moved(np.array([7.0, 1, 0]), yaw_rotation(0.7)),
+    'box': box((2, 4, 1), (6, 1, 0.5), GRAY),
+    'ellipsoid': ellipsoid((1, 2, 0.5), (6, 0, 0), GRAY),
+    'cylinder': cylinder(0.8, 2, 1, (7, 0, 0.3), GRAY),
+    'limb': limb(np.array([5.0, -1, -1]), np.array([6.0, 1, 1]), 0.4, GRAY),
+    'prism': prism([(4, -1), (8, -1), (7, 1), (5, 0.5)], 2, GRAY, lean=0.2),
+    'turned': box((2, 4, 1), (0, 0, 0), GRAY).moved(np.array([7.0, 1, 0]), yaw_rotation(0.7)),
 }
 
 
 def inside(solid, points):
     """Whether points are in a solid, by its definition."""
-    own = (points - solid.centre) @ solid.rotation
+    own = (points - solid.center) @ solid.rotation
     within = (own @ solid.planes[:, :3].T <= solid.planes[:, 3]).all(1)
     if solid.radii is not None:
         within &= ((own / solid.radii) ** 2).sum(1) <= 1
@@ -71,12 +71,12 @@ def test_surfaces_face_the_ray_and_lie_within_the_bounding_box(name):
     assert (((normal @ solid.rotation.T) * rays).sum(1) < 1e-3).all()
     assert (np.abs(point) <= solid.half_size + 1e-4).all()
     np.testing.assert_allclose(
-        point @ solid.rotation.T + solid.centre, rays * depth[:, None], atol=1e-4
+        point @ solid.rotation.T + solid.center, rays * depth[:, None], atol=1e-4
     )
 
 
 def test_rays_from_many_origins():
-    sphere = ellipsoid((1, 1, 1), (0, 0, 5), GREY)
+    sphere = ellipsoid((1, 1, 1), (0, 0, 5), GRAY)
     origins = np.array([[0.0, 0, 0], [0, 0, 2], [3, 0, 0], [0, 0, 9]])
     up = np.tile(np.float32([0, 0, 1]), (4, 1))
     np.testing.assert_allclose(hit_depth(sphere, origins, up), [4, 2, np.inf, np.inf], rtol=1e-5)
@@ -84,5 +84,5 @@ def test_rays_from_many_origins():
 
 def test_ray_from_the_inside_does_not_hit():
     assert math.isinf(
-        hit_depth(box((2, 2, 2), (0, 0, 0), GREY), np.zeros(3), np.float32([[1, 0, 0]]))[0]
+        hit_depth(box((2, 2, 2), (0, 0, 0), GRAY), np.zeros(3), np.float32([[1, 0, 0]]))[0]
     )

@@ -42,7 +42,7 @@ class CameraRig:
 
     Attributes:
         cam2img: (N, 3, 3) projections into pixels of the raw images.
-        cam2bev: (N, 4, 4) poses in the map's frame when each camera fired, metres.
+        cam2bev: (N, 4, 4) poses in the map's frame when each camera fired, meters.
         lidar2bev: (4, 4) from the LiDAR's frame, in which boxes are annotated, to the map's.
     """
 

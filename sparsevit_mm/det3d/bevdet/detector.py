@@ -109,7 +109,7 @@ class BEVDet(Base3DDetector):
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any, **kwargs: Any
     ) -> None:
-        """Recognises checkpoints of BEVDet's authors, too."""
+        """Recognizes checkpoints of BEVDet's authors, too."""
         names = [name for name in state_dict if name.startswith(prefix)]
         found = bevdet_in_our_names({name[len(prefix) :]: state_dict[name] for name in names})
         if any(prefix + name not in state_dict for name in found):

@@ -27,7 +27,7 @@ class BEVDetHead(CenterHead):
 
     Args:
         test_cfg: As `CenterHead` has it, but `nms_type` ('rotate' or 'circle'), `nms_thr` (largest
-            overlap of 'rotate') and `min_radius` (squared metres between middles of 'circle') may
+            overlap of 'rotate') and `min_radius` (squared meters between middles of 'circle') may
             be lists, one value a task, and `nms_rescale_factor` may have a list of factors for each
             task, one a class; besides `pre_max_size` and `post_max_size`, boxes a task before and
             after. Scores and ranges are filtered by the box coder.
@@ -58,7 +58,7 @@ class BEVDetHead(CenterHead):
             )
 
     def init_weights(self) -> None:
-        """Initialises, with the bias of the tasks' heatmaps.
+        """Initializes, with the bias of the tasks' heatmaps.
 
         mmengine does not look into PyTorch's `ModuleList`, where MMDetection3D keeps the tasks: all
         their layers stay as they were built, which serves well but for this bias.

@@ -28,7 +28,7 @@ class Calibration(NamedTuple):
 
     Attributes:
         cam2img: (B, N, 3, 3) projections of the N cameras into pixels of their raw images.
-        cam2bev: (B, N, 4, 4) poses of the cameras in the frame of the map, metres.
+        cam2bev: (B, N, 4, 4) poses of the cameras in the frame of the map, meters.
         img_aug: (B, N, 3, 3) from pixels of the raw images to pixels of the network's, affine.
         bev_aug: (B, 3, 3) from the frame of the map to the augmented map.
     """
@@ -51,10 +51,10 @@ class BEVGrid:
     """Cells of a map on the ground.
 
     Attributes:
-        x: First edge, last edge and size of a cell along x, metres.
+        x: First edge, last edge and size of a cell along x, meters.
         y: The same along y.
         z: The same along z; the levels are folded into channels.
-        rounding: How a coordinate becomes the number of a cell: 'truncate' towards zero, as in the
+        rounding: How a coordinate becomes the number of a cell: 'truncate' toward zero, as in the
             authors' code, so that what lies less than a cell before the first edge falls into the
             first cell; or 'floor'.
 
@@ -89,7 +89,7 @@ class BEVGrid:
         """Finds the cells of points.
 
         Args:
-            points: (..., 3), metres.
+            points: (..., 3), meters.
 
         Returns:
             (..., 3) numbers of the cells along x, y and z, and (...) whether there is such a cell.
@@ -108,7 +108,7 @@ def frustum(depths: Tensor, height: int, width: int, stride: int) -> Tensor:
     not put into the middles of the map's cells.
 
     Args:
-        depths: (D,) metres.
+        depths: (D,) meters.
         height: Rows h of the feature map.
         width: Columns w of the feature map.
         stride: Pixels of the image between two of the map.
@@ -131,7 +131,7 @@ def unproject(pixels: Tensor, calibration: Calibration) -> Tensor:
         calibration: Of B frames of N cameras.
 
     Returns:
-        (B, N, ..., 3) points, metres.
+        (B, N, ..., 3) points, meters.
     """
     cam2img, cam2bev, img_aug, bev_aug = (part.to(pixels.dtype) for part in calibration)
     bev_aug = bev_aug[:, None]
@@ -165,7 +165,7 @@ class LiftSplat(BaseModule):
         in_channels: Channels of the feature maps.
         out_channels: Channels C of the map, for each level of `grid.z`.
         grid: Cells along `x`, `y` and `z`, see `BEVGrid`.
-        depth: First depth, end (not reached) and step, metres.
+        depth: First depth, end (not reached) and step, meters.
         stride: Pixels of the network's image between two of a feature map.
         rounding: 'truncate', as the released weights were trained, or 'floor', see `BEVGrid`.
         cache_calibration: Whether evaluation remembers which point falls into which cell, for

@@ -1,6 +1,6 @@
-"""Scores of 3D detections that need no nuScenes tables and no CUDA."""
+"""Metrics of 3D detection: nuScenes' scores without its tables, KITTI's without CUDA."""
 
 from sparsevit_mm.det3d.evaluation.kitti_metric import KittiAPMetric
-from sparsevit_mm.det3d.evaluation.nuscenes_metric import CentreDistanceMetric
+from sparsevit_mm.det3d.evaluation.nuscenes_metric import NuScenesDetectionMetric
 
-__all__ = ['CentreDistanceMetric', 'KittiAPMetric']
+__all__ = ['KittiAPMetric', 'NuScenesDetectionMetric']

@@ -1,10 +1,10 @@
-"""Average precision by the distance of centres, and errors of what was found, after nuScenes.
+"""The nuScenes detection score: AP by center distance, and the errors of matched boxes.
 
 The definition is that of the nuScenes detection task (Caesar et al., 2020, section 3.1).
-Detections are matched, the most confident first, with the closest annotation of the class that is
-still free; closer than the threshold is a hit. Precision is read at 101 recalls; of those above the
-least recall, what lies above the least precision is averaged and brought to 0–1. Errors are running
-means over the hits at 2 m, averaged over the recalls from the least to the greatest reached.
+Detections are matched in order of confidence, each with the closest annotation of its class that is
+still unmatched; a match closer than the threshold is a true positive. Precision is interpolated at
+101 recalls. AP is the mean of max(precision − 0.1, 0) / 0.9 over the recalls above 0.1. An error is
+the running mean over the true positives at 2 m, averaged from recall 0.1 to the greatest reached.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from sparsevit_mm.det3d.evaluation.ground_boxes import NO_ATTRIBUTE, FloatArray, GroundBoxes
 
 THRESHOLDS = (0.5, 1.0, 2.0, 4.0)
-"""Distances on the ground within which a detection is a hit, metres."""
+"""Distances on the ground below which a detection is a true positive, meters."""
 
 ERROR_THRESHOLD = 2.0
-"""Of these, that of the hits whose errors are measured."""
+"""The threshold of the matches whose errors are measured, meters."""
 
 MIN_RECALL = 0.1
 MIN_PRECISION = 0.1
@@ -28,10 +28,10 @@ PRECISION_WEIGHT = 5
 """Weight of mAP against that of one error in the nuScenes detection score."""
 
 ERRORS = {
-    'ATE': 'translation: distance of the centres on the ground, metres',
+    'ATE': 'translation: distance of the centers on the ground, meters',
     'ASE': 'scale: 1 - IoU of the boxes laid over each other',
     'AOE': 'orientation: smallest angle between the headings, radians',
-    'AVE': 'velocity: length of the difference, metres a second',
+    'AVE': 'velocity: length of the difference, meters a second',
     'AAE': 'attribute: 1 - accuracy',
 }
 
@@ -39,18 +39,18 @@ UNDEFINED_ERRORS = {
     'barrier': ('AVE', 'AAE'),
     'traffic_cone': ('AOE', 'AVE', 'AAE'),
 }
-"""Errors that nuScenes does not ask of a class."""
+"""Errors that nuScenes leaves out for a class."""
 
 HALF_TURN_CLASSES = ('barrier',)
-"""Classes whose front cannot be told from their back."""
+"""Classes whose front looks like their back: headings half a turn apart are equal."""
 
 _RECALLS = np.linspace(0, 1, 101)
-_FIRST = round(100 * MIN_RECALL) + 1  # the least recall itself is left out
+_FIRST = round(100 * MIN_RECALL) + 1  # recall 0.1 itself is left out
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Detections of one class at one threshold, read at 101 recalls from 0 to 1.
+    """Precision, confidence and errors of one class at one threshold, at 101 recalls from 0 to 1.
 
     Attributes:
         precision: (101,), 0 beyond the greatest recall.
@@ -64,12 +64,12 @@ class Curve:
 
     @property
     def average_precision(self) -> float:
-        """Between 0 and 1."""
+        """Average precision, 0–1."""
         above = np.maximum(self.precision[_FIRST:] - MIN_PRECISION, 0)
         return float(np.mean(above)) / (1.0 - MIN_PRECISION)
 
     def mean_error(self, name: str) -> float:
-        """Mean over the recalls that are reached; 1 where none is above the least."""
+        """Mean over the recalls above 0.1 that are reached; 1 if there are none."""
         reached = np.nonzero(self.confidence)[0]
         last = reached[-1] if len(reached) else 0
         return 1.0 if last < _FIRST else float(np.mean(self.errors[name][_FIRST : last + 1]))
@@ -82,13 +82,13 @@ def class_curve(
     threshold: float,
     half_turn: bool = False,
 ) -> Curve | None:
-    """Matches the detections of a class.
+    """Matches the detections of a class and computes its curve.
 
     Args:
         annotated: Ground truth, one for each frame.
         detected: Detections of the same frames.
-        label: Number of the class.
-        threshold: A hit is closer than this, metres.
+        label: Label of the class.
+        threshold: A true positive is closer than this, meters.
         half_turn: Whether headings that differ by half a turn are the same.
 
     Returns:
@@ -112,7 +112,7 @@ def class_curve(
         candidates = np.flatnonzero(free[frame])
         if not len(candidates):
             continue
-        offsets = wanted[frame].centres[candidates, :2] - found[frame].centres[row, :2]
+        offsets = wanted[frame].centers[candidates, :2] - found[frame].centers[row, :2]
         distances = np.linalg.norm(offsets, axis=1)
         nearest = int(distances.argmin())
         if distances[nearest] < threshold:
@@ -138,11 +138,11 @@ def class_curve(
 
 @dataclass(frozen=True)
 class ClassScore:
-    """What is known of one class.
+    """Scores of one class.
 
     Attributes:
         average_precisions: One for each threshold, 0–1.
-        errors: By name; those that are not defined are missing.
+        errors: By name; undefined ones are missing.
     """
 
     average_precisions: dict[float, float]
@@ -181,7 +181,7 @@ class DetectionScore:
 
     @property
     def detection_score(self) -> float:
-        """NuScenes' detection score (NDS) of mAP and those errors that are defined."""
+        """The nuScenes detection score (NDS) of mAP and the errors that are defined."""
         merits = [max(0.0, 1.0 - error) for error in self.mean_errors.values()]
         total = PRECISION_WEIGHT * self.mean_average_precision + sum(merits)
         return total / (PRECISION_WEIGHT + len(merits))
@@ -199,8 +199,8 @@ def detection_score(
     Args:
         annotated: Ground truth, one for each frame.
         detected: Detections of the same frames.
-        classes: Names; a label is a place among them.
-        errors: Which errors the data and the detector define.
+        classes: Class names; a label is an index into them.
+        errors: Names of the errors that both the data and the detector define.
         count_absent_classes: Whether classes without any annotation count, with precision 0 and
             errors 1 as in nuScenes, or are left out.
     """
@@ -224,14 +224,14 @@ def detection_score(
 def _errors(
     wanted: GroundBoxes, match: int, found: GroundBoxes, row: int, half_turn: bool
 ) -> tuple[float, ...]:
-    """Errors of one hit in the order of `ERRORS`; NaN where one is not defined."""
+    """Errors of one true positive in the order of `ERRORS`; NaN where undefined."""
     period = np.pi if half_turn else 2 * np.pi
     turn = (wanted.yaws[match] - found.yaws[row] + period / 2) % period - period / 2
     overlap = np.minimum(wanted.sizes[match], found.sizes[row]).prod()
     union = wanted.sizes[match].prod() + found.sizes[row].prod() - overlap
     known = wanted.attributes[match] != NO_ATTRIBUTE
     return (
-        float(np.linalg.norm(wanted.centres[match, :2] - found.centres[row, :2])),
+        float(np.linalg.norm(wanted.centers[match, :2] - found.centers[row, :2])),
         float(1 - overlap / union),
         float(abs(turn)),
         float(np.linalg.norm(wanted.velocities[match, :2] - found.velocities[row, :2])),
@@ -240,7 +240,7 @@ def _errors(
 
 
 def _running_mean(values: FloatArray) -> FloatArray:
-    """Mean of all values so far that are numbers; ones if none is."""
+    """Running mean that skips NaN; all ones if every value is NaN."""
     known = ~np.isnan(values)
     if not known.any():
         return np.ones(len(values))

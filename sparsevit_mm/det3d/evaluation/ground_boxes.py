@@ -1,8 +1,7 @@
-"""3D boxes as arrays in a frame whose third axis points up.
+"""3D boxes as NumPy arrays, whatever frame MMDetection3D gives them in.
 
-Both kinds of boxes that MMDetection3D has come here: those of a LiDAR or vehicle (third axis up)
-and those of a camera (second axis down). A box's heading is kept as a vector, so that a change of
-frame is one matrix whatever the frames' axes are.
+MMDetection3D has boxes in the frame of a LiDAR or vehicle (third axis up) and of a camera (second
+axis down). Headings are kept as vectors, so that one matrix changes the frame of everything.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-LEVELLED_CAMERA_TO_GROUND = np.array(
+LEVELED_CAMERA_TO_GROUND = np.array(
     [[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]],
 )
-"""From a camera that does not lean (x right, y down, z forward) to x forward, y left, z up."""
+"""(4, 4) from a level camera (x right, y down, z forward) to x forward, y left, z up."""
 
 NO_ATTRIBUTE = -1
 
@@ -30,16 +29,16 @@ class GroundBoxes:
     """Boxes of one frame.
 
     Attributes:
-        centres: Middles, (N, 3), metres.
-        sizes: Length, width and height, (N, 3), metres.
+        centers: Centers of the boxes, (N, 3), meters.
+        sizes: Length, width and height, (N, 3), meters.
         headings: Direction of the length, (N, 3), of length 1.
-        velocities: Metres a second, (N, 3); NaN where it is not known.
-        labels: Numbers of the classes, (N,).
-        attributes: Numbers of the attributes, (N,); -1 where there is none.
-        scores: Confidences, (N,); of annotated boxes 1.
+        velocities: Meters per second, (N, 3); NaN where unknown.
+        labels: Class labels, (N,).
+        attributes: Attribute labels, (N,); -1 where there is none.
+        scores: Confidences, (N,); 1 for annotated boxes.
     """
 
-    centres: FloatArray
+    centers: FloatArray
     sizes: FloatArray
     headings: FloatArray
     velocities: FloatArray
@@ -49,7 +48,7 @@ class GroundBoxes:
 
     @classmethod
     def of_lidar(cls, boxes: ArrayLike, labels: ArrayLike, **others: Any) -> GroundBoxes:
-        """Boxes with the third axis up.
+        """Builds them from boxes with the third axis up.
 
         Args:
             boxes: (N, 7 or 9): middle x, y, z; length, width, height; yaw from x to y; velocity
@@ -65,7 +64,7 @@ class GroundBoxes:
 
     @classmethod
     def of_camera(cls, boxes: ArrayLike, labels: ArrayLike, **others: Any) -> GroundBoxes:
-        """Boxes with the second axis down.
+        """Builds them from boxes with the second axis down.
 
         Args:
             boxes: (N, 7 or 9): middle x, y, z; length, height, width; yaw from z to x, less a
@@ -82,10 +81,10 @@ class GroundBoxes:
 
     @classmethod
     def of_instances(cls, instances: Any, labels: Any, **others: Any) -> GroundBoxes:
-        """Boxes of MMDetection3D's `CameraInstance3DBoxes` or `LiDARInstance3DBoxes`.
+        """Builds them from MMDetection3D's `CameraInstance3DBoxes` or `LiDARInstance3DBoxes`.
 
         Args:
-            instances: N boxes; they know the middle, whatever their own origin is.
+            instances: N boxes with any origin.
             labels: (N,) tensor or array.
             **others: `scores` and `attributes`, (N,).
         """
@@ -98,7 +97,7 @@ class GroundBoxes:
     @classmethod
     def _build(
         cls,
-        centres: FloatArray,
+        centers: FloatArray,
         sizes: FloatArray,
         headings: FloatArray,
         velocities: FloatArray,
@@ -106,9 +105,9 @@ class GroundBoxes:
         scores: ArrayLike | None = None,
         attributes: ArrayLike | None = None,
     ) -> GroundBoxes:
-        number = len(centres)
+        number = len(centers)
         return cls(
-            centres,
+            centers,
             sizes,
             headings,
             velocities,
@@ -122,7 +121,7 @@ class GroundBoxes:
         )
 
     def __len__(self) -> int:
-        return len(self.centres)
+        return len(self.centers)
 
     @property
     def yaws(self) -> FloatArray:
@@ -130,31 +129,31 @@ class GroundBoxes:
         return np.arctan2(self.headings[:, 1], self.headings[:, 0])
 
     def moved(self, matrix: ArrayLike) -> GroundBoxes:
-        """The same boxes in another frame.
+        """Returns the boxes in another frame.
 
         Args:
-            matrix: (4, 4), from this frame to the other.
+            matrix: (4, 4) transform from this frame to the other.
         """
         whole = np.asarray(matrix, dtype=np.float64)
         turn = whole[:3, :3].T
         return replace(
             self,
-            centres=self.centres @ turn + whole[:3, 3],
+            centers=self.centers @ turn + whole[:3, 3],
             headings=self.headings @ turn,
             velocities=self.velocities @ turn,
         )
 
     def where(self, chosen: Sequence[bool] | NDArray[np.bool_] | IntArray) -> GroundBoxes:
-        """Some of the boxes.
+        """Returns some of the boxes.
 
         Args:
-            chosen: Mask (N,) or numbers.
+            chosen: Mask (N,) or indices.
         """
         return GroundBoxes(*(value[chosen] for value in vars(self).values()))
 
 
 def stands_in_camera(instances: Any) -> bool:
-    """Whether MMDetection3D's boxes turn about the second axis, a camera's vertical."""
+    """Whether boxes of MMDetection3D are in a camera's frame: they turn about the second axis."""
     return instances.YAW_AXIS == 1
 
 

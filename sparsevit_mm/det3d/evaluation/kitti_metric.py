@@ -1,4 +1,4 @@
-"""KITTI's average precision as a metric of mmengine."""
+"""KITTI's average precision as a metric of mmengine that runs on a CPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from sparsevit_mm.det3d.evaluation.ground_boxes import stands_in_camera
-from sparsevit_mm.det3d.evaluation.infos import Infos, Place
-from sparsevit_mm.det3d.evaluation.kitti_average_precision import (
+from sparsevit_mm.det3d.evaluation.info_lookup import InfoLookup, SampleId
+from sparsevit_mm.det3d.evaluation.kitti_ap import (
     DIFFICULTIES,
     DONT_CARE,
     KINDS,
@@ -27,34 +27,34 @@ MIN_OVERLAPS = {
     'strict': {'Car': 0.7, 'Van': 0.7, 'Pedestrian': 0.5, 'Cyclist': 0.5, 'Person_sitting': 0.5},
     'loose': {'Car': 0.5, 'Van': 0.5, 'Pedestrian': 0.25, 'Cyclist': 0.25, 'Person_sitting': 0.25},
 }
-"""IoU that a match exceeds: KITTI's, and a looser one on the ground and in space."""
+"""IoU that a match must exceed: KITTI's own, and a looser one for BEV and 3D."""
 
-_NEAREST = 0.1  # metres in front of a camera, for corners that lie behind it
+_NEAREST = 0.1  # meters in front of a camera, for corners that lie behind it
 
 
 @METRICS.register_module()
 class KittiAPMetric(BaseMetric):
-    """AP11 and AP40 of camera boxes in the image, on the ground (BEV) and in space (3D), on a CPU.
+    """AP11 and AP40 of a camera's boxes in the image (2D), from above (BEV) and in space (3D).
 
-    The numbers are those of MMDetection3D's `KittiMetric`, which needs CUDA. Boxes in the image are
-    what the 3D boxes cover of it; detections that cover nothing are left out.
+    The numbers equal those of MMDetection3D's `KittiMetric`, which needs CUDA. The 2D box of a
+    detection encloses its 3D box in the image; detections outside the image are left out.
 
     Results are `Car_3D_AP40_moderate_strict` and so on for each class, kind (`2D`, `BEV`, `3D`),
     `AP11` and `AP40`, difficulty (`easy`, `moderate`, `hard`) and overlap (`strict`; `loose` for
     BEV and 3D), and with several classes their mean at strict overlap, `Overall_3D_AP40_moderate`;
-    all in percent. A class with fewer than 41 objects that count cannot reach 100: KITTI reads
-    precision at 41 recalls, and N objects reach N of them.
+    all in percent. A class with fewer than 41 counted objects cannot reach 100: KITTI reads
+    precision at 41 recalls, and N objects reach at most N of them.
 
     Args:
-        ann_file: Infos file of MMDetection3D, version 2.
-        default_cam_key: The camera.
-        backend_args: How the infos file is read.
+        ann_file: Info file of MMDetection3D, version 2.
+        default_cam_key: Key of the camera in the info file.
+        backend_args: mmengine's file backend for `ann_file`.
         collect_device: Where results of several processes are gathered, 'cpu' or 'gpu'.
-        prefix: Put before the names of the results.
+        prefix: Prefix of the results' names, 'KITTI' by default.
 
     Raises:
-        ConfigError: If KITTI defines no overlap for a class.
-        DataError: If boxes are not a camera's, or a data sample is not in the infos.
+        ConfigError: If KITTI defines no overlap for a class, or the info file cannot be read.
+        DataError: If boxes are not a camera's, or a data sample is not in the info file.
     """
 
     default_prefix = 'KITTI'
@@ -73,7 +73,7 @@ class KittiAPMetric(BaseMetric):
         self.backend_args = backend_args
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Notes the boxes of each image."""
+        """Collects the detections of a batch."""
         for sample in data_samples:
             found = sample['pred_instances_3d']
             boxes = found['bboxes_3d']
@@ -84,10 +84,10 @@ class KittiAPMetric(BaseMetric):
                 )
             arrays = (boxes.tensor[:, :7], boxes.corners, found['scores_3d'], found['labels_3d'])
             plain = tuple(array.detach().cpu().numpy() for array in arrays)
-            self.results.append((Place.of(sample), plain))
+            self.results.append((SampleId.of(sample), plain))
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Compares all images."""
+        """Computes all scores, see the class."""
         classes = list(self.dataset_meta['classes'])
         for name in classes:
             if name not in MIN_OVERLAPS['strict']:
@@ -95,11 +95,11 @@ class KittiAPMetric(BaseMetric):
                     f'classes contain {name!r}, but KITTI defines overlaps only for '
                     f'{", ".join(MIN_OVERLAPS["strict"])}.'
                 )
-        infos = Infos(self.ann_file, backend_args=self.backend_args)
+        infos = InfoLookup(self.ann_file, backend_args=self.backend_args)
         annotated, detected = [], []
-        for place, boxes in results:
-            info, _ = infos.at(place)
-            annotated.append(_annotated(info['instances'], infos.names))
+        for sample_id, boxes in results:
+            info, _ = infos.find(sample_id)
+            annotated.append(_annotated(info['instances'], infos.class_names))
             detected.append(_detected(boxes, info['images'][self.default_cam_key], classes))
 
         numbers = {}
@@ -134,12 +134,12 @@ def _annotated(instances: Sequence[dict[str, Any]], names: dict[int, str]) -> Im
 def _detected(
     found: tuple[FloatArray, ...], image: dict[str, Any], classes: Sequence[str]
 ) -> ImageObjects:
-    """Detections that cover something of the image.
+    """Detections that the image shows, with their 2D boxes.
 
     Args:
         found: Boxes (N, 7), corners (N, 8, 3), scores (N,) and labels (N,).
-        image: Calibration and size.
-        classes: Names.
+        image: The image's entry in the info file: calibration and size.
+        classes: Class names.
     """
     boxes, corners, scores, labels = found
     to_image = np.array(image['cam2img'], dtype=np.float64)[:3]

@@ -1,4 +1,4 @@
-"""nuScenes' detection scores as a metric of mmengine, for data that has no nuScenes tables."""
+"""The nuScenes detection scores as a metric of mmengine, for data without nuScenes' tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mmengine.evaluator import BaseMetric
 
 from sparsevit_mm.det3d.evaluation.center_distance import detection_score
 from sparsevit_mm.det3d.evaluation.ground_boxes import (
-    LEVELLED_CAMERA_TO_GROUND,
+    LEVELED_CAMERA_TO_GROUND,
     NO_ATTRIBUTE,
     GroundBoxes,
     stands_in_camera,
 )
-from sparsevit_mm.det3d.evaluation.infos import Infos, Place
+from sparsevit_mm.det3d.evaluation.info_lookup import InfoLookup, SampleId
 from sparsevit_mm.errors import ConfigError, DataError
 from sparsevit_mm.registry import METRICS
 
@@ -23,7 +23,7 @@ NUSCENES_CLASS_RANGE = {
     'car': 50, 'truck': 50, 'bus': 50, 'trailer': 50, 'construction_vehicle': 50,
     'pedestrian': 40, 'motorcycle': 40, 'bicycle': 40, 'traffic_cone': 30, 'barrier': 30,
 }  # fmt: skip
-"""Up to how far from the vehicle a class counts, metres."""
+"""Largest distance from the vehicle at which boxes of a class count, meters."""
 
 LOAD_TYPES = ('frame_based', 'mv_image_based')
 
@@ -31,39 +31,43 @@ _NUSCENES_NO_ATTRIBUTE = 8
 
 
 @METRICS.register_module()
-class CentreDistanceMetric(BaseMetric):
-    """Average precision by centre distance, the five errors and NDS, as nuScenes defines them.
+class NuScenesDetectionMetric(BaseMetric):
+    """Average precision by center distance, the five errors and NDS, as nuScenes defines them.
 
-    Ground truth comes from an infos file of MMDetection3D (version 2), or from the data samples
-    that a test data set hands on (`eval_ann_info`). With an infos file boxes are compared in the
-    world's frame, as nuScenes does; without one, in their own: a camera's is taken to be level.
+    Ground truth comes from an info file of MMDetection3D (version 2) or, without `ann_file`, from
+    the `eval_ann_info` of the data samples. With an info file boxes are compared in the world's
+    frame, as nuScenes does; without one in their own frame, where a camera counts as level.
 
-    Where this differs from nuScenes' evaluation: bicycles in racks are not removed, which only the
-    tables tell. Detections of a camera are compared with what this camera sees, image by image,
-    where `NuScenesMetric` merges six cameras. Attributes are compared as predicted. mAP is the mean
-    over classes that occur, and NDS is that of the errors that boxes and annotations define.
+    Differences from nuScenes' own evaluation:
+
+    - Bicycles in racks are not removed: only the tables mark them.
+    - Detections of a camera are compared image by image with what this camera sees, where
+      `NuScenesMetric` merges six cameras.
+    - Attributes are compared as predicted.
+    - mAP is the mean over the classes that occur; NDS uses the errors that both the predicted and
+      the annotated boxes define.
 
     Results are `mAP`, `NDS`, `mATE`, `mASE`, `mAOE`, `mAVE`, `mAAE`, and for each class such as car
-    `car_AP`, `car_AP_0.5m` and so on, `car_ATE` and so on; all of them 0–1, metres or radians.
+    `car_AP`, `car_AP_0.5m` and so on, `car_ATE` and so on; all of them 0–1, meters or radians.
 
     Args:
-        ann_file: Infos file; None takes ground truth from the data samples.
-        load_type: How the data set reads the infos: 'frame_based' for boxes of a frame in the
-            LiDAR's frame, 'mv_image_based' for those of one camera's image.
-        class_range: Up to how far from the vehicle (without infos: from the sensor) a class counts,
-            metres; classes that are not named are not limited.
+        ann_file: Info file; None takes ground truth from the data samples.
+        load_type: The data set's `load_type`: 'frame_based' if a sample is a frame with boxes in
+            the LiDAR's frame, 'mv_image_based' if it is one camera's image.
+        class_range: Largest distance from the vehicle (without `ann_file`: from the sensor) at
+            which boxes of a class count, meters; classes that are not named have no limit.
         count_absent_classes: Whether classes without ground truth count, with AP 0 and errors 1 as
             in nuScenes.
-        backend_args: How the infos file is read.
+        backend_args: mmengine's file backend for `ann_file`.
         collect_device: Where results of several processes are gathered, 'cpu' or 'gpu'.
-        prefix: Put before the names of the results.
+        prefix: Prefix of the results' names, 'nuscenes' by default.
 
     Raises:
-        ConfigError: If `load_type` is unknown.
-        DataError: If a data sample has no ground truth, or is not in the infos.
+        ConfigError: If `load_type` is unknown or the info file cannot be read.
+        DataError: If a data sample has no ground truth, or is not in the info file.
     """
 
-    default_prefix = 'centre_distance'
+    default_prefix = 'nuscenes'
 
     def __init__(
         self,
@@ -85,7 +89,7 @@ class CentreDistanceMetric(BaseMetric):
         self.backend_args = backend_args
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Notes what was detected in each frame, and what is annotated where samples say it."""
+        """Collects the detections of a batch, and the annotations if the samples hold them."""
         for sample in data_samples:
             detected = sample['pred_instances_3d']
             boxes = GroundBoxes.of_instances(
@@ -95,7 +99,7 @@ class CentreDistanceMetric(BaseMetric):
                 attributes=detected['attr_labels'].cpu() if 'attr_labels' in detected else None,
             )
             if self.ann_file is not None:
-                self.results.append((Place.of(sample), boxes, None))
+                self.results.append((SampleId.of(sample), boxes, None))
                 continue
             annotated = sample.get('eval_ann_info')
             if annotated is None:
@@ -104,13 +108,13 @@ class CentreDistanceMetric(BaseMetric):
                     'test_mode=True and load_eval_anns=True, or name an ann_file.'
                 )
             frame = (
-                LEVELLED_CAMERA_TO_GROUND if stands_in_camera(detected['bboxes_3d']) else np.eye(4)
+                LEVELED_CAMERA_TO_GROUND if stands_in_camera(detected['bboxes_3d']) else np.eye(4)
             )
             truth = _annotated_in_sample(annotated)
             self.results.append((None, boxes.moved(frame), truth.moved(frame)))
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Compares all frames."""
+        """Computes all scores, see the class."""
         classes = list(self.dataset_meta['classes'])
         if self.ann_file is not None:
             results = self._join_with_infos(results, classes)
@@ -135,14 +139,18 @@ class CentreDistanceMetric(BaseMetric):
         return numbers
 
     def _join_with_infos(self, results: list[Any], classes: list[str]) -> list[Any]:
-        """Puts detections and the infos' ground truth into the world's frame, the vehicle at 0."""
-        infos = Infos(str(self.ann_file), self.load_type == 'mv_image_based', self.backend_args)
+        """Pairs detections with annotations, in the world's axes with the vehicle at the origin."""
+        infos = InfoLookup(
+            str(self.ann_file), self.load_type == 'mv_image_based', self.backend_args
+        )
         labels = {
-            label: classes.index(name) for label, name in infos.names.items() if name in classes
+            label: classes.index(name)
+            for label, name in infos.class_names.items()
+            if name in classes
         }
         joined = []
-        for place, found, _ in results:
-            info, camera = infos.at(place)
+        for sample_id, found, _ in results:
+            info, camera = infos.find(sample_id)
             if camera is None:
                 truth = _annotated(info['instances'], labels, in_camera=False)
                 to_vehicle = info.get('lidar_points', {}).get('lidar2ego', np.eye(4))
@@ -152,19 +160,19 @@ class CentreDistanceMetric(BaseMetric):
             to_world = np.array(info.get('ego2global', np.eye(4)), dtype=np.float64)
             to_world[:3, 3] = 0  # ranges are measured from the vehicle along the world's axes
             matrix = to_world @ np.asarray(to_vehicle, dtype=np.float64)
-            joined.append((place, found.moved(matrix), truth.moved(matrix)))
+            joined.append((sample_id, found.moved(matrix), truth.moved(matrix)))
         return joined
 
     def _in_range(self, boxes: GroundBoxes, classes: list[str]) -> GroundBoxes:
         limits = np.array([self.class_range.get(name, np.inf) for name in classes])
         boxes = boxes.where((boxes.labels >= 0) & (boxes.labels < len(classes)))
-        return boxes.where(np.linalg.norm(boxes.centres[:, :2], axis=1) < limits[boxes.labels])
+        return boxes.where(np.linalg.norm(boxes.centers[:, :2], axis=1) < limits[boxes.labels])
 
 
 def _annotated(
     instances: Sequence[Mapping[str, Any]], labels: Mapping[int, int], in_camera: bool
 ) -> GroundBoxes:
-    """Ground truth of an info: classes that are asked for, objects that a sensor saw."""
+    """Ground truth of an info: objects of the wanted classes that a sensor saw."""
     kept = [
         one
         for one in instances
@@ -180,7 +188,7 @@ def _annotated(
 
 
 def _annotated_in_sample(annotated: Mapping[str, Any]) -> GroundBoxes:
-    """Ground truth that a data set hands on."""
+    """Ground truth from a data sample's `eval_ann_info`."""
     labels, attributes = np.asarray(annotated['gt_labels_3d']), annotated.get('attr_labels')
     if attributes is None or not len(labels):
         attributes = np.full(len(labels), NO_ATTRIBUTE)
@@ -190,7 +198,7 @@ def _annotated_in_sample(annotated: Mapping[str, Any]) -> GroundBoxes:
 
 
 def _attributes(labels: Any) -> Any:
-    """Attributes of ground truth; those that nuScenes calls none are none."""
+    """Attributes of ground truth, with nuScenes' label for no attribute replaced by ours."""
     numbers = np.asarray(labels, dtype=np.int64)
     return np.where(numbers == _NUSCENES_NO_ATTRIBUTE, NO_ATTRIBUTE, numbers)
 
@@ -198,7 +206,7 @@ def _attributes(labels: Any) -> Any:
 def _defined_errors(
     annotated: Sequence[GroundBoxes], detected: Sequence[GroundBoxes]
 ) -> tuple[str, ...]:
-    """Errors that neither side leaves undefined in all of its boxes."""
+    """Errors for which both sides have at least one box with a defined value."""
     defined = ['ATE', 'ASE', 'AOE']
     sides = [boxes for boxes in (_all(annotated), _all(detected)) if len(boxes)]
     if not any(np.isnan(boxes.velocities).any(axis=1).all() for boxes in sides):

@@ -44,5 +44,5 @@ def test_schedules_are_compared_on_key_frames_of_the_training_set(tmp_path):
         loader = DataLoader(frames, collate_fn=pseudo_collate)
         fitness = ScheduleFitness(model, loader, evaluator, cfg.test_cfg.metric)
         metrics = fitness.measure(PruningSchedule.parse(0.5, model.backbone.arch.depths))
-        assert 0 <= metrics['centre_distance/NDS'] <= 1
+        assert 0 <= metrics['nuscenes/NDS'] <= 1
         assert fitness.input_shape() == (64, 176)

@@ -11,7 +11,7 @@ from sparsevit_mm.det3d.evaluation.center_distance import (
     class_curve,
     detection_score,
 )
-from sparsevit_mm.det3d.evaluation.ground_boxes import LEVELLED_CAMERA_TO_GROUND, GroundBoxes
+from sparsevit_mm.det3d.evaluation.ground_boxes import LEVELED_CAMERA_TO_GROUND, GroundBoxes
 from sparsevit_mm.det3d.evaluation.nuscenes_metric import NUSCENES_CLASS_RANGE
 from tests.helpers.random_boxes import disturbed, random_frame
 
@@ -47,7 +47,7 @@ def kit_boxes(frames):
             [
                 DetectionBox(
                     sample_token=str(token),
-                    translation=tuple(frame.centres[i]),
+                    translation=tuple(frame.centers[i]),
                     size=tuple(frame.sizes[i][[1, 0, 2]]),
                     rotation=tuple(Quaternion(axis=[0, 0, 1], radians=frame.yaws[i]).elements),
                     velocity=tuple(frame.velocities[i, :2]),
@@ -139,7 +139,7 @@ def test_detections_of_another_frame_do_not_match():
 
 def test_height_does_not_count():
     low, high = cars((0, 0)), cars((0, 0))
-    high.centres[:, 2] = 100
+    high.centers[:, 2] = 100
     assert class_curve([low], [high], 0, 0.5).average_precision == pytest.approx(1)
 
 
@@ -177,8 +177,8 @@ def test_no_frames_score_zero():
 def test_camera_boxes_are_those_of_the_ground():
     # A car 10 m ahead and 2 m to the right, which points to the right of the camera.
     rows = np.array([[2.0, 1, 10, 4, 1.5, 1.8, 0.0, 3, 5]])
-    boxes = GroundBoxes.of_camera(rows, [0]).moved(LEVELLED_CAMERA_TO_GROUND)
-    assert boxes.centres == pytest.approx(np.array([[10, -2, -1]]))
+    boxes = GroundBoxes.of_camera(rows, [0]).moved(LEVELED_CAMERA_TO_GROUND)
+    assert boxes.centers == pytest.approx(np.array([[10, -2, -1]]))
     assert boxes.sizes == pytest.approx(np.array([[4, 1.8, 1.5]]))
     assert boxes.yaws == pytest.approx(-np.pi / 2)
     assert boxes.velocities == pytest.approx(np.array([[5, -3, 0]]))

@@ -6,9 +6,9 @@ import torch
 from mmdet3d.structures import CameraInstance3DBoxes, LiDARInstance3DBoxes
 from mmengine.fileio import load
 
+from sparsevit_mm.det3d.datasets.kitti_infos import make_infos
 from sparsevit_mm.det3d.evaluation import KittiAPMetric
-from sparsevit_mm.det3d.evaluation.kitti_average_precision import DIFFICULTIES
-from sparsevit_mm.det3d.kitti_infos import make_infos
+from sparsevit_mm.det3d.evaluation.kitti_ap import DIFFICULTIES
 from sparsevit_mm.errors import ConfigError, DataError
 from sparsevit_mm.registry import METRICS
 from tests.helpers.tiny_kitti import write_kitti
@@ -25,7 +25,7 @@ def infos(tmp_path):
 
 
 def right_detections(infos, offset=0.0):
-    """All annotated objects, `offset` metres too high."""
+    """All annotated objects, `offset` meters too high."""
     samples = []
     for place, info in enumerate(load(infos)['data_list']):
         known = [one for one in info['instances'] if one['bbox_label'] in INFOS_LABELS]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmdet3d.structures import CameraInstance3DBoxes, LiDARInstance3DBoxes
 
-from sparsevit_mm.det3d.evaluation import CentreDistanceMetric
+from sparsevit_mm.det3d.evaluation import NuScenesDetectionMetric
 from sparsevit_mm.errors import ConfigError, DataError
 from sparsevit_mm.registry import METRICS
 from tests.helpers.random_boxes import disturbed, random_frame
@@ -34,7 +34,7 @@ def lidar_infos(rng, frames=6):
         lidar2ego[:3, 3], ego2global[:3, 3] = [0.9, 0, 1.8], rng.uniform(-500, 500, 3)
         instances = [
             {
-                'bbox_3d': [*truth.centres[i], *truth.sizes[i], truth.yaws[i]],
+                'bbox_3d': [*truth.centers[i], *truth.sizes[i], truth.yaws[i]],
                 'bbox_label_3d': int(truth.labels[i]),
                 'bbox_3d_isvalid': bool(i % 5),
                 'velocity': truth.velocities[i, :2].tolist() if i % 4 else [np.nan, np.nan],
@@ -52,7 +52,7 @@ def lidar_infos(rng, frames=6):
         )
         labels = np.array([(1, -1, 2, 0)[label] for label in found.labels])
         rows = np.concatenate(
-            [found.centres, found.sizes, found.yaws[:, None], found.velocities[:, :2]], axis=1
+            [found.centers, found.sizes, found.yaws[:, None], found.velocities[:, :2]], axis=1
         )[labels >= 0]
         detections.append(
             {
@@ -92,7 +92,7 @@ def test_equals_nuscenes_own_path(tmp_path):
     from nuscenes.eval.detection.data_classes import DetectionBox
 
     infos, samples = lidar_infos(np.random.default_rng(3))
-    numbers = scored(CentreDistanceMetric(written(tmp_path, infos)), samples)
+    numbers = scored(NuScenesDetectionMetric(written(tmp_path, infos)), samples)
 
     config = config_factory('detection_cvpr_2019')
     truth, found = EvalBoxes(), EvalBoxes()
@@ -131,7 +131,7 @@ def test_equals_nuscenes_own_path(tmp_path):
     for name in CLASSES:
         for threshold in (0.5, 1.0, 2.0, 4.0):
             data = algo.accumulate(truth, found, name, center_distance, threshold)
-            value = numbers[f'centre_distance/{name}_AP_{threshold}m']
+            value = numbers[f'nuscenes/{name}_AP_{threshold}m']
             assert value == pytest.approx(algo.calc_ap(data, 0.1, 0.1), abs=1e-9)
             assert value > 0
             if threshold == 2:
@@ -141,16 +141,12 @@ def test_equals_nuscenes_own_path(tmp_path):
                     ('AOE', 'orient_err'),
                 ):
                     expected = algo.calc_tp(data, 0.1, theirs)
-                    assert numbers[f'centre_distance/{name}_{ours}'] == pytest.approx(
-                        expected, abs=1e-4
-                    )
+                    assert numbers[f'nuscenes/{name}_{ours}'] == pytest.approx(expected, abs=1e-4)
                 if name != 'barrier':
                     expected = algo.calc_tp(data, 0.1, 'vel_err')
-                    assert numbers[f'centre_distance/{name}_AVE'] == pytest.approx(
-                        expected, abs=1e-4
-                    )
-    assert 'centre_distance/barrier_AVE' not in numbers
-    assert 'centre_distance/mAAE' not in numbers  # neither side knows attributes
+                    assert numbers[f'nuscenes/{name}_AVE'] == pytest.approx(expected, abs=1e-4)
+    assert 'nuscenes/barrier_AVE' not in numbers
+    assert 'nuscenes/mAAE' not in numbers  # neither side knows attributes
 
 
 def camera_infos(rng, cameras=2, frames=3):
@@ -196,16 +192,16 @@ def camera_infos(rng, cameras=2, frames=3):
 
 def test_cameras_images_by_infos(tmp_path):
     infos, samples = camera_infos(np.random.default_rng(0))
-    metric = CentreDistanceMetric(written(tmp_path, infos), 'mv_image_based')
+    metric = NuScenesDetectionMetric(written(tmp_path, infos), 'mv_image_based')
     numbers = scored(metric, samples, ('car', 'pedestrian'))
-    assert numbers['centre_distance/NDS'] == pytest.approx(1, abs=1e-4)
-    assert numbers['centre_distance/mAAE'] == 0
+    assert numbers['nuscenes/NDS'] == pytest.approx(1, abs=1e-4)
+    assert numbers['nuscenes/mAAE'] == 0
     # Boxes of one camera in the other's frame are found nowhere.
     first, second = samples[0]['pred_instances_3d'], samples[1]['pred_instances_3d']
     samples[0]['pred_instances_3d'], samples[1]['pred_instances_3d'] = second, first
-    metric = CentreDistanceMetric(written(tmp_path, infos), 'mv_image_based')
+    metric = NuScenesDetectionMetric(written(tmp_path, infos), 'mv_image_based')
     mixed = scored(metric, samples, ('car', 'pedestrian'))
-    assert mixed['centre_distance/mAP'] < 0.9
+    assert mixed['nuscenes/mAP'] < 0.9
 
 
 @pytest.mark.parametrize('kind', [CameraInstance3DBoxes, LiDARInstance3DBoxes])
@@ -222,22 +218,22 @@ def test_ground_truth_of_data_samples(kind):
             'labels_3d': torch.ones(1, dtype=torch.long),
         },
     }
-    numbers = scored(CentreDistanceMetric(), [sample])
+    numbers = scored(NuScenesDetectionMetric(), [sample])
     # The third axis is a camera's depth, but a LiDAR's height, which does not count.
     in_camera = kind is CameraInstance3DBoxes
-    assert numbers['centre_distance/car_AP_0.5m'] == pytest.approx(0 if in_camera else 1)
-    assert numbers['centre_distance/car_ATE'] == pytest.approx(0.6 if in_camera else 0, abs=1e-5)
-    assert 'centre_distance/mAVE' not in numbers
-    assert 'centre_distance/pedestrian_AP' not in numbers
+    assert numbers['nuscenes/car_AP_0.5m'] == pytest.approx(0 if in_camera else 1)
+    assert numbers['nuscenes/car_ATE'] == pytest.approx(0.6 if in_camera else 0, abs=1e-5)
+    assert 'nuscenes/mAVE' not in numbers
+    assert 'nuscenes/pedestrian_AP' not in numbers
 
 
 def test_class_range_is_measured_from_the_vehicle(tmp_path):
     infos, samples = camera_infos(np.random.default_rng(0))
     path = written(tmp_path, infos)
-    near = CentreDistanceMetric(path, 'mv_image_based', class_range={'car': 0.1})
+    near = NuScenesDetectionMetric(path, 'mv_image_based', class_range={'car': 0.1})
     numbers = scored(near, samples, ('car', 'pedestrian'))
-    assert 'centre_distance/car_AP' not in numbers
-    assert numbers['centre_distance/pedestrian_AP'] == pytest.approx(1)
+    assert 'nuscenes/car_AP' not in numbers
+    assert numbers['nuscenes/pedestrian_AP'] == pytest.approx(1)
 
 
 def test_nothing_detected():
@@ -251,35 +247,39 @@ def test_nothing_detected():
         'gt_labels_3d': np.array([0, -1]),
         'attr_labels': np.array([3, 8]),
     }
-    numbers = scored(CentreDistanceMetric(), [{'pred_instances_3d': empty, 'eval_ann_info': truth}])
-    assert numbers['centre_distance/NDS'] == 0
-    assert numbers['centre_distance/mATE'] == 1
+    numbers = scored(
+        NuScenesDetectionMetric(), [{'pred_instances_3d': empty, 'eval_ann_info': truth}]
+    )
+    assert numbers['nuscenes/NDS'] == 0
+    assert numbers['nuscenes/mATE'] == 1
     # Nothing annotated either.
     truth = {
         'gt_bboxes_3d': LiDARInstance3DBoxes(torch.zeros(0, 7)),
         'gt_labels_3d': np.zeros(0),
         'attr_labels': np.array(0),
     }
-    numbers = scored(CentreDistanceMetric(), [{'pred_instances_3d': empty, 'eval_ann_info': truth}])
-    assert numbers == {'centre_distance/mAP': 0, 'centre_distance/NDS': 0}
+    numbers = scored(
+        NuScenesDetectionMetric(), [{'pred_instances_3d': empty, 'eval_ann_info': truth}]
+    )
+    assert numbers == {'nuscenes/mAP': 0, 'nuscenes/NDS': 0}
 
 
 @pytest.mark.parametrize('place', [2, 6])  # another frame's image; none
 def test_infos_of_another_data_set(tmp_path, place):
     infos, samples = camera_infos(np.random.default_rng(0))
     samples[0]['sample_idx'] = place
-    metric = CentreDistanceMetric(written(tmp_path, infos), 'mv_image_based')
+    metric = NuScenesDetectionMetric(written(tmp_path, infos), 'mv_image_based')
     with pytest.raises(DataError, match=f'sample_idx {place} '):
         scored(metric, samples, ('car', 'pedestrian'))
 
 
 def test_refusals():
     with pytest.raises(ConfigError, match='load_type'):
-        CentreDistanceMetric(load_type='fov_image_based')
+        NuScenesDetectionMetric(load_type='fov_image_based')
     _, samples = camera_infos(np.random.default_rng(0), frames=1)
     with pytest.raises(DataError, match='eval_ann_info'):
-        scored(CentreDistanceMetric(), samples)
+        scored(NuScenesDetectionMetric(), samples)
 
 
 def test_built_by_name():
-    assert METRICS.build({'type': 'sparsevit_mm.CentreDistanceMetric'})
+    assert METRICS.build({'type': 'sparsevit_mm.NuScenesDetectionMetric'})

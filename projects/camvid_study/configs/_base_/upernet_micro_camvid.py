@@ -1,5 +1,5 @@
 # The network of the evidence and CamVid, laid out as ADE20K: images/ and annotations/ with
-# training, validation and test, PNG labels of class + 1 and 0 for unlabelled pixels.
+# training, validation and test, PNG labels of class + 1 and 0 for unlabeled pixels.
 _base_ = ['mmseg::_base_/models/upernet_swin.py', 'mmseg::_base_/default_runtime.py']
 
 data_source = 'CamVid (CC BY-NC 4.0), 480x360, 11 classes, in the folders of ADE20K'
@@ -7,13 +7,13 @@ data_root = 'data/camvid/'
 # Label 0 stays a class, ignored by loss and metric: a loss with weights for classes takes no label
 # that is none of them.
 classes = (
-    'unlabelled', 'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car',
+    'unlabeled', 'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car',
     'pedestrian', 'bicyclist')
 palette = [
     (0, 0, 0), (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222),
     (128, 128, 0), (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)]
 
-# Colours stay as they are: in so few iterations, distorting them only slows learning down.
+# Colors stay as they are: in so few iterations, distorting them only slows learning down.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsevit_mm.det3d.birds_eye import (
+from sparsevit_mm.det3d.drawing.birds_eye import (
     BoxesInFrame,
-    CameraPicture,
+    CameraImage,
     draw_birds_eye,
     draw_surroundings,
 )
@@ -25,9 +25,9 @@ def box(x, y, length=4.0, width=2.0):
     return np.array([x, y, 0.0]) + np.array(signs) * [length / 2, width / 2, 0.8]
 
 
-def middle_of_colour(picture, colour):
-    """Row and column, -1 to 1 from the lower left, where a colour dominates."""
-    far = np.abs(picture.astype(int) - colour).sum(-1)
+def middle_of_color(picture, color):
+    """Row and column, -1 to 1 from the lower left, where a color dominates."""
+    far = np.abs(picture.astype(int) - color).sum(-1)
     rows, cols = np.nonzero(far < 180)
     assert len(rows)
     side = len(picture)
@@ -42,7 +42,7 @@ def test_ahead_is_up_and_left_is_left(matrix, x, y):
     boxes = BoxesInFrame(box(x, y)[None], [RED])
     picture = draw_birds_eye(boxes, lidar2ego=matrix, reach=25.0, side=400)
     assert picture.shape == (400, 400, 3)
-    up, right = middle_of_colour(picture, RED)
+    up, right = middle_of_color(picture, RED)
     # The plot is a little smaller than the picture.
     assert up == pytest.approx(0.96 * 15 / 25, abs=0.03)
     assert right == pytest.approx(-0.96 * 10 / 25, abs=0.03)
@@ -68,8 +68,8 @@ def test_only_the_camera_that_sees_a_box_shows_it():
     behind = ahead.copy()
     behind[:3, :3] = [[0, 1, 0], [0, 0, -1], [-1, 0, 0]]
     cameras = {
-        'CAM_FRONT': CameraPicture(image, cam2img, ahead),
-        'CAM_BACK': CameraPicture(image, cam2img, behind),
+        'CAM_FRONT': CameraImage(image, cam2img, ahead),
+        'CAM_BACK': CameraImage(image, cam2img, behind),
     }
     boxes = BoxesInFrame(box(12, 3)[None], [BLUE], ['car 0.90'])
     drawn = draw_surroundings(cameras, boxes, NONE, reach=25.0)
@@ -91,7 +91,7 @@ def test_annotated_boxes_are_white_in_the_pictures():
     ahead = np.eye(4)
     ahead[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
     truth = BoxesInFrame(box(12, 0)[None], [(255, 255, 255)])
-    drawn = draw_surroundings({'CAM_FRONT': CameraPicture(image, cam2img, ahead)}, NONE, truth)
+    drawn = draw_surroundings({'CAM_FRONT': CameraImage(image, cam2img, ahead)}, NONE, truth)
     picture = drawn[22:, :480].astype(int)
     rows, cols = np.nonzero((picture > 240).all(-1))
     assert len(rows)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparsevit_mm.det3d.evaluation.kitti_average_precision import (
+from sparsevit_mm.det3d.evaluation.kitti_ap import (
     DIFFICULTIES,
     KINDS,
     ClassComparison,
@@ -24,7 +24,7 @@ EASY, HARD = DIFFICULTIES['easy'], DIFFICULTIES['hard']
 
 
 def objects(number, name='Car', offset=0.0, height=60.0, **others):
-    """Cars side by side, apart from each other; `offset` moves them along their length, metres."""
+    """Cars side by side, apart from each other; `offset` moves them along their length, meters."""
     places = np.arange(number, dtype=float)
     boxes_2d = np.stack([places * 100, places * 0, places * 100 + 80, places * 0 + height], axis=1)
     boxes_3d = np.tile([0, 1.5, 20, 4, 1.5, 1.8, 0.0], (number, 1))
@@ -57,7 +57,7 @@ class TestOverlaps:
         assert space_overlaps(square, turned)[0, 0] == pytest.approx(expected, abs=1e-12)
 
     def test_turn_is_from_z_to_x(self):
-        # Rotation about y turns the length from x towards -z.
+        # Rotation about y turns the length from x toward -z.
         along = np.array([[0, 0, 0, 4, 1, 1, 0.5]])
         end = np.array([[2 * np.cos(0.5), 0, -2 * np.sin(0.5), 0.2, 1, 0.2, 0]])
         assert ground_overlaps(along, end)[0, 0] > 0

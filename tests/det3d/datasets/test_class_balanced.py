@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from sparsevit_mm.det3d.class_balanced import ClassBalancedFrames
+from sparsevit_mm.det3d.datasets.class_balanced import ClassBalancedFrames
 from sparsevit_mm.errors import DataError
 from sparsevit_mm.registry import DATASETS
 

@@ -1,4 +1,4 @@
-"""Calibrations of pictures, from the info files of MMDetection3D (version 2)."""
+"""Safe reading of MMDetection3D's info files (version 2), and the camera matrices in them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine import fileio
 from numpy.typing import NDArray
 
 from sparsevit_mm.errors import ConfigError
@@ -36,24 +37,24 @@ class _PlainUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def read_infos(path: str | Path) -> dict[str, Any]:
+def read_infos(path: str | Path, backend_args: dict[str, Any] | None = None) -> dict[str, Any]:
     """Reads an info file.
 
     Args:
         path: A .json or .pkl file of version 2. Of a pickle only plain data and arrays are read.
+        backend_args: mmengine's file backend; None reads from the disk.
 
     Returns:
         `metainfo`, and frames in `data_list`.
 
     Raises:
-        ConfigError: If it is missing, or no info file of version 2.
+        ConfigError: If the file is missing, or is no info file of version 2.
     """
-    path = Path(path)
-    if not path.is_file():
+    if backend_args is None and not Path(path).is_file():
         raise ConfigError(f'the info file {path} does not exist.')
-    content = path.read_bytes()
+    content = fileio.get(path, backend_args)
     try:
-        if path.suffix == '.json':
+        if Path(path).suffix == '.json':
             infos = json.loads(content)
         else:
             infos = _PlainUnpickler(io.BytesIO(content)).load()
@@ -64,14 +65,14 @@ def read_infos(path: str | Path) -> dict[str, Any]:
         ) from None
 
 
-def calibrations(path: str | Path) -> dict[str, NDArray[np.float64]]:
-    """Projections of the pictures of an info file.
+def read_camera_matrices(path: str | Path) -> dict[str, NDArray[np.float64]]:
+    """Reads the projection into every image that an info file names.
 
     Args:
         path: The info file.
 
     Returns:
-        The (3, 3) or (4, 4) `cam2img` of each picture, by the name of its file.
+        The (3, 3) or (4, 4) `cam2img` of each image, by the name of the image file.
 
     Raises:
         ConfigError: If the file cannot be read.

@@ -1,4 +1,4 @@
-"""Frames drawn so that every class is equally often the reason (CBGS)."""
+"""Class-balanced grouping and sampling (CBGS): every class draws the same number of frames."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sparsevit_mm.registry import DATASETS
 
 @DATASETS.register_module()
 class ClassBalancedFrames:
-    """Class-balanced grouping and sampling (Zhu et al., 2019), also where classes are absent.
+    """Wraps a data set for class-balanced grouping and sampling (CBGS, Zhu et al., 2019).
 
-    Every class that occurs draws the same number of its frames, with replacement: as many as there
-    are pairs of a frame and a class in it, shared out. MMDetection3D's `CBGSDataset` does the same,
-    but divides by zero when a class of the data set occurs in no frame, and draws from the global
-    random state, so that processes may differ.
+    Every class that occurs draws the same number of frames that contain it, with replacement:
+    (number of frame-class pairs) / (number of classes). Differs from MMDetection3D's `CBGSDataset`
+    in two ways: a class that occurs in no frame is left out, where theirs divides by zero; and
+    draws come from a seed of their own, so that all processes draw the same frames.
 
     Args:
         dataset: The data set, or its config; it must have `get_cat_ids`.
-        seed: Seed of the drawing.
+        seed: Seed of the draws.
 
     Raises:
         DataError: If no class occurs at all.
@@ -34,11 +34,11 @@ class ClassBalancedFrames:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Class names and colours."""
+        """Class names and colors, as in the wrapped data set."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Loads the annotations and draws."""
+        """Loads the annotations and draws the frames."""
         self.dataset.full_init()
         frames: dict[int, list[int]] = {}
         for number in range(len(self.dataset)):
@@ -56,11 +56,11 @@ class ClassBalancedFrames:
         ]
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """What is known of a frame, see mmengine's `BaseDataset`."""
+        """Annotations of a drawn frame, see mmengine's `BaseDataset`."""
         return self.dataset.get_data_info(self._drawn[index])
 
     def get_cat_ids(self, index: int) -> Any:
-        """Numbers of the classes in a frame."""
+        """Labels of the classes in a drawn frame."""
         return self.dataset.get_cat_ids(self._drawn[index])
 
     def __getitem__(self, index: int) -> Any:

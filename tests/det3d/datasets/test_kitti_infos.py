@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mmengine.fileio import load
 
-from sparsevit_mm.det3d.kitti_infos import (
+from sparsevit_mm.det3d.datasets.kitti_infos import (
     CLASSES,
     KittiObject,
     make_infos,
@@ -23,7 +23,7 @@ def test_label_line():
     assert (car.name, car.label, car.truncated, car.occluded) == ('Car', 2, 0.1, 2)
     assert car.size == (4.15, 1.57, 1.73)  # written as height, width, length
     assert car.bottom == (1.0, 1.75, 13.22)
-    assert car.centre.tolist() == [1.0, 1.75 - 1.57 / 2, 13.22]
+    assert car.center.tolist() == [1.0, 1.75 - 1.57 / 2, 13.22]
     assert (car.rotation_y, car.score) == (1.62, 0)
     assert KittiObject.parse(LINE + ' 0.75').score == 0.75
 
@@ -104,7 +104,7 @@ def test_kitti_dataset_reads_them(tmp_path, suffix, test_mode):
         assert dataset.get_cat_ids(0) == {0, 1, 2}
 
 
-def test_unlabelled_frames(tmp_path):
+def test_unlabeled_frames(tmp_path):
     root = write_kitti(tmp_path)
     (root / 'training').rename(root / 'testing')
     (root / 'testing' / 'label_2' / '000003.txt').unlink()

@@ -1,4 +1,4 @@
-"""3D boxes around a vehicle seen from above, and beside the pictures of its cameras."""
+"""Draws 3D boxes around a vehicle from above, alone or beside the images of its cameras."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparsevit_mm.det3d.boxes3d import draw_boxes_3d
+from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 
 _DPI = 100
-_PANEL_WIDTH = 480  # pixels of a camera's picture
+_PANEL_WIDTH = 480  # pixels of a camera's image
 _GAP, _TITLE = 6, 22  # pixels
 _COLUMNS = 3
 _INK, _FAINT, _PAPER = '#16191f', '#c9ced6', '#ffffff'
 
-_BOTTOM = (0, 4, 7, 3)  # corners of MMDetection3D's boxes around the bottom, two of the tail first
+_BOTTOM = (0, 4, 7, 3)  # bottom corners in MMDetection3D's order, the two at the rear first
 
 
 @dataclass(frozen=True)
 class BoxesInFrame:
-    """Boxes around a vehicle.
+    """Boxes to draw, in one frame.
 
     Attributes:
-        corners: (N, 8, 3) in metres, in MMDetection3D's order.
-        colours: RGB, 0-255, one a box.
-        captions: One a box, or none.
+        corners: (N, 8, 3) in meters, in MMDetection3D's order.
+        colors: RGB, 0-255, one per box.
+        captions: One per box, or none.
     """
 
     corners: NDArray[np.float64]
-    colours: Sequence[tuple[int, int, int]]
+    colors: Sequence[tuple[int, int, int]]
     captions: Sequence[str] = ()
 
     def moved(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 8, 3) corners in another frame, to which a (4, 4) matrix leads."""
+        """Returns the (N, 8, 3) corners in another frame; `matrix` (4, 4) maps this one to it."""
         return self.corners @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 @dataclass(frozen=True)
-class CameraPicture:
-    """What a camera shows, and where it is.
+class CameraImage:
+    """An image of a camera with its calibration.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         cam2img: (3, 3) projection into its pixels.
-        lidar2cam: (4, 4) from the frame of the boxes to the camera's.
+        lidar2cam: (4, 4) transform from the frame of the boxes to the camera's.
     """
 
     image: NDArray[np.uint8]
@@ -60,22 +60,22 @@ class CameraPicture:
 
 
 def draw_surroundings(
-    cameras: Mapping[str, CameraPicture],
+    cameras: Mapping[str, CameraImage],
     predicted: BoxesInFrame,
     annotated: BoxesInFrame | None = None,
     *,
     lidar2ego: NDArray[np.float64] | None = None,
     reach: float = 50.0,
 ) -> NDArray[np.uint8]:
-    """Draws boxes over the pictures of all cameras and from above.
+    """Draws boxes over the images of all cameras, with a view from above on the right.
 
     Args:
-        cameras: Pictures by name, drawn in rows of three.
-        predicted: Boxes drawn in their colours.
-        annotated: Boxes drawn in white under those, and from above as black outlines.
-        lidar2ego: (4, 4) from the frame of the boxes to the vehicle's (x forward, y left); by
-            default they are one.
-        reach: How far the view from above reaches to every side, in metres.
+        cameras: Images by name, drawn in rows of three.
+        predicted: Boxes, drawn in their colors.
+        annotated: Boxes, drawn in white below the predicted ones; from above as black outlines.
+        lidar2ego: (4, 4) transform from the frame of the boxes to the vehicle's (x forward,
+            y left); the identity by default.
+        reach: Distance from the vehicle to each side of the view from above, in meters.
 
     Returns:
         (height, width, 3) uint8 RGB.
@@ -103,13 +103,13 @@ def draw_birds_eye(
     reach: float = 50.0,
     side: int = 540,
 ) -> NDArray[np.uint8]:
-    """Draws boxes from above, the vehicle in the middle and heading upwards.
+    """Draws boxes from above, the vehicle in the middle and heading upward.
 
     Args:
-        predicted: Boxes filled in their colours, with a line to the front.
-        annotated: Boxes drawn as black outlines.
+        predicted: Boxes, filled in their colors, with a line to the front.
+        annotated: Boxes, drawn as black outlines.
         lidar2ego: As in `draw_surroundings`.
-        reach: How far the view reaches to every side, in metres.
+        reach: Distance from the vehicle to each side of the view, in meters.
         side: Height and width in pixels.
 
     Returns:
@@ -131,7 +131,7 @@ def draw_birds_eye(
         axes.text(0, radius, f'{radius} m', color='#5c6370', fontsize=6, ha='center', va='bottom')
     vehicle = np.array([[-1.0, -0.9], [3.7, -0.9], [3.7, 0.9], [-1.0, 0.9]])
     axes.add_collection(PolyCollection([_from_above(vehicle)], facecolor='#8a919e', zorder=2))
-    _draw_outlines(axes, predicted.moved(to_ego), _hex(predicted.colours), filled=True)
+    _draw_outlines(axes, predicted.moved(to_ego), _hex(predicted.colors), filled=True)
     handles = [axes.plot([], [], color='#1f77b4', linewidth=2, label='predicted')[0]]
     if annotated is not None:
         _draw_outlines(axes, annotated.moved(to_ego), [_INK] * len(annotated.corners))
@@ -142,35 +142,35 @@ def draw_birds_eye(
 
 
 def _draw_outlines(
-    axes: Axes, corners: NDArray[np.float64], colours: Sequence[str], filled: bool = False
+    axes: Axes, corners: NDArray[np.float64], colors: Sequence[str], filled: bool = False
 ) -> None:
     outlines = [_from_above(box[list(_BOTTOM), :2]) for box in corners]
     # From the middle to the middle of the front, the side between the second corner and the third.
     fronts = [np.stack([outline.mean(0), outline[1:3].mean(0)]) for outline in outlines]
-    for colour, outline, front in zip(colours, outlines, fronts):
+    for color, outline, front in zip(colors, outlines, fronts):
         axes.add_collection(
             PolyCollection(
                 [outline],
-                facecolor=colour if filled else 'none',
-                edgecolor=colour,
+                facecolor=color if filled else 'none',
+                edgecolor=color,
                 alpha=0.55 if filled else 1.0,
                 linewidth=1.2,
                 zorder=3 if filled else 4,
             )
         )
-        axes.add_collection(LineCollection([front], colors=[colour], linewidth=1.2, zorder=4))
+        axes.add_collection(LineCollection([front], colors=[color], linewidth=1.2, zorder=4))
 
 
 def _from_above(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 2) places on a map whose upper edge is ahead, of (N, 2) x forward and y left."""
+    """Maps (N, 2) points (x forward, y left) to plot coordinates with x pointing up."""
     return np.stack([-points[:, 1], points[:, 0]], axis=1)
 
 
-def _hex(colours: Sequence[tuple[int, int, int]]) -> list[str]:
-    return ['#{:02x}{:02x}{:02x}'.format(*colour) for colour in colours]
+def _hex(colors: Sequence[tuple[int, int, int]]) -> list[str]:
+    return ['#{:02x}{:02x}{:02x}'.format(*color) for color in colors]
 
 
-def _panel(name: str, camera: CameraPicture, layers: Sequence[BoxesInFrame]) -> NDArray[np.uint8]:
+def _panel(name: str, camera: CameraImage, layers: Sequence[BoxesInFrame]) -> NDArray[np.uint8]:
     height, width = camera.image.shape[:2]
     scale = _PANEL_WIDTH / width
     size = (_PANEL_WIDTH, round(height * scale))
@@ -179,7 +179,7 @@ def _panel(name: str, camera: CameraPicture, layers: Sequence[BoxesInFrame]) -> 
     to_panel = np.diag([scale, scale, 1]) @ camera.cam2img
     for boxes in layers:
         corners = boxes.moved(camera.lidar2cam)
-        image = draw_boxes_3d(image, corners, to_panel, boxes.colours, boxes.captions)
+        image = draw_boxes_3d(image, corners, to_panel, boxes.colors, boxes.captions)
     titled = np.full((size[1] + _TITLE, size[0], 3), 255, np.uint8)
     titled[_TITLE:] = image
     cv2.putText(

@@ -1,7 +1,7 @@
-"""KITTI's images, labels and calibration as infos of MMDetection3D (version 2), without LiDAR.
+"""Makes MMDetection3D's info files (version 2) of KITTI from images, labels and calibration.
 
-MMDetection3D's own converter reads every LiDAR sweep, which a camera's detector does not need.
-These infos hold what its `KittiDataset` reads with `load_type='fov_image_based'` and
+MMDetection3D's own converter also reads every LiDAR sweep, which a camera's detector does not need.
+These files hold what its `KittiDataset` reads with `load_type='fov_image_based'` and
 `use_lidar=False`, and what `KittiMetric` and `KittiAPMetric` read.
 """
 
@@ -22,7 +22,7 @@ from sparsevit_mm.errors import DataError
 CLASSES = (
     'Pedestrian', 'Cyclist', 'Car', 'Van', 'Truck', 'Person_sitting', 'Tram', 'Misc',
 )  # fmt: skip
-"""In the order of the labels in infos."""
+"""In the order of their labels in the info files."""
 
 CATEGORIES = {**{name: label for label, name in enumerate(CLASSES)}, 'DontCare': -1}
 
@@ -41,13 +41,13 @@ class KittiObject:
     Attributes:
         name: Class.
         truncated: Share outside the image, 0–1; -1 if not known.
-        occluded: 0 visible, 1 partly, 2 largely, 3 unknown; -1 for areas that are not cared for.
-        alpha: Angle at which the camera sees it, radians.
+        occluded: 0 visible, 1 partly, 2 largely occluded, 3 unknown; -1 for "DontCare" areas.
+        alpha: Observation angle, radians.
         bbox: Left, top, right, bottom in the image, pixels.
-        size: Length, height, width, metres.
-        bottom: Middle of the bottom in the rectified camera's frame, metres.
-        rotation_y: Turn about the camera's second axis, radians.
-        score: Of detections; 0 for annotations.
+        size: Length, height, width, meters.
+        bottom: Center of the bottom in the rectified camera's frame, meters.
+        rotation_y: Rotation about the camera's y axis, radians.
+        score: Confidence of detections; 0 for annotations.
     """
 
     name: str
@@ -65,7 +65,7 @@ class KittiObject:
         """Reads a line.
 
         Raises:
-            ValueError: If fields are missing or no numbers.
+            ValueError: If fields are missing or not numbers.
         """
         name, *texts = line.split()
         if len(texts) + 1 not in _LABEL_FIELDS:
@@ -86,28 +86,28 @@ class KittiObject:
 
     @property
     def label(self) -> int:
-        """Number of the class, -1 for all that are none of KITTI's."""
+        """Label of the class; -1 if it is none of KITTI's."""
         return CATEGORIES.get(self.name, -1)
 
     @property
-    def centre(self) -> NDArray[np.float64]:
-        """Middle of the box, (3,)."""
+    def center(self) -> NDArray[np.float64]:
+        """Center of the box in the camera's frame, (3,), meters."""
         return np.array(self.bottom) - [0, self.size[1] / 2, 0]
 
     def corners(self) -> NDArray[np.float64]:
-        """Corners of the box in the camera's frame, (8, 3)."""
+        """Corners of the box in the camera's frame, (8, 3), meters."""
         signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2
         along, down, across = (signs * self.size).T
         cos, sin = np.cos(self.rotation_y), np.sin(self.rotation_y)
         turned = np.stack([cos * along + sin * across, down, cos * across - sin * along], axis=1)
-        return turned + self.centre
+        return turned + self.center
 
 
 def read_labels(path: Path) -> list[KittiObject]:
-    """Objects of a label file.
+    """Reads the objects of a label file.
 
     Raises:
-        DataError: If a line is not KITTI's.
+        DataError: If a line is not in KITTI's format.
     """
     objects = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
@@ -120,10 +120,10 @@ def read_labels(path: Path) -> list[KittiObject]:
 
 
 def read_calibration(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Matrices of a calibration file, each brought to (4, 4).
+    """Reads the matrices of a calibration file, each extended to (4, 4).
 
     Raises:
-        DataError: If one is missing or has another shape.
+        DataError: If a matrix is missing or has another shape.
     """
     matrices = {}
     for line in path.read_text().splitlines():
@@ -142,14 +142,14 @@ def read_calibration(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def frame_info(folder: Path, frame: str) -> dict[str, Any]:
-    """The info of one frame.
+    """Makes the info of one frame.
 
     Args:
         folder: With `image_2`, `calib` and, if the frame is annotated, `label_2`.
-        frame: Its number as files have it, such as 000003.
+        frame: The name of its files without suffix, such as 000003.
 
     Raises:
-        DataError: If a file is missing or not KITTI's.
+        DataError: If a file is missing or not in KITTI's format.
     """
     image = next(
         (
@@ -203,16 +203,16 @@ def make_infos(
     """Writes `kitti_infos_{split}.{suffix}` for each split.
 
     Args:
-        root: With `training` and `ImageSets`.
+        root: Folder with `training` and `ImageSets`.
         splits: Names of files in `ImageSets`; 'test' reads the folder `testing`.
         out_dir: Where to write; by default into `root`.
         suffix: 'pkl', as MMDetection3D's configs name it, or 'json'.
 
     Returns:
-        Written files and how many frames each has.
+        The number of frames by written file.
 
     Raises:
-        DataError: If files are missing or not KITTI's; nothing is written then.
+        DataError: If files are missing or not in KITTI's format; nothing is written then.
     """
     root, target = Path(root), Path(out_dir or root)
     if suffix not in SUFFIXES:
@@ -233,8 +233,8 @@ def make_infos(
 
 
 def _instance(thing: KittiObject, to_image: NDArray[np.float64]) -> dict[str, Any]:
-    """What the label says, with the place of the middle in the image."""
-    *place, depth = (to_image @ np.append(thing.centre, 1))[:3].tolist()
+    """The label, with the projection of the box's center into the image."""
+    *place, depth = (to_image @ np.append(thing.center, 1))[:3].tolist()
     return {
         'bbox': list(thing.bbox),
         'bbox_label': thing.label,
@@ -252,7 +252,7 @@ def _instance(thing: KittiObject, to_image: NDArray[np.float64]) -> dict[str, An
 def _cam_instances(
     objects: Iterable[KittiObject], to_image: NDArray[np.float64], size: tuple[int, int]
 ) -> list[dict[str, Any]]:
-    """Objects in front of the camera that it sees; `bbox` is what their 3D boxes cover."""
+    """Objects in the camera's view; `bbox` encloses the visible part of their 3D boxes."""
     found = []
     for thing in objects:
         instance = _instance(thing, to_image)
@@ -260,7 +260,7 @@ def _cam_instances(
         if thing.label >= 0 and covered is not None and instance['depth'] > 0:
             found.append({**_cam_instance(instance), 'bbox': covered})
     if not found:
-        # `KittiDataset` cannot read a frame without instances; it drops those with this label.
+        # `KittiDataset` cannot read a frame without instances; it drops instances labeled -1.
         nothing = {'bbox': [0.0] * 4, 'bbox_3d': [0.0] * 7, 'center_2d': [0.0] * 2, 'depth': 0.0}
         found.append({**_cam_instance(nothing | {'bbox_label': -1, 'bbox_label_3d': -1})})
     return found
@@ -274,7 +274,7 @@ def _cam_instance(instance: Mapping[str, Any]) -> dict[str, Any]:
 def _covered(
     corners: NDArray[np.float64], to_image: NDArray[np.float64], size: tuple[int, int]
 ) -> list[float] | None:
-    """Left, top, right, bottom of the part of the image within a box's outline, if any."""
+    """Bounds of the part of the image that a box covers: left, top, right, bottom; or None."""
     from shapely.geometry import MultiPoint, box  # comes with MMDetection3D
 
     in_front = corners[corners[:, 2] > 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsevit_mm.det3d.boxes3d import EDGES, draw_boxes_3d, project_edges
+from sparsevit_mm.det3d.drawing.camera_view import EDGES, draw_boxes_3d, project_edges
 
 CAM2IMG = np.array([[100.0, 0, 60], [0, 100, 40], [0, 0, 1]])
 RED = (255, 0, 0)
@@ -42,7 +42,7 @@ def test_ends_are_projections_of_corners():
 
 
 def test_edges_through_the_camera_are_cut_off_in_front_of_it():
-    cube = corners_of(0, 3, 0.5)  # from half a metre behind to one and a half in front
+    cube = corners_of(0, 3, 0.5)  # from half a meter behind to one and a half in front
     lines, owners = project_edges(cube[None], CAM2IMG)
     assert len(lines) == 8  # the four behind are gone
     assert np.isfinite(lines).all()
@@ -63,7 +63,7 @@ def test_pictures_show_boxes_in_front_only():
     np.testing.assert_array_equal(drawn, only_front)
     assert image.max() == 0
     rows, cols = np.nonzero(draw_boxes_3d(image, front[None], CAM2IMG, [RED])[..., 0] > 127)
-    for pixels, middle in ((rows, 40), (cols, 60)):  # a metre at nine metres is eleven pixels
+    for pixels, middle in ((rows, 40), (cols, 60)):  # a meter at nine meters is eleven pixels
         assert abs(pixels.min() - (middle - 11)) <= 1
         assert abs(pixels.max() - (middle + 11)) <= 1
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip('mmdet3d')
 from sparsevit_mm.apis.launch import train
-from sparsevit_mm.det3d.kitti_infos import make_infos
+from sparsevit_mm.det3d.datasets.kitti_infos import make_infos
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get('SPARSEVIT_MM_DATA', 'nowhere')) / 'kitti_mono3d'

@@ -1,13 +1,14 @@
-"""KITTI's average precision of boxes in the image, on the ground and in space, on a CPU.
+"""KITTI's average precision of boxes in the image (2D), from above (BEV) and in space (3D).
 
 The rules are those of KITTI's object evaluation (Geiger et al., 2012): which objects count depends
-on their height in the image, occlusion and truncation; harder ones and those of a neighbouring
-class are ignored, which is neither good nor bad. Thresholds of confidence are taken where recall
-passes each of 41 equal steps, at each the detections are matched anew, and precision is made to
-fall with recall. AP11 averages the steps 0, 0.1, … 1; AP40 averages 1/40, 2/40, … 1.
+on their height in the image, occlusion and truncation; harder objects and those of a similar class
+are ignored: they count neither for nor against. Confidence thresholds are taken where recall
+passes each of 41 equal steps; at each threshold the detections are matched again, and precision
+becomes the maximum over all larger recalls. AP11 averages precision over the recalls 0, 0.1, … 1,
+AP40 over 1/40, 2/40, … 1.
 
-So a class with N counted objects passes at most N steps: with fewer than 41, right detections score
-less than 100, in KITTI's program as here.
+A class with N counted objects passes at most N steps: with fewer than 41, even perfect detections
+score less than 100, in KITTI's program as here.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ Overlaps = Callable[[FloatArray, FloatArray], FloatArray]
 STEPS = 41
 DONT_CARE = 'DontCare'
 
-NEIGHBOURS = {'Pedestrian': 'Person_sitting', 'Car': 'Van'}
-"""Which objects are ignored when a class is scored: they look like it."""
+NEIGHBORS = {'Pedestrian': 'Person_sitting', 'Car': 'Van'}
+"""Similar class whose objects are ignored when a class is scored."""
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Which annotated objects count.
+    """Limits within which annotated objects count.
 
     Attributes:
         min_height: In the image, pixels; annotations must be higher, detections at least as high.
         max_occlusion: 0 visible, 1 partly, 2 largely occluded.
-        max_truncation: Share that lies outside the image.
+        max_truncation: Share outside the image, 0–1.
     """
 
     min_height: float
@@ -57,8 +58,8 @@ class ImageObjects:
     Attributes:
         names: Classes, (N,).
         boxes_2d: Left, top, right, bottom in the image, (N, 4), pixels.
-        boxes_3d: In the camera's frame (x right, y down, z forward), (N, 7): x, y, z of the middle
-            of the bottom, length, height, width, metres; rotation about y, radians.
+        boxes_3d: In the camera's frame (x right, y down, z forward), (N, 7): x, y, z of the center
+            of the bottom, length, height, width, meters; rotation about y, radians.
         scores: Confidences of detections, (N,).
         occluded: Of annotations, (N,).
         truncated: Of annotations, (N,).
@@ -81,7 +82,7 @@ class ImageObjects:
         occluded: ArrayLike | None = None,
         truncated: ArrayLike | None = None,
     ) -> ImageObjects:
-        """From anything array-like; what is not given is 0."""
+        """Builds them from anything array-like; omitted columns are 0."""
         number = len(names)
 
         def column(values: ArrayLike | None) -> FloatArray:
@@ -134,13 +135,13 @@ KINDS: dict[str, tuple[str, Overlaps]] = {
     'BEV': ('boxes_3d', ground_overlaps),
     '3D': ('boxes_3d', space_overlaps),
 }
-"""What is compared, and how."""
+"""The boxes that are compared, and their IoU."""
 
 
 class ClassComparison:
-    """Annotated and detected objects of a set of images, as far as one kind of box tells.
+    """Compares the annotated and detected objects of a set of images by one kind of box.
 
-    Overlaps are computed once and serve all classes and difficulties.
+    Overlaps are computed once for all classes and difficulties.
 
     Args:
         annotated: Objects of each image.
@@ -163,22 +164,22 @@ class ClassComparison:
 
         Args:
             name: The class.
-            difficulty: Which annotations count.
-            min_overlap: A match overlaps more than this.
+            difficulty: Limits within which annotations count.
+            min_overlap: IoU that a match must exceed.
 
         Returns:
-            (41,), 0–1; never rising. Steps that recall does not reach are 0.
+            (41,), 0–1, non-increasing; 0 at steps that recall does not reach.
         """
         images = [
             _Matching.of(truth, found, overlaps, name, difficulty, min_overlap)
             for truth, found, overlaps in self._images
         ]
-        hits = np.concatenate([image.scores_of_hits() for image in images] or [np.zeros(0)])
+        hits = np.concatenate([image.true_positive_scores() for image in images] or [np.zeros(0)])
         positives = sum(int(image.counts.sum()) for image in images)
         precision = np.zeros(STEPS)
         for step, threshold in enumerate(_thresholds(hits, positives)):
             right, wrong = np.sum(
-                [image.right_and_wrong(threshold, self._spares_dont_care) for image in images],
+                [image.count_positives(threshold, self._spares_dont_care) for image in images],
                 axis=0,
             )
             precision[step] = right / max(right + wrong, 1)
@@ -196,7 +197,7 @@ def ap40(precision: FloatArray) -> float:
 
 
 class _Matching:
-    """One image's objects that matter for one class and difficulty.
+    """Matches the objects of one image that concern one class and difficulty.
 
     Attributes:
         counts: Whether an annotation counts (else it is ignored), (G,).
@@ -233,7 +234,7 @@ class _Matching:
             & (truth.truncated <= difficulty.max_truncation)
             & (truth.heights > difficulty.min_height)
         )
-        matters = same | (truth.names == NEIGHBOURS.get(name, name))
+        matters = same | (truth.names == NEIGHBORS.get(name, name))
         # Small detections are ignored whatever their class is, as in KITTI's program.
         small = found.heights < difficulty.min_height
         usable = small | (found.names == name)
@@ -250,8 +251,8 @@ class _Matching:
             min_overlap,
         )
 
-    def scores_of_hits(self) -> FloatArray:
-        """Scores of detections that match a counted annotation, the most confident first."""
+    def true_positive_scores(self) -> FloatArray:
+        """Scores of the detections that match a counted annotation."""
         free = np.ones(len(self._scores), dtype=bool)
         hits = []
         for column, counts in enumerate(self.counts):
@@ -264,8 +265,8 @@ class _Matching:
                 hits.append(self._scores[match])
         return np.array(hits)
 
-    def right_and_wrong(self, threshold: float, spares_dont_care: bool) -> tuple[int, int]:
-        """Right and wrong detections among those at least this confident."""
+    def count_positives(self, threshold: float, spares_dont_care: bool) -> tuple[int, int]:
+        """True and false positives among the detections at least this confident."""
         kept = self._scores >= threshold
         number = int(kept.sum())
         if number not in self._known:
@@ -290,7 +291,7 @@ class _Matching:
 
 
 def _thresholds(scores: FloatArray, positives: int) -> list[float]:
-    """Confidences at which recall comes nearest to each step it passes."""
+    """Confidences at which recall is nearest to each step that it passes."""
     thresholds: list[float] = []
     ordered = np.sort(scores)[::-1]
     wanted = 0.0
@@ -311,7 +312,7 @@ def _shared_image_area(boxes: FloatArray, others: FloatArray) -> FloatArray:
 
 
 def _shared_ground_area(boxes: FloatArray, others: FloatArray) -> FloatArray:
-    """Area that two boxes share on the ground, (N, M), square metres."""
+    """Intersection areas on the ground, (N, M), square meters."""
     import shapely  # comes with MMDetection3D; other frameworks do not need it
 
     outlines, other_outlines = (shapely.polygons(_ground_corners(each)) for each in (boxes, others))
@@ -333,5 +334,5 @@ def _ground_corners(boxes: FloatArray) -> FloatArray:
 
 
 def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """Part of whole; 0 where nothing is shared."""
+    """Quotient of part and whole; 0 where part is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=part > 0)

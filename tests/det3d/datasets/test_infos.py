@@ -1,4 +1,4 @@
-"""Calibrations from info files: JSON and pickles of plain data, nothing that runs code."""
+"""Info files as JSON and as pickles of plain data; nothing that would run code is read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pickle
 import numpy as np
 import pytest
 
-from sparsevit_mm.det3d.calibrations import calibrations, read_infos
-from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.det3d.datasets.infos import read_camera_matrices, read_infos
+from sparsevit_mm.det3d.evaluation.info_lookup import InfoLookup
+from sparsevit_mm.errors import ConfigError, DataError
 
 CAM2IMG = [[100.0, 0, 60], [0, 100, 40], [0, 0, 1]]
 INFOS = dict(
@@ -31,7 +32,7 @@ INFOS = dict(
 def test_pickles(tmp_path, protocol):
     path = tmp_path / 'infos.pkl'
     path.write_bytes(pickle.dumps(INFOS, protocol))
-    found = calibrations(path)
+    found = read_camera_matrices(path)
     assert found.keys() == {'a.jpg', 'b.jpg'}
     for cam2img in found.values():
         np.testing.assert_array_equal(cam2img, CAM2IMG)
@@ -41,7 +42,7 @@ def test_json(tmp_path):
     path = tmp_path / 'infos.json'
     images = dict(CAM2=dict(img_path='000001.png', cam2img=CAM2IMG))
     path.write_text(json.dumps(dict(data_list=[dict(images=images)])))
-    np.testing.assert_array_equal(calibrations(path)['000001.png'], CAM2IMG)
+    np.testing.assert_array_equal(read_camera_matrices(path)['000001.png'], CAM2IMG)
 
 
 class Harmful:
@@ -55,7 +56,19 @@ def test_pickles_that_would_run_code_are_refused(tmp_path, monkeypatch):
     path.write_bytes(pickle.dumps(dict(data_list=[Harmful()])))
     with pytest.raises(ConfigError, match='not an info file'):
         read_infos(path)
+    with pytest.raises(ConfigError, match='not an info file'):
+        InfoLookup(str(path))
     assert not (tmp_path / 'harm').exists()
+
+
+def test_annotations_need_the_names_of_the_classes(tmp_path):
+    path = tmp_path / 'infos.pkl'
+    path.write_bytes(pickle.dumps(INFOS))
+    with pytest.raises(DataError, match='no categories'):
+        InfoLookup(str(path))
+    named = {**INFOS, 'metainfo': {'categories': {'car': 2}}}
+    path.write_bytes(pickle.dumps(named))
+    assert InfoLookup(str(path), backend_args={'backend': 'local'}).class_names == {2: 'car'}
 
 
 @pytest.mark.parametrize(

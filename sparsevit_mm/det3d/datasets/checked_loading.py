@@ -1,4 +1,4 @@
-"""Checked loading of the images of monocular 3D detectors: what needs MMDetection3D."""
+"""Image loading for monocular 3D detectors that refuses broken files. Needs MMDetection3D."""
 
 from __future__ import annotations
 
@@ -10,4 +10,7 @@ from sparsevit_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class LoadCheckedMono3DImage(CheckedLoading, LoadImageFromFileMono3D):
-    """MMDetection3D's `LoadImageFromFileMono3D`, which refuses a broken image in a sentence."""
+    """MMDetection3D's `LoadImageFromFileMono3D` with a check of every file.
+
+    A broken or truncated image stops the run with an error that names the file.
+    """

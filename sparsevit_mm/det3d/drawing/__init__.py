@@ -1,0 +1,1 @@
+"""Drawings of 3D boxes: over the image of a camera, and from above."""

@@ -1,0 +1,90 @@
+"""Finds the annotations that belong to a data sample in an info file of MMDetection3D."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from sparsevit_mm.det3d.datasets.infos import read_infos
+from sparsevit_mm.errors import DataError
+
+
+@dataclass(frozen=True)
+class SampleId:
+    """What identifies a data sample.
+
+    Attributes:
+        index: `sample_idx`: its index in the data set, whatever index its info has.
+        img_path: The path of its image, or a list with one path for each camera; None if unknown.
+    """
+
+    index: int
+    img_path: Any
+
+    @classmethod
+    def of(cls, sample: Mapping[str, Any]) -> SampleId:
+        """Reads it from a data sample."""
+        return cls(int(sample['sample_idx']), sample.get('img_path'))
+
+
+class InfoLookup:
+    """The annotations of an info file by data sample.
+
+    Args:
+        path: An info file of version 2.
+        by_image: Whether every image is a data sample, or every frame.
+        backend_args: mmengine's file backend; None reads from the disk.
+
+    Attributes:
+        class_names: Class names by the labels that the file uses.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+        DataError: If the file does not name its categories.
+    """
+
+    def __init__(
+        self, path: str, by_image: bool = False, backend_args: dict[str, Any] | None = None
+    ) -> None:
+        content = read_infos(path, backend_args)
+        if 'categories' not in content['metainfo']:
+            raise DataError(f'{path} has no categories in its metainfo, but must name every class.')
+        self._path = path
+        self._samples = [
+            (info, camera)
+            for info in content['data_list']
+            for camera in (info['images'] if by_image else (None,))
+        ]
+        self.class_names: dict[int, str] = {
+            label: name for name, label in content['metainfo']['categories'].items()
+        }
+
+    def find(self, sample: SampleId) -> tuple[dict[str, Any], str | None]:
+        """Returns the info of a sample, and the name of its camera if every image is a sample.
+
+        Raises:
+            DataError: If the file has no such sample, or one of another image at its index.
+        """
+        if sample.index < len(self._samples):
+            info, camera = self._samples[sample.index]
+            if _shows(info, camera, sample.img_path):
+                return info, camera
+        raise DataError(
+            f'The data sample with sample_idx {sample.index} and img_path {sample.img_path!r} is '
+            f'not at its place in {self._path}; the data set must read this file whole, in order.'
+        )
+
+
+def _shows(info: Mapping[str, Any], camera: str | None, img_path: Any) -> bool:
+    """Whether an info has all images of a sample, or either side does not name its images."""
+    known = {
+        PurePath(image['img_path']).name
+        for name, image in info.get('images', {}).items()
+        if camera in (None, name) and isinstance(image, dict) and 'img_path' in image
+    }
+    if img_path is None or not known:
+        return True
+    own = (img_path,) if isinstance(img_path, str) else img_path
+    return all(PurePath(path).name in known for path in own)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sparsevit_mm.checkpoints.layouts import Family, Layout, recognise_layout, translate
+from sparsevit_mm.checkpoints.layouts import Family, Layout, recognize_layout, translate
 
 _NAMES = (
     (r'^img_backbone\.', 'backbone.'),
@@ -57,7 +57,7 @@ def bevdet_in_our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns:
         Parameters under our names, boxes in MMDetection3D's convention since 1.0.
     """
-    layout = recognise_layout(weights, BEVDET)
+    layout = recognize_layout(weights, BEVDET)
     if layout is None or layout is _OURS:
         return dict(weights)
     translated = translate(weights, layout)

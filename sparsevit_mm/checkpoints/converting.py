@@ -20,7 +20,7 @@ from sparsevit_mm.checkpoints.layouts import (
     FASTERVIT,
     SWIN,
     Family,
-    recognise_layout,
+    recognize_layout,
     translate,
 )
 from sparsevit_mm.errors import CheckpointError
@@ -79,7 +79,7 @@ def convert_to_ours(source: str | Path, target: str | Path) -> Conversion:
         CheckpointError: If the source is in no known layout, or the target cannot be written.
     """
     weights, meta = read_checkpoint(source)
-    layout = recognise_layout(weights, BEVDET)
+    layout = recognize_layout(weights, BEVDET)
     if layout is not None and layout is not BEVDET.layouts[0]:
         translated = bevdet_in_our_names(weights)
         path = write_checkpoint({'meta': meta, 'state_dict': translated}, target)
@@ -130,13 +130,13 @@ def _convert(
     inner = {n[len(prefix) :]: weight for n, weight in weights.items() if n.startswith(prefix)}
     others = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
     for family in families:
-        layout = recognise_layout(inner, family)
+        layout = recognize_layout(inner, family)
         if layout is not None:
             break
     else:
         known = ', or of '.join(f'a {family.name} in {family.origins}' for family in families)
         raise CheckpointError(
-            f'the checkpoint {source} begins with {next(iter(weights), "nothing")}, but it must be '
+            f'the checkpoint {source} begins with {next(iter(weights), "nothing")}, but must be '
             f'of {known}.'
         )
     translated = translate(inner, layout)

@@ -132,7 +132,7 @@ FASTERVIT = Family(
 )
 
 
-def recognise_layout(keys: Iterable[str], family: Family) -> Layout | None:
+def recognize_layout(keys: Iterable[str], family: Family) -> Layout | None:
     """The layout a set of parameter names is in, or None if it is none of the family's."""
     names = list(keys)
     for layout in family.layouts:

@@ -21,7 +21,7 @@ from sparsevit_mm.checkpoints.layouts import (
     FASTERVIT,
     SWIN,
     Family,
-    recognise_layout,
+    recognize_layout,
     translate,
 )
 from sparsevit_mm.errors import CheckpointError
@@ -125,7 +125,7 @@ def named_tensors(content: Any, path: str) -> dict[str, Tensor]:
             break
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            f'the checkpoint {path} holds a {type(content).__name__}, but it must hold a '
+            f'the checkpoint {path} holds a {type(content).__name__}, but must hold a '
             'dictionary of named tensors.'
         )
     weights = {name: value for name, value in content.items() if isinstance(value, Tensor)}
@@ -225,7 +225,7 @@ def _read_backbone(
     for candidate in (prefix, 'backbone.'):
         if candidate is not None:
             weights = _strip_prefix(weights, candidate.rstrip('.') + '.')
-    layout = recognise_layout(weights, family)
+    layout = recognize_layout(weights, family)
     if layout is None:
         seen = ', '.join(list(weights)[:3]) or 'no tensors'
         raise CheckpointError(

@@ -91,7 +91,7 @@ def exportable(model: nn.Module, part: str) -> nn.Module:
         ConfigError: If the part is unknown, or nothing is known of the whole.
     """
     if part not in PARTS:
-        raise ConfigError(f'part is {part!r}, but it must be one of {", ".join(PARTS)}.')
+        raise ConfigError(f'part is {part!r}, but must be one of {", ".join(PARTS)}.')
     if part == 'backbone':
         backbone = getattr(model, 'backbone', None)
         if not isinstance(backbone, nn.Module):

@@ -45,7 +45,7 @@ from sparsevit_mm.search.records import (
     check_same_search,
     save_settings,
 )
-from sparsevit_mm.search.results import Goal, SearchResult
+from sparsevit_mm.search.results import Objective, SearchResult
 from sparsevit_mm.search.settings import SearchSettings, is_loss
 from sparsevit_mm.search.space import SearchSpace
 from sparsevit_mm.versions import __version__
@@ -102,7 +102,7 @@ class ScheduleSearchLoop(BaseLoop):
         return dict(result.best.metrics)
 
     def _search(self) -> SearchResult:
-        settings, goal = self.settings, self.settings.goal
+        settings, objective = self.settings, self.settings.objective
         model, say = self.runner.model, self.runner.logger.info
         backbone = find_prunable_backbone(model)
         arch = backbone.arch
@@ -131,7 +131,7 @@ class ScheduleSearchLoop(BaseLoop):
         )
         if len(log):
             say(f'{len(log)} evaluations are known from before')
-        judge = _Judge(fitness, goal, cost, log, say, self.progress)
+        judge = _Judge(fitness, objective, cost, log, say, self.progress)
         # The dense network comes first: it tells which metrics there are before anything is kept.
         first = judge.evaluation(dense, 'dense')
         if is_main_process():
@@ -159,7 +159,7 @@ class ScheduleSearchLoop(BaseLoop):
                 'evaluations': len(trace.proposals), 'draws': trace.draws, 'by': trace.ended_by,
             }  # fmt: skip
             say(f'{name}: {ending[name]}')
-        result = SearchResult(goal, budget, first, found, described, ending)
+        result = SearchResult(objective, budget, first, found, described, ending)
         return self._measured(result, height, width, judge.seconds)
 
     def _cost(self, space: SearchSpace, height: int, width: int) -> AdditiveCost:
@@ -227,7 +227,7 @@ class ScheduleSearchLoop(BaseLoop):
         seen = [cfg.model, self._data.dataloader.dataset.pipeline, self._data.dataloader.batch_size]
         return {
             'metric': settings.metric,
-            'less_is_better': settings.goal.less_is_better,
+            'less_is_better': settings.objective.less_is_better,
             'budget': {**budget, 'shape': [height, width]},
             'space': {'depths': space.depths, 'choices': space.choices, 'per': space.per},
             'evolution': evolution,
@@ -256,7 +256,7 @@ class _Judge:
 
     Args:
         fitness: Evaluates.
-        goal: What counts.
+        objective: What counts.
         cost: Prices.
         log: What is known already.
         say: Takes a line for the log file and the console.
@@ -266,13 +266,13 @@ class _Judge:
     def __init__(
         self,
         fitness: ScheduleFitness,
-        goal: Goal,
+        objective: Objective,
         cost: AdditiveCost,
         log: EvaluationLog,
         say: Callable[[str], None],
         progress: Callable[[str, int, int], None] | None,
     ) -> None:
-        self._fitness, self._goal, self._cost = fitness, goal, cost
+        self._fitness, self._objective, self._cost = fitness, objective, cost
         self._log, self._say, self._progress = log, say, progress
         self.seconds = 0.0
 
@@ -285,19 +285,19 @@ class _Judge:
         """Fitness of a schedule a search proposes."""
         known = self._log.find(proposal.schedule) is not None
         found = self.evaluation(proposal.schedule, proposal.origin, proposal.generation)
-        self._best = self._goal.best([found] if self._best is None else [self._best, found])
+        self._best = self._objective.best([found] if self._best is None else [self._best, found])
         self._number += 1
         if self._progress is not None:
             self._progress(self._name, self._number, self._total)
         if not known:
             assert self._best is not None
-            key = self._goal.metric
+            key = self._objective.metric
             self._say(
                 f'{self._name} {self._number}/{self._total}: {key} {found.metrics[key]:.4g} (best '
                 f'{self._best.metrics[key]:.4g}) at {self._cost.show(found.cost)}, generation '
                 f'{proposal.generation}, {found.seconds:.1f} s'
             )
-        return self._goal.fitness(found)
+        return self._objective.fitness(found)
 
     def evaluation(
         self, schedule: PruningSchedule, origin: str, generation: int | None = None

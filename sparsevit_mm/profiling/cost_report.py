@@ -145,9 +145,7 @@ def cost_report(
         ConfigError: If a number is not positive, or the framework is none of those known here.
     """
     if min(height, width, batch) < 1:
-        raise ConfigError(
-            f'shape is {height} x {width} and batch {batch}, but they must be positive.'
-        )
+        raise ConfigError(f'shape is {height} x {width} and batch {batch}, but must be positive.')
     model.eval()
     macs = model_macs(model, _run_on_noise(model, cfg, height, width, batch))
     part_parameters = {name: _num_parameters(child) for name, child in model.named_children()}

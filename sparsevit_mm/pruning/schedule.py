@@ -21,6 +21,9 @@ from sparsevit_mm.files import replace_text
 DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Ratios the paper draws from, in adaptation and in the search."""
 
+BLOCKS_PER_RATIO = {'pair': 2, 'block': 1}
+"""What a drawn ratio is for: a pair of a plain and a shifted block, as in the paper, or a block."""
+
 _FORMAT = 'sparsevit_mm.PruningSchedule'
 
 
@@ -34,6 +37,33 @@ class KeptCount(NamedTuple):
     def share(self) -> float:
         """Kept windows as a fraction of all, in (0, 1]."""
         return self.kept / self.total
+
+
+def checked_choices(choices: Sequence[float], per: str) -> tuple[float, ...]:
+    """Checks what random schedules are drawn from.
+
+    Args:
+        choices: Ratios to draw from.
+        per: What gets a ratio of its own.
+
+    Returns:
+        The choices, sorted and without repeats.
+
+    Raises:
+        ConfigError: If there is no choice, one is out of range, or `per` is no key of
+            `BLOCKS_PER_RATIO`.
+    """
+    ordered = tuple(sorted({float(choice) for choice in choices}))
+    if not ordered:
+        raise ConfigError('choices is empty, but must hold at least one ratio.')
+    for choice in ordered:
+        if not 0 <= choice < 1:
+            raise ConfigError(
+                f'choices is {list(ordered)}, but every ratio must be at least 0 and below 1.'
+            )
+    if per not in BLOCKS_PER_RATIO:
+        raise ConfigError(f"per is {per!r}, but must be 'pair' or 'block'.")
+    return ordered
 
 
 def num_kept_windows(num_windows: int, ratio: float) -> int:
@@ -74,7 +104,7 @@ class PruningSchedule:
                     )
             if list(ratios) != sorted(ratios):
                 raise ConfigError(
-                    f'pruning_ratios of stage {stage} are {list(ratios)}, but they must not '
+                    f'pruning_ratios of stage {stage} are {list(ratios)}, but must not '
                     'decrease inside a stage: a window that was pruned never comes back.'
                 )
 
@@ -133,16 +163,19 @@ class PruningSchedule:
         depths: Sequence[int],
         rng: random.Random,
         choices: Sequence[float] = DEFAULT_CHOICES,
+        per: str = 'pair',
     ) -> PruningSchedule:
-        """Draws one ratio for every pair of blocks, sorted ascending in each stage.
+        """Draws a random schedule (SparseViT, sparsity-aware adaptation).
 
         Args:
             depths: Blocks in each stage.
-            rng: The caller's own random state; nothing global is read or moved.
-            choices: Ratios to draw from, uniformly.
+            rng: The caller's random state; no global one is read or changed.
+            choices: Ratios to draw from, uniformly. Each stage is then sorted in ascending order.
+            per: What gets a ratio of its own, a key of `BLOCKS_PER_RATIO`.
         """
-        pairs = [sorted(rng.choice(choices) for _ in range(math.ceil(d / 2))) for d in depths]
-        return cls.parse(pairs, depths)
+        step = BLOCKS_PER_RATIO[per]
+        stages = [sorted(rng.choice(choices) for _ in range(math.ceil(d / step))) for d in depths]
+        return cls.parse(stages, depths)
 
     def kept_windows(
         self, height: int, width: int, patch_size: int = 4, window_size: int = 7

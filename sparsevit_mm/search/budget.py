@@ -47,7 +47,7 @@ class Budget:
         field = 'macs' if unit == MACS else 'latency'
         if len(bounds) > 2 or None in bounds:
             raise ConfigError(
-                f'{field} is {text!r}, but it must be a bound or a range such as {_EXAMPLES[unit]}.'
+                f'{field} is {text!r}, but must be a bound or a range such as {_EXAMPLES[unit]}.'
             )
         upper, lower = bounds[-1] or 0.0, (bounds[0] or 0.0) if len(bounds) == 2 else 0.0
         if not 0 <= lower <= upper or upper == 0:

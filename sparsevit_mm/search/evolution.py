@@ -54,16 +54,16 @@ class EvolutionSettings:
     def __post_init__(self) -> None:
         for field in ('population', 'max_draws', 'max_evaluations'):
             if getattr(self, field) < 1:
-                raise ConfigError(f'{field} is {getattr(self, field)}, but it must be at least 1.')
+                raise ConfigError(f'{field} is {getattr(self, field)}, but must be at least 1.')
         if not 1 <= self.parents <= self.population:
             raise ConfigError(
-                f'parents is {self.parents}, but it must lie between 1 and the population of '
+                f'parents is {self.parents}, but must lie between 1 and the population of '
                 f'{self.population}.'
             )
         for field in ('mutation_share', 'mutation_probability'):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigError(
-                    f'{field} is {getattr(self, field)}, but it must lie between 0 and 1.'
+                    f'{field} is {getattr(self, field)}, but must lie between 0 and 1.'
                 )
 
 

@@ -67,10 +67,10 @@ class BackboneBench:
     ) -> None:
         if min(height, width, batch) < 1:
             raise ConfigError(
-                f'shape is {height} x {width} and batch {batch}, but they must be positive.'
+                f'shape is {height} x {width} and batch {batch}, but must be positive.'
             )
         if dtype not in DTYPES:
-            raise ConfigError(f'dtype is {dtype!r}, but it must be one of {", ".join(DTYPES)}.')
+            raise ConfigError(f'dtype is {dtype!r}, but must be one of {", ".join(DTYPES)}.')
         self.device = torch.device(device or next(backbone.parameters()).device)
         self.module = deepcopy(backbone).to(self.device, DTYPES[dtype]).eval()
         self.prunable = find_prunable_backbone(self.module)

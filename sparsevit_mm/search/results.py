@@ -16,7 +16,7 @@ from sparsevit_mm.search.records import Evaluation
 
 
 @dataclass(frozen=True)
-class Goal:
+class Objective:
     """Which metric counts.
 
     Attributes:
@@ -46,7 +46,7 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-        goal: The metric that counts.
+        objective: The metric that counts.
         budget: What a schedule may cost.
         dense: The dense network.
         found: Evaluated schedules by how they were found: 'evolution' and, if wanted, 'random' (all
@@ -59,7 +59,7 @@ class SearchResult:
         times: Everything that a clock said, JSON-ready.
     """
 
-    goal: Goal
+    objective: Objective
     budget: Budget
     dense: Evaluation
     found: Mapping[str, Sequence[Evaluation]]
@@ -73,7 +73,7 @@ class SearchResult:
         """The dense network and the best of each way to find a schedule inside the budget."""
         rows = {'dense': self.dense}
         for name in ('uniform within the budget', 'random', 'evolution'):
-            best = self.goal.best(self.found.get(name, ()))
+            best = self.objective.best(self.found.get(name, ()))
             if best is not None:
                 rows[name] = best
         return rows
@@ -87,7 +87,10 @@ class SearchResult:
         """The result as JSON-ready data, which `PruningSchedule.from_dict` reads, too."""
         return {
             **self.best.schedule.to_dict(),
-            'metric': {'key': self.goal.metric, 'value': self.best.metrics[self.goal.metric]},
+            'metric': {
+                'key': self.objective.metric,
+                'value': self.best.metrics[self.objective.metric],
+            },
             'cost': {
                 'unit': self.budget.unit,
                 'predicted': self.best.cost,
@@ -106,14 +109,14 @@ class SearchResult:
         table = Table(title=f'Budget: {self.budget}')
         for column, justify in (('', 'left'), ('ratios', 'left'), ('cost', 'right'), ('', 'right')):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]
-        table.add_column(self.goal.metric, justify='right')
+        table.add_column(self.objective.metric, justify='right')
         for name, row in self.rows.items():
             table.add_row(
                 name,
                 show_ratios(row.schedule),
                 show_cost(row.cost, self.budget.unit),
                 f'{row.cost / self.dense.cost:.2f}x',
-                f'{row.metrics[self.goal.metric]:.4g}',
+                f'{row.metrics[self.objective.metric]:.4g}',
             )
         return table
 

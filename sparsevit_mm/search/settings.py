@@ -10,7 +10,7 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES
 from sparsevit_mm.search.cost import MACS, MILLISECONDS
 from sparsevit_mm.search.evolution import EvolutionSettings
-from sparsevit_mm.search.results import Goal
+from sparsevit_mm.search.results import Objective
 from sparsevit_mm.search.split import SplitSettings
 
 
@@ -116,15 +116,14 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if not self.metric:
             raise ConfigError(
-                "metric is missing, but it must name what counts, such as 'mIoU' or "
-                "'coco/segm_mAP'."
+                "metric is missing, but must name what counts, such as 'mIoU' or 'coco/segm_mAP'."
             )
 
     @property
-    def goal(self) -> Goal:
+    def objective(self) -> Objective:
         """The metric and its direction."""
         less = self.less_is_better
-        return Goal(self.metric, is_loss(self.metric) if less is None else less)
+        return Objective(self.metric, is_loss(self.metric) if less is None else less)
 
 
 _Settings = TypeVar('_Settings')

@@ -7,10 +7,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule
-
-_BLOCKS_PER_GENE = {'pair': 2, 'block': 1}
+from sparsevit_mm.pruning.schedule import (
+    BLOCKS_PER_RATIO,
+    DEFAULT_CHOICES,
+    PruningSchedule,
+    checked_choices,
+)
 
 Genes = list[list[float]]
 
@@ -37,17 +39,12 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'depths', tuple(self.depths))
-        object.__setattr__(self, 'choices', tuple(sorted({float(c) for c in self.choices})))
-        if not self.choices:
-            raise ConfigError('choices is empty, but it must hold at least one ratio.')
-        PruningSchedule((self.choices,))
-        if self.per not in _BLOCKS_PER_GENE:
-            raise ConfigError(f"per is {self.per!r}, but it must be 'pair' or 'block'.")
+        object.__setattr__(self, 'choices', checked_choices(self.choices, self.per))
 
     @property
     def num_genes(self) -> tuple[int, ...]:
         """Ratios to choose in each stage."""
-        return tuple(math.ceil(depth / _BLOCKS_PER_GENE[self.per]) for depth in self.depths)
+        return tuple(math.ceil(depth / BLOCKS_PER_RATIO[self.per]) for depth in self.depths)
 
     @property
     def size(self) -> int:
@@ -57,7 +54,7 @@ class SearchSpace:
 
     def blocks_of_gene(self, stage: int, gene: int) -> range:
         """Numbers of the blocks that share a ratio."""
-        step = _BLOCKS_PER_GENE[self.per]
+        step = BLOCKS_PER_RATIO[self.per]
         return range(gene * step, min((gene + 1) * step, self.depths[stage]))
 
     def uniform(self, ratio: float) -> PruningSchedule:
@@ -65,10 +62,8 @@ class SearchSpace:
         return PruningSchedule.parse(ratio, self.depths)
 
     def sample(self, rng: random.Random) -> PruningSchedule:
-        """Draws every ratio uniformly, then sorts each stage, as in SparseViT's adaptation."""
-        return self._schedule(
-            [[rng.choice(self.choices) for _ in range(genes)] for genes in self.num_genes]
-        )
+        """Draws every ratio uniformly, then sorts each stage; see `PruningSchedule.sample`."""
+        return PruningSchedule.sample(self.depths, rng, self.choices, self.per)
 
     def mutate(
         self, parent: PruningSchedule, rng: random.Random, probability: float
@@ -99,14 +94,8 @@ class SearchSpace:
         )
 
     def _genes(self, schedule: PruningSchedule) -> Genes:
-        step = _BLOCKS_PER_GENE[self.per]
+        step = BLOCKS_PER_RATIO[self.per]
         return [list(stage[::step]) for stage in schedule.ratios]
 
     def _schedule(self, genes: Sequence[Sequence[float]]) -> PruningSchedule:
-        step = _BLOCKS_PER_GENE[self.per]
-        return PruningSchedule(
-            tuple(
-                tuple(sorted(of_stage)[block // step] for block in range(depth))
-                for of_stage, depth in zip(genes, self.depths)
-            )
-        )
+        return PruningSchedule.parse([sorted(of_stage) for of_stage in genes], self.depths)

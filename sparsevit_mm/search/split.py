@@ -35,11 +35,11 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         if self.part not in ('held_out', 'val'):
-            raise ConfigError(f"split.part is {self.part!r}, but it must be 'held_out' or 'val'.")
+            raise ConfigError(f"split.part is {self.part!r}, but must be 'held_out' or 'val'.")
         if not 0 < self.share < 1:
-            raise ConfigError(f'split.share is {self.share}, but it must lie between 0 and 1.')
+            raise ConfigError(f'split.share is {self.share}, but must lie between 0 and 1.')
         if self.images is not None and self.images < 1:
-            raise ConfigError(f'split.images is {self.images}, but it must be at least 1.')
+            raise ConfigError(f'split.images is {self.images}, but must be at least 1.')
 
 
 def is_held_out(name: str, share: float, seed: int) -> bool:

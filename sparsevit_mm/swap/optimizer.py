@@ -42,7 +42,7 @@ def preprocessor_paths(model: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ..
             yield path, found
 
 
-def normalisation_changes(preprocessor: Mapping[str, Any]) -> dict[str, Any]:
+def normalization_changes(preprocessor: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a preprocessor that must change for ImageNet's statistics."""
     wanted = {**IMAGENET, 'rgb_to_bgr': False} if 'rgb_to_bgr' in preprocessor else IMAGENET
     return {

@@ -46,7 +46,7 @@ class BackboneSpec:
     def __post_init__(self) -> None:
         if self.name not in backbone_names():
             raise ConfigError(
-                f'backbone is {self.name!r}, but it must be one of {", ".join(backbone_names())}.'
+                f'backbone is {self.name!r}, but must be one of {", ".join(backbone_names())}.'
             )
         if self.ratios is not None:
             if not self.is_sparse:

@@ -13,7 +13,7 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.swap.channels import Path, drops_neck, matching_levels, new_channels
 from sparsevit_mm.swap.feature_maps import feature_maps
-from sparsevit_mm.swap.optimizer import normalisation_changes, optimizer_changes, preprocessor_paths
+from sparsevit_mm.swap.optimizer import normalization_changes, optimizer_changes, preprocessor_paths
 from sparsevit_mm.swap.spec import STRIDES, BackboneSpec
 from sparsevit_mm.swap.unsupported import (
     backbone_key,
@@ -153,7 +153,7 @@ def _other_backbone(
     for path, value in new_channels(host, maps, channels):
         changes.append(Change((*below, *path), value, 'Channels of the new maps.'))
     for path, preprocessor in preprocessor_paths(cfg.model):
-        for key, value in normalisation_changes(preprocessor).items():
+        for key, value in normalization_changes(preprocessor).items():
             reason = "ImageNet's statistics, on RGB, as the weights were trained."
             changes.append(Change(('model', *path, key), value, reason))
     if isinstance(cfg.get('optim_wrapper'), Mapping):

@@ -29,7 +29,7 @@ def draw_search(result: SearchResult) -> Figure:
     Returns:
         The figure; the budget is the shaded band.
     """
-    figure, key = _figure(7, 4.6), result.goal.metric
+    figure, key = _figure(7, 4.6), result.objective.metric
     axes = figure.add_subplot()
     scale, unit = _scale(result)
 
@@ -52,7 +52,9 @@ def draw_search(result: SearchResult) -> Figure:
         axes.plot(
             *points(uniform), color=_UNIFORM, marker='s', markersize=4, linewidth=1, label='uniform'
         )
-    front = pareto_front([e.cost for e in everything], [result.goal.fitness(e) for e in everything])
+    front = pareto_front(
+        [e.cost for e in everything], [result.objective.fitness(e) for e in everything]
+    )
     axes.plot(
         *points([everything[number] for number in front]),
         color=_FRONT, linewidth=1.4, drawstyle='steps-post', label='Pareto front',
@@ -99,10 +101,10 @@ def draw_ratios(result: SearchResult) -> Figure:
     axes.yaxis.set_major_formatter(lambda share, _: f'{share:.0%}')
     axes.grid(axis='y', color='#e3e6eb', linewidth=0.6)
     scale, unit = _scale(result)
-    best = result.best
+    best, key = result.best, result.objective.metric
     axes.set_title(
-        f'{result.goal.metric} {best.metrics[result.goal.metric]:.4g} at {best.cost / scale:.4g} '
-        f'{unit}, {best.cost / result.dense.cost:.2f} of dense',
+        f'{key} {best.metrics[key]:.4g} at {best.cost / scale:.4g} {unit}, '
+        f'{best.cost / result.dense.cost:.2f} of dense',
         fontsize=9, color=_INK, loc='left',
     )  # fmt: skip
     _plain(axes)

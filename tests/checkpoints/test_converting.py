@@ -104,6 +104,6 @@ def test_fastervit_of_its_authors(tmp_path):
 def test_other_files_are_refused_and_nothing_is_written(convert, tmp_path):
     source, target = tmp_path / 'source.pth', tmp_path / 'folder' / 'target.pth'
     torch.save({'layer1.0.conv1.weight': torch.zeros(1)}, source)
-    with pytest.raises(CheckpointError, match='begins with layer1.0.conv1.weight, but it must be'):
+    with pytest.raises(CheckpointError, match='begins with layer1.0.conv1.weight, but must be'):
         convert(source, target)
     assert not target.parent.exists()

@@ -275,5 +275,5 @@ def test_settings_are_read_from_a_config():
     assert settings.budget.shape == (64, 96)
     assert settings.choices == (0, 0.5)
     assert settings.split.images == 5
-    assert settings.goal.less_is_better
+    assert settings.objective.less_is_better
     assert DEPTHS == (2, 2)

@@ -10,7 +10,7 @@ import pytest
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.records import Evaluation
-from sparsevit_mm.search.results import Goal, SearchResult
+from sparsevit_mm.search.results import Objective, SearchResult
 
 
 def evaluation(ratio, metric, cost=5.0):
@@ -20,22 +20,22 @@ def evaluation(ratio, metric, cost=5.0):
 
 def test_the_fittest_wins_then_the_cheapest_then_the_densest():
     three = [evaluation(0.3, 2.0), evaluation(0.2, 3.0, 7.0), evaluation(0.5, 3.0, 6.0)]
-    assert Goal('m').best(three) == three[2]
-    assert Goal('m', less_is_better=True).best(three) == three[0]
+    assert Objective('m').best(three) == three[2]
+    assert Objective('m', less_is_better=True).best(three) == three[0]
     equal = [evaluation(0.3, 2.0), evaluation(0.2, 2.0)]
-    assert Goal('m').best(equal) == Goal('m').best(equal[::-1]) == equal[1]
-    assert Goal('m').best([]) is None
+    assert Objective('m').best(equal) == Objective('m').best(equal[::-1]) == equal[1]
+    assert Objective('m').best([]) is None
 
 
 @pytest.mark.parametrize('less', [True, False])
 def test_a_metric_that_is_no_number_never_wins(less):
-    goal = Goal('m', less)
-    assert goal.best([evaluation(0.3, math.nan), evaluation(0.2, -9.0)]).metrics['m'] == -9
+    objective = Objective('m', less)
+    assert objective.best([evaluation(0.3, math.nan), evaluation(0.2, -9.0)]).metrics['m'] == -9
 
 
 def test_the_file_is_a_schedule_with_its_story(tmp_path):
     result = SearchResult(
-        goal=Goal('m'),
+        objective=Objective('m'),
         budget=Budget(0, 6, 'ms'),
         dense=evaluation(0, 4.0, 9.0),
         found={

@@ -8,7 +8,7 @@ import pytest
 
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.records import Evaluation
-from sparsevit_mm.search.results import Goal, SearchResult, show_ratios
+from sparsevit_mm.search.results import Objective, SearchResult, show_ratios
 from sparsevit_mm.search.space import SearchSpace
 from sparsevit_mm.visualization.search_plots import draw_ratios, draw_search
 from tests.helpers.costs import ToyCost
@@ -30,7 +30,7 @@ def search_result(random_points=0, **changes):
         found['random'] = [evaluation(SPACE.sample(rng)) for _ in range(random_points)]
         found['uniform'] = [evaluation(SPACE.uniform(r), 'uniform', None) for r in SPACE.choices]
     settings = dict(
-        goal=Goal('mIoU'),
+        objective=Objective('mIoU'),
         budget=Budget(0, 20, 'ms'),
         dense=evaluation(SPACE.uniform(0), 'dense', None),
         found=found,

@@ -10,9 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
-from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule
+from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule, checked_choices
 from sparsevit_mm.registry import HOOKS
-from sparsevit_mm.search.space import SearchSpace
 
 
 @HOOKS.register_module()
@@ -47,8 +46,7 @@ class SparsityAdaptationHook(Hook):
         seed: int = 0,
         per: str = 'pair',
     ) -> None:
-        # Made here to be checked; a network's depths are known later.
-        self.choices, self.per = SearchSpace((), tuple(choices), per).choices, per
+        self.choices, self.per = checked_choices(choices, per), per
         self.begin = begin
         self.seed = seed
         self._own_schedule: PruningSchedule | None = None
@@ -61,7 +59,7 @@ class SparsityAdaptationHook(Hook):
             depths: Blocks in each stage.
         """
         rng = random.Random(f'{self.seed}/{iteration}')
-        return SearchSpace(tuple(depths), self.choices, self.per).sample(rng)
+        return PruningSchedule.sample(depths, rng, self.choices, self.per)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Draws and sets the iteration's schedule."""

@@ -77,7 +77,7 @@ class TopDownNeck(BaseModule):
         levels = [lateral(level) for lateral, level in zip(self.laterals, maps)]
         joined = levels[-1]
         for finer in reversed(levels[:-1]):
-            # To the size and not by 2: an odd side is rounded up when it is halved.
+            # To this size, not by a factor of 2: halving an odd side rounds it up.
             size = finer.shape[2:]
             joined = finer + functional.interpolate(
                 joined, size=size, mode='bilinear', align_corners=False

@@ -2,8 +2,8 @@
 
 "BEVDet: High-performance Multi-camera 3D Object Detection in Bird-Eye-View", 2021,
 https://arxiv.org/abs/2112.11790. Images → backbone → neck → lift and splat into a bird's-eye-view
-(BEV) map → BEV backbone and neck → CenterPoint head. This is the one package that needs
-MMDetection3D; the registries import it when one of its names is asked for.
+(BEV) map → BEV backbone and neck → CenterPoint head. Importing this package needs MMDetection3D,
+so configs ask for it: `custom_imports = dict(imports=['sparsevit_mm.det3d.bevdet'])`.
 """
 
 from sparsevit_mm.det3d.bevdet.bev_augmentation import BEVAugmentation

@@ -1,4 +1,4 @@
-"""Turning, scaling and flipping the map and its boxes alike."""
+"""Augmentation of the bird's-eye-view map: rotates, scales and flips it with its boxes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from sparsevit_mm.registry import TRANSFORMS
 class BEVAugmentation(BaseTransform):
     """BEVDet's augmentation of the map: flip · scale · rotation about the vertical axis.
 
-    Stands after `LoadCameraImages` and `LoadAnnotations3D`, also where nothing is drawn: it brings
-    the boxes from the LiDAR's frame to the map's. Velocities that are not known become 0. Changes
-    `gt_bboxes_3d` and `bev_aug`.
+    Every pipeline with boxes needs it after `LoadCameraImages` and `LoadAnnotations3D`, also one
+    without augmentation (`max_degrees=0, scale=(1, 1)` and no flips): it transforms the boxes from
+    the LiDAR's frame to the map's. Unknown velocities become 0. Changes `gt_bboxes_3d` and
+    `bev_aug`.
 
     Args:
-        max_degrees: Largest turn, either way.
-        scale: Least and largest scale.
+        max_degrees: Largest rotation in either direction.
+        scale: Smallest and largest scale.
         flip_x_prob: Probability that x becomes -x.
         flip_y_prob: Probability that y becomes -y.
 
     Raises:
-        ConfigError: If an argument is outside what is allowed.
+        ConfigError: If `scale` or a probability is out of range.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class BEVAugmentation(BaseTransform):
         self.flip_x_prob, self.flip_y_prob = flip_x_prob, flip_y_prob
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Changes the boxes of a frame.
+        """Draws a transform and applies it to the boxes of a frame.
 
         Args:
-            results: With `bev_aug`, (3, 3), `lidar2bev`, (4, 4), and in training `gt_bboxes_3d`.
+            results: A frame with `bev_aug` (3, 3), `lidar2bev` (4, 4) and, in training,
+                `gt_bboxes_3d`.
         """
         radians = math.radians(random.uniform(-self.max_degrees, self.max_degrees))
         scale = random.uniform(*self.scale)
@@ -77,7 +79,7 @@ class BEVAugmentation(BaseTransform):
 
 
 def bev_matrix(radians: float, scale: float, flip_x: bool, flip_y: bool) -> NDArray[np.float64]:
-    """The (3, 3) matrix flip · scale · rotation, counterclockwise from above."""
+    """Returns the (3, 3) matrix flip · scale · rotation; counterclockwise seen from above."""
     cos, sin = np.cos(radians), np.sin(radians)
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     return np.diag([-1 if flip_x else 1, -1 if flip_y else 1, 1]) @ (scale * turn)

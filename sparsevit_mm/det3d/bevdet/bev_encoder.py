@@ -14,13 +14,13 @@ from sparsevit_mm.registry import MODELS
 
 @MODELS.register_module()
 class BEVResNet(BaseModule):
-    """Residual blocks that halve a map in every stage.
+    """ResNet of basic blocks; every stage halves the map.
 
     Args:
         in_channels: Channels of the map.
         channels: Channels of each stage; by default 2, 4 and 8 times `in_channels`.
         depths: Blocks of each stage.
-        init_cfg: See mmengine.
+        init_cfg: mmengine's initialization config.
 
     Examples:
         >>> [tuple(level.shape) for level in BEVResNet(64)(torch.rand(1, 64, 128, 128))]

@@ -1,4 +1,4 @@
-"""3D boxes from one frame to another."""
+"""Transforms 3D boxes from one frame to another."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 
 
 def move_boxes(boxes: Any, matrix: Any) -> Any:
-    """Brings boxes to another frame whose third axis points up, too.
+    """Transforms boxes to another frame whose third axis also points up.
 
-    Boxes stand upright in either frame, so of a small lean between the two only the middles are
-    moved exactly; headings and velocities keep what they show from above.
+    Boxes are upright in both frames. If the frames lean slightly against each other, only the
+    centers are exact; headings and velocities are transformed as seen from above.
 
     Args:
         boxes: MMDetection3D's `LiDARInstance3DBoxes`, with velocity or without.
         matrix: (4, 4) rigid transform from the boxes' frame to the other.
 
     Returns:
-        New boxes; the same if the matrix is the identity.
+        New boxes; `boxes` itself if the matrix is the identity.
     """
     if np.array_equal(matrix, np.eye(4)):
         return boxes
@@ -27,8 +27,8 @@ def move_boxes(boxes: Any, matrix: Any) -> Any:
     table = moved.tensor
     move = torch.as_tensor(np.asarray(matrix), dtype=torch.float64, device=table.device)
     turn, offset = move[:3, :3], move[:3, 3]
-    middles = boxes.gravity_center.double() @ turn.T + offset
-    table[:, :3] = middles.to(table)
+    centers = boxes.gravity_center.double() @ turn.T + offset
+    table[:, :3] = centers.to(table)
     table[:, 2] -= table[:, 5] / 2
     yaws = boxes.yaw.double()
     headings = torch.stack([yaws.cos(), yaws.sin()], dim=-1) @ turn[:2, :2].T

@@ -1,11 +1,11 @@
-"""The cameras around a vehicle: their order, their calibration, their images.
+"""Loads the images of the cameras around a vehicle, in a fixed order, with their calibration.
 
-What is read of MMDetection3D's infos (version 2): `images[camera]` with `img_path`, `cam2img` and
-`lidar2cam`; for the ego frame `cam2ego` of one camera as well.
+Fields read from MMDetection3D's info files (version 2): `images[camera]` with `img_path`, `cam2img`
+and `lidar2cam`; for the ego frame also `cam2ego` of one camera.
 
-`lidar2cam` is compensated for the vehicle's motion: a camera fires some milliseconds before or
-after the LiDAR, so it is not what `cam2ego` and `lidar2ego` alone would give (on nuScenes up to
-0.4 m off). The pose of the vehicle when a camera fired is therefore
+`lidar2cam` includes the vehicle's motion between the times of the LiDAR and of the camera, some
+milliseconds apart; composing `cam2ego` and `lidar2ego` would leave that out (up to 0.4 m on
+nuScenes). The vehicle's pose when a camera fired is therefore
 ego2global · lidar2ego · lidar2cam⁻¹ · cam2ego⁻¹.
 """
 
@@ -31,7 +31,7 @@ NUSCENES_CAMERAS = (
     'CAM_BACK',
     'CAM_BACK_RIGHT',
 )
-"""In the order of BEVDet's authors."""
+"""Cameras of nuScenes in the order of BEVDet's authors."""
 
 FRAMES = ('lidar', 'ego')
 
@@ -42,8 +42,8 @@ class CameraRig:
 
     Attributes:
         cam2img: (N, 3, 3) projections into pixels of the raw images.
-        cam2bev: (N, 4, 4) poses in the map's frame when each camera fired, meters.
-        lidar2bev: (4, 4) from the LiDAR's frame, in which boxes are annotated, to the map's.
+        cam2bev: (N, 4, 4) poses of the cameras in the map's frame, each when it fired, meters.
+        lidar2bev: (4, 4) from the LiDAR's frame, which annotated boxes are in, to the map's.
     """
 
     cam2img: NDArray[np.float64]
@@ -62,21 +62,21 @@ class CameraRig:
 
         Args:
             info: MMDetection3D's info of the frame.
-            cameras: Names of the cameras, in the order wanted.
-            bev_frame: 'lidar', the map is the LiDAR's frame; or 'ego', it is the vehicle's when
+            cameras: Names of the cameras, in the order of the result.
+            bev_frame: Frame of the map: 'lidar', or 'ego' for the vehicle's frame at the time when
                 `ego_camera` fired.
-            ego_camera: See `bev_frame`.
+            ego_camera: Camera whose time defines the ego frame.
 
         Raises:
             ConfigError: If `bev_frame` is unknown.
-            DataError: If a camera is missing, or a matrix of it, or cannot be inverted.
+            DataError: If a camera or one of its matrices is missing, or a matrix is not invertible.
         """
         if bev_frame not in FRAMES:
             raise ConfigError(f'bev_frame is {bev_frame!r}, but must be one of {FRAMES}.')
         lidar2cam = {name: _matrix(info, name, 'lidar2cam', 4) for name in cameras}
         lidar2bev = np.eye(4)
         if bev_frame == 'ego':
-            # The pose of the vehicle in the world, inverted, times ego2global · lidar2ego.
+            # (vehicle's pose when the camera fired)⁻¹ · ego2global · lidar2ego, see the module.
             lidar2bev = _matrix(info, ego_camera, 'cam2ego', 4) @ _matrix(
                 info, ego_camera, 'lidar2cam', 4
             )
@@ -91,19 +91,19 @@ class CameraRig:
 class LoadCameraImages(LoadMultiViewImageFromFiles):
     """Loads the images of all cameras in a fixed order, with their calibration.
 
-    Adds to MMDetection3D's `LoadMultiViewImageFromFiles` the order, the keys `cam2img` (N, 3, 3),
+    Extends MMDetection3D's `LoadMultiViewImageFromFiles`. Adds the keys `cam2img` (N, 3, 3),
     `cam2bev` (N, 4, 4), `lidar2bev` (4, 4), `img_aug` (N, 3, 3) and `bev_aug` (3, 3), see
-    `Calibration`, and refuses broken images and calibration in a sentence.
+    `Calibration`. Broken images and wrong calibration stop the run with an error that names them.
 
     Args:
-        cameras: Names of the cameras in the infos, in the order wanted.
-        bev_frame: 'lidar' or 'ego', see `CameraRig.from_info`.
-        ego_camera: The camera whose time is that of the ego frame.
-        color_type: See MMDetection3D.
+        cameras: Names of the cameras in the info files, in the order of the images.
+        bev_frame: Frame of the map, 'lidar' or 'ego', see `CameraRig.from_info`.
+        ego_camera: Camera whose time defines the ego frame.
+        color_type: As in `LoadMultiViewImageFromFiles`.
         **loading: Further arguments of `LoadMultiViewImageFromFiles`.
 
     Raises:
-        ConfigError: If an argument is outside what is allowed.
+        ConfigError: If `cameras` is empty or has repeats, or `bev_frame` is unknown.
     """
 
     def __init__(
@@ -130,12 +130,12 @@ class LoadCameraImages(LoadMultiViewImageFromFiles):
 
         Raises:
             ConfigError: If an image is missing or broken.
-            DataError: If a camera is missing or its calibration wrong.
+            DataError: If a camera is missing or its calibration is wrong.
         """
         rig = CameraRig.from_info(results, self.cameras, self.bev_frame, self.ego_camera)
         results['images'] = {name: results['images'][name] for name in self.cameras}
         paths = [str(camera['img_path']) for camera in results['images'].values()]
-        if self.backend_args is None:  # elsewhere a second reading would cost too much
+        if self.backend_args is None:  # reading twice from anywhere else would cost too much
             for path in paths:
                 check_complete(path)
         try:
@@ -152,7 +152,7 @@ class LoadCameraImages(LoadMultiViewImageFromFiles):
 
 
 def _matrix(info: Mapping[str, Any], camera: str, key: str, side: int) -> NDArray[np.float64]:
-    """A square matrix of a camera, checked."""
+    """Reads a square matrix of a camera and checks it."""
     frame = f'frame {info.get("token", info.get("sample_idx"))}'
     images = info.get('images') or {}
     if camera not in images:

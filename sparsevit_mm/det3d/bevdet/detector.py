@@ -1,4 +1,4 @@
-"""The detector: from the images of all cameras to 3D boxes around the vehicle."""
+"""The BEVDet detector: from the images of all cameras to 3D boxes around the vehicle."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from sparsevit_mm.registry import MODELS
 class BEVDet(Base3DDetector):
     """BEVDet, with any image backbone.
 
-    Images come as (B, N, 3, H, W) from MMDetection3D's `Det3DDataPreprocessor`, the calibration as
-    meta keys of the data samples, as `LoadCameraImages` and the augmentations leave it. Boxes come
-    out in the LiDAR's frame, whatever frame the map has. Loads what BEVDet's authors released, too,
-    see `sparsevit_mm.checkpoints.bevdet`.
+    Inputs are images (B, N, 3, H, W) from MMDetection3D's `Det3DDataPreprocessor`, and the
+    calibration as meta keys of the data samples, as set by `LoadCameraImages` and the
+    augmentations. Predicted boxes are in the LiDAR's frame, whatever the map's frame is.
+    Checkpoints of BEVDet's authors load, too, see `sparsevit_mm.checkpoints.bevdet`.
 
     Args:
-        backbone: Of images.
-        neck: Of images; gives one map.
-        view_transform: From image features to the map, a `LiftSplat`.
-        bev_backbone: Of the map.
-        bev_neck: Of the map; gives one map.
-        bbox_head: A `BEVDetHead`.
-        train_cfg: Of the head.
-        test_cfg: Of the head.
-        data_preprocessor: See MMDetection3D.
-        init_cfg: See mmengine.
+        backbone: Config of the image backbone.
+        neck: Config of the image neck, which returns one map.
+        view_transform: Config of a `LiftSplat`, from image features to the map.
+        bev_backbone: Config of the map's backbone.
+        bev_neck: Config of the map's neck, which returns one map.
+        bbox_head: Config of a `BEVDetHead`.
+        train_cfg: Training settings of the head.
+        test_cfg: Test settings of the head.
+        data_preprocessor: Config of MMDetection3D's data preprocessor.
+        init_cfg: mmengine's initialization config.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class BEVDet(Base3DDetector):
         """Computes the map that the head reads.
 
         Args:
-            inputs: With `imgs`, (B, N, 3, H, W).
-            data_samples: With the calibration of the N cameras, one a frame.
+            inputs: `imgs`, (B, N, 3, H, W).
+            data_samples: One per frame, with the calibration of its N cameras.
 
         Returns:
             (B, C, Y, X).
 
         Raises:
-            ConfigError: If the images are not of several cameras, or no calibration is there.
+            ConfigError: If `imgs` is not five-dimensional, or the calibration is missing.
         """
         images = inputs['imgs']
         if images.ndim != 5:
@@ -93,7 +93,7 @@ class BEVDet(Base3DDetector):
     def predict(
         self, inputs: Mapping[str, Tensor], data_samples: Sequence[Any], **kwargs: Any
     ) -> Sequence[Any]:
-        """Finds boxes, see `extract_feat`.
+        """Predicts boxes, see `extract_feat`.
 
         Returns:
             The data samples with `pred_instances_3d`: `bboxes_3d` in the LiDAR's frame,
@@ -109,13 +109,13 @@ class BEVDet(Base3DDetector):
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any, **kwargs: Any
     ) -> None:
-        """Recognizes checkpoints of BEVDet's authors, too."""
+        """Loads checkpoints of BEVDet's authors, too."""
         names = [name for name in state_dict if name.startswith(prefix)]
         found = bevdet_in_our_names({name[len(prefix) :]: state_dict[name] for name in names})
         if any(prefix + name not in state_dict for name in found):
             for name in names:
                 del state_dict[name]
-            # Theirs lack what follows from the architecture, or have it under a name of their own.
+            # Theirs lack the buffers that follow from the architecture, or name them differently.
             derived = {n: b for n, b in self.named_buffers() if DERIVED_BUFFERS.search(n)}
             state_dict.update({prefix + name: part for name, part in {**derived, **found}.items()})
         super()._load_from_state_dict(state_dict, prefix, *arguments, **kwargs)
@@ -123,19 +123,19 @@ class BEVDet(Base3DDetector):
     def _forward(
         self, inputs: Mapping[str, Tensor], data_samples: Sequence[Any], **kwargs: Any
     ) -> Any:
-        """The maps of all tasks, see `extract_feat`."""
+        """Computes the maps of all tasks, see `extract_feat`."""
         return self.bbox_head([self.extract_feat(inputs, data_samples)])
 
 
 def calibration_of(data_samples: Sequence[Any], device: torch.device | str) -> Calibration:
-    """The calibration of a batch.
+    """Collects the calibration of a batch.
 
     Args:
-        data_samples: With the fields of `Calibration` as meta keys, one a frame.
-        device: Where it is needed.
+        data_samples: One per frame, with the fields of `Calibration` as meta keys.
+        device: Device of the result.
 
     Returns:
-        In double precision.
+        The calibration in double precision.
 
     Raises:
         ConfigError: If a key is missing.

@@ -1,4 +1,4 @@
-"""CenterPoint's head with non-maximum suppression of its own for every task."""
+"""BEVDet's head: CenterPoint's with non-maximum suppression per task, scale-NMS included."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ NMS_TYPES = ('rotate', 'circle')
 
 @MODELS.register_module()
 class BEVDetHead(CenterHead):
-    """MMDetection3D's `CenterHead` with BEVDet's suppression, scale-NMS among it.
+    """MMDetection3D's `CenterHead` with BEVDet's non-maximum suppression (scale-NMS).
 
-    Small things seldom overlap in the map, so sizes are multiplied by a factor of their class
-    before overlaps are measured, and divided by it after.
+    Duplicates of a small object seldom overlap in the map. Scale-NMS therefore multiplies box sizes
+    by a factor of their class while overlaps are computed.
 
     Args:
-        test_cfg: As `CenterHead` has it, but `nms_type` ('rotate' or 'circle'), `nms_thr` (largest
-            overlap of 'rotate') and `min_radius` (squared meters between middles of 'circle') may
-            be lists, one value a task, and `nms_rescale_factor` may have a list of factors for each
-            task, one a class; besides `pre_max_size` and `post_max_size`, boxes a task before and
-            after. Scores and ranges are filtered by the box coder.
+        test_cfg: As in `CenterHead`: `nms_type` ('rotate' or 'circle'), `nms_thr` (largest IoU, for
+            'rotate'), `min_radius` (smallest squared distance of centers in square meters, for
+            'circle'), `pre_max_size` and `post_max_size` (boxes per task before and after). The
+            first three may also be lists with one value per task. New is `nms_rescale_factor`: for
+            each task a list with one factor per class. The box coder filters scores and ranges.
         **center_head: Arguments of `CenterHead`.
 
     Raises:
@@ -58,17 +58,17 @@ class BEVDetHead(CenterHead):
             )
 
     def init_weights(self) -> None:
-        """Initializes, with the bias of the tasks' heatmaps.
+        """Initializes the weights and the bias of the tasks' heatmaps.
 
-        mmengine does not look into PyTorch's `ModuleList`, where MMDetection3D keeps the tasks: all
-        their layers stay as they were built, which serves well but for this bias.
+        mmengine does not descend into PyTorch's `ModuleList`, which holds MMDetection3D's task
+        heads, so their layers keep PyTorch's default initialization; only this bias needs another.
         """
         super().init_weights()
         for head in self.task_heads:
             nn.init.constant_(head.heatmap[-1].bias, head.init_bias)
 
     def forward_single(self, x: Tensor) -> list[dict[str, Tensor]]:
-        """Computes the maps of all tasks, in single precision also where the rest is in half."""
+        """Computes the maps of all tasks, converted to float32 if they are in half precision."""
         return [
             {
                 name: value.to(torch.promote_types(value.dtype, torch.float32))
@@ -80,7 +80,7 @@ class BEVDetHead(CenterHead):
     def get_targets(
         self, batch_gt_instances_3d: Sequence[InstanceData]
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """Targets of all tasks; what is not known of a velocity counts as standing still."""
+        """Computes the targets of all tasks; unknown velocities become 0."""
         heatmaps, boxes, places, masks = super().get_targets(batch_gt_instances_3d)
         return heatmaps, [table.nan_to_num(nan=0.0) for table in boxes], places, masks
 
@@ -91,13 +91,13 @@ class BEVDetHead(CenterHead):
         *args: Any,
         **kwargs: Any,
     ) -> list[InstanceData]:
-        """Decodes maps to boxes.
+        """Decodes maps to boxes and suppresses duplicates.
 
         Args:
-            preds_dicts: For every task one level with its maps.
-            batch_input_metas: For every frame `box_type_3d`.
-            *args: Not used.
-            **kwargs: Not used.
+            preds_dicts: For every task a list of one level, with the maps by name.
+            batch_input_metas: One per frame, with `box_type_3d`.
+            *args: Ignored.
+            **kwargs: Ignored.
 
         Returns:
             For every frame `bboxes_3d` in the map's frame, `scores_3d` and `labels_3d`.
@@ -134,13 +134,13 @@ class BEVDetHead(CenterHead):
     def _suppress(
         self, task: int, boxes: Tensor, scores: Tensor, labels: Tensor, box_type: Any
     ) -> Tensor:
-        """Numbers of the boxes that stay, best first."""
+        """Returns the indices of the boxes that stay, best first."""
         most = self.test_cfg['post_max_size']
-        if not len(boxes):  # MMDetection3D's nms_bev returns a row of nothing
+        if not len(boxes):  # MMDetection3D's nms_bev would return an empty row
             return labels
         if self._nms_types[task] == 'circle':
-            middles = torch.cat([boxes[:, :2], scores[:, None]], dim=1)
-            kept = circle_nms(middles.detach().cpu().numpy(), self._radii[task], post_max_size=most)
+            centers = torch.cat([boxes[:, :2], scores[:, None]], dim=1)
+            kept = circle_nms(centers.detach().cpu().numpy(), self._radii[task], post_max_size=most)
             return torch.as_tensor(kept, dtype=torch.long, device=boxes.device)
         factors = boxes.new_tensor(self._factors[task])[labels]
         scaled = boxes.clone()
@@ -158,7 +158,7 @@ class BEVDetHead(CenterHead):
     ) -> InstanceData:
         boxes, scores, labels = (torch.cat(parts) for parts in zip(*of_tasks))
         bottoms = boxes.clone()
-        bottoms[:, 2] -= bottoms[:, 5] / 2  # the head predicts middles
+        bottoms[:, 2] -= bottoms[:, 5] / 2  # the head predicts centers
         return InstanceData(
             bboxes_3d=box_type(bottoms, self.bbox_coder.code_size),
             scores_3d=scores,
@@ -167,7 +167,7 @@ class BEVDetHead(CenterHead):
 
 
 def _per_task(test_cfg: Mapping[str, Any], key: str, tasks: int) -> list[Any]:
-    """A setting of every task; None where it is not given."""
+    """Returns a setting of every task; None where it is not given."""
     value = test_cfg.get(key)
     if not isinstance(value, (list, tuple)):
         return [value] * tasks

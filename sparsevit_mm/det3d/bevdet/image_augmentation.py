@@ -1,7 +1,7 @@
-"""Resizing, cropping, flipping and turning the images of all cameras, with exact bookkeeping.
+"""Augmentation of camera images: resizes, crops, flips and rotates, and records what it did.
 
-Intrinsics stay those of the raw images: what happened to an image is one affine matrix from its raw
-pixels to the network's, which the view transform undoes.
+Intrinsics stay those of the raw images. The augmentation of an image is recorded as one affine
+matrix from its raw pixels to the network's, which the view transform inverts.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from sparsevit_mm.registry import TRANSFORMS
 
 @dataclass(frozen=True)
 class ImageView:
-    """What the network sees of a raw image.
+    """One way to resize, crop, flip and rotate a raw image, in this order.
 
     Attributes:
         size: Height and width of the result, pixels.
-        scale: By how much the raw image is resized.
-        left: First column of the resized image that is seen; may be negative.
-        top: First row of the resized image that is seen; may be negative.
-        flip: Whether left and right are swapped then.
-        degrees: By how much the result is turned then, counterclockwise, about its middle.
+        scale: Factor by which the raw image is resized.
+        left: First column of the crop in the resized image; may be negative.
+        top: First row of the crop in the resized image; may be negative.
+        flip: Whether the crop is flipped horizontally.
+        degrees: Rotation of the result about its center, counterclockwise.
     """
 
     size: tuple[int, int]
@@ -42,26 +42,26 @@ class ImageView:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """(3, 3) from raw pixels to the network's; a pixel spans from its number to the next."""
+        """(3, 3) map from raw pixels to the network's; pixel i spans coordinates i to i + 1."""
         height, width = self.size
         resize = np.diag([self.scale, self.scale, 1.0])
         mirror = _affine([[-1, 0], [0, 1]], [width, 0]) if self.flip else np.eye(3)
         radians = np.deg2rad(self.degrees)
         cos, sin = np.cos(radians), np.sin(radians)
-        middle = np.array([width / 2, height / 2])
+        center = np.array([width / 2, height / 2])
         turn = np.array([[cos, sin], [-sin, cos]])
         return (
-            _affine(turn, middle - turn @ middle)
+            _affine(turn, center - turn @ center)
             @ mirror
             @ _affine(np.eye(2), [-self.left, -self.top])
             @ resize
         )
 
     def render(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Computes what is seen; black where there is nothing.
+        """Applies the view to an image; black outside of it.
 
-        The resized image has whole numbers of pixels, rounded down, but `matrix` has the true
-        scale, as in the authors' code: at most one pixel at the far edge.
+        As in the authors' code, the resized image has its height and width rounded down, while
+        `matrix` has the exact scale: the two differ by at most one pixel at the far edge.
 
         Args:
             image: (H, W, 3).
@@ -71,36 +71,37 @@ class ImageView:
         """
         raw_height, raw_width = image.shape[:2]
         height, width = self.size
-        picture = Image.fromarray(image).resize(
+        result = Image.fromarray(image).resize(
             (int(raw_width * self.scale), int(raw_height * self.scale))
         )
-        picture = picture.crop((self.left, self.top, self.left + width, self.top + height))
+        result = result.crop((self.left, self.top, self.left + width, self.top + height))
         if self.flip:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            result = result.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.degrees:
-            picture = picture.rotate(self.degrees, resample=Image.Resampling.BILINEAR)
-        return np.array(picture)
+            result = result.rotate(self.degrees, resample=Image.Resampling.BILINEAR)
+        return np.array(result)
 
 
 @TRANSFORMS.register_module()
 class CameraAugmentation(BaseTransform):
-    """BEVDet's augmentation of images: for every camera a view of its own.
+    """BEVDet's augmentation of images, drawn for every camera separately.
 
-    The scale is the one at which a raw image is as wide as the result, plus a jitter. The crop ends
-    at the lower edge, for the sky is at the upper one; it is drawn along x in training and in the
-    middle otherwise. Changes `img`, `img_shape`, `pad_shape` and `img_aug`.
+    The scale is (width of the result) / (width of the raw image), plus a jitter. The crop touches
+    the lower edge of the resized image, because the upper part shows the sky; horizontally it is
+    random in training and centered otherwise. Changes `img`, `img_shape`, `pad_shape` and
+    `img_aug`.
 
     Args:
         size: Height and width of the results, pixels.
-        training: Whether views are drawn.
-        scale_jitter: Least and largest jitter of the scale in training.
+        training: Whether augmentations are random.
+        scale_jitter: Smallest and largest jitter of the scale in training.
         flip_prob: Probability of a flip in training.
-        max_degrees: Largest turn in training, either way.
-        test_scale_jitter: Jitter of the scale otherwise; 0.04 gives the 0.48 that the released
-            BEVDet-Tiny is tested at.
+        max_degrees: Largest rotation in training, in either direction.
+        test_scale_jitter: Jitter of the scale otherwise; 0.04 gives the scale of 0.48 at which the
+            released BEVDet-Tiny is tested.
 
     Raises:
-        ConfigError: If an argument is outside what is allowed.
+        ConfigError: If `size`, `scale_jitter` or `flip_prob` is out of range.
     """
 
     def __init__(
@@ -130,10 +131,10 @@ class CameraAugmentation(BaseTransform):
         self.test_scale_jitter = test_scale_jitter
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Changes the images of a frame.
+        """Augments the images of a frame.
 
         Args:
-            results: With `img`, a list of (H, W, 3), and `img_aug`, (N, 3, 3).
+            results: A frame with `img`, a list of (H, W, 3), and `img_aug`, (N, 3, 3).
         """
         views = [self.choose(image.shape[0], image.shape[1]) for image in results['img']]
         results['img'] = [view.render(image) for view, image in zip(views, results['img'])]
@@ -142,10 +143,10 @@ class CameraAugmentation(BaseTransform):
         return results
 
     def choose(self, raw_height: int, raw_width: int) -> ImageView:
-        """The view of one image; in training drawn from Python's random state.
+        """Chooses the view of one image; in training with Python's random numbers.
 
         Raises:
-            ConfigError: If the scale is not positive.
+            ConfigError: If the resulting scale is not positive.
         """
         height, width = self.size
         jitter = random.uniform(*self.scale_jitter) if self.training else self.test_scale_jitter

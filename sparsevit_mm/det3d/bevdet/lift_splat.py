@@ -1,9 +1,9 @@
 """From image features to a bird's-eye-view map: lift, splat (Philion and Fidler, 2020).
 
-Every pixel of a feature map says how likely it lies at each of some depths, and what is there.
-Lifting places that content on the pixel's ray, weighted by the depth's probability; splatting sums
-whatever falls into a cell of the ground. The one parameter is `depth_net`; all else may change
-without breaking checkpoints.
+For every pixel of a feature map the network predicts a distribution over depths, and features.
+Lifting places the features at all depths along the pixel's ray, weighted by their probability;
+splatting sums what falls into each cell of a grid on the ground. The only parameters are those of
+`depth_net`: everything else may change without breaking checkpoints.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ ROUNDINGS = ('truncate', 'floor')
 
 
 class Calibration(NamedTuple):
-    """Where the cameras of a batch look, and how images and map were augmented.
+    """Calibration of the cameras of a batch, and the augmentation of images and map.
 
     Attributes:
         cam2img: (B, N, 3, 3) projections of the N cameras into pixels of their raw images.
         cam2bev: (B, N, 4, 4) poses of the cameras in the frame of the map, meters.
-        img_aug: (B, N, 3, 3) from pixels of the raw images to pixels of the network's, affine.
-        bev_aug: (B, 3, 3) from the frame of the map to the augmented map.
+        img_aug: (B, N, 3, 3) affine map from pixels of the raw images to those of the network's.
+        bev_aug: (B, 3, 3) from the frame of the map to that of the augmented map.
     """
 
     cam2img: Tensor
@@ -39,7 +39,7 @@ class Calibration(NamedTuple):
     bev_aug: Tensor
 
     def equals(self, other: Calibration) -> bool:
-        """Whether all is the same, to the bit and on the same device."""
+        """Whether all matrices are equal bit by bit and on the same device."""
         return all(
             mine.device == theirs.device and torch.equal(mine, theirs)
             for mine, theirs in zip(self, other)
@@ -54,9 +54,9 @@ class BEVGrid:
         x: First edge, last edge and size of a cell along x, meters.
         y: The same along y.
         z: The same along z; the levels are folded into channels.
-        rounding: How a coordinate becomes the number of a cell: 'truncate' toward zero, as in the
-            authors' code, so that what lies less than a cell before the first edge falls into the
-            first cell; or 'floor'.
+        rounding: How a coordinate becomes a cell index: 'truncate' rounds toward zero as the
+            authors' code does, so that the first cell also gets the points less than a cell before
+            its edge; 'floor' rounds down.
 
     Raises:
         ConfigError: If an axis has no cell or `rounding` is unknown.
@@ -92,7 +92,7 @@ class BEVGrid:
             points: (..., 3), meters.
 
         Returns:
-            (..., 3) numbers of the cells along x, y and z, and (...) whether there is such a cell.
+            (..., 3) cell indices along x, y and z, and (...) whether the point is inside the grid.
         """
         lower, _, step = points.new_tensor([self.x, self.y, self.z]).unbind(1)
         places = (points - lower) / step
@@ -102,16 +102,16 @@ class BEVGrid:
 
 
 def frustum(depths: Tensor, height: int, width: int, stride: int) -> Tensor:
-    """Pixels of a feature map at every depth.
+    """Returns the image points of a feature map's pixels at every depth.
 
-    As in the authors' code the pixels are spread evenly from the first of the image to its last,
-    not put into the middles of the map's cells.
+    As in the authors' code, points spread evenly from the first pixel of the image to the last;
+    they are not the centers of the feature map's cells.
 
     Args:
         depths: (D,) meters.
         height: Rows h of the feature map.
         width: Columns w of the feature map.
-        stride: Pixels of the image between two of the map.
+        stride: Pixels of the image per pixel of the feature map.
 
     Returns:
         (D, h, w, 3): column and row in the network's image, depth.
@@ -124,7 +124,7 @@ def frustum(depths: Tensor, height: int, width: int, stride: int) -> Tensor:
 
 
 def unproject(pixels: Tensor, calibration: Calibration) -> Tensor:
-    """Brings pixels at known depths to the augmented map's frame.
+    """Transforms image points with depth into the frame of the augmented map.
 
     Args:
         pixels: (..., 3) column and row in the network's image, depth; the same for all cameras.
@@ -143,13 +143,13 @@ def unproject(pixels: Tensor, calibration: Calibration) -> Tensor:
     return points.unflatten(-2, pixels.shape[:-1])
 
 
-class _Landing(NamedTuple):
-    """What of all D * h * w points of all cameras falls into the map.
+class _Hits(NamedTuple):
+    """Flat indices of the K lifted points that fall into the map.
 
     Attributes:
-        points: (K,) numbers of the points, in the order (B, N, D, h, w).
-        pixels: (K,) numbers of their pixels, in the order (B, N, h, w).
-        cells: (K,) numbers of their cells, in the order (B, z, y, x).
+        points: (K,) indices of the points, in the order (B, N, D, h, w).
+        pixels: (K,) indices of their pixels, in the order (B, N, h, w).
+        cells: (K,) indices of their cells, in the order (B, z, y, x).
     """
 
     points: Tensor
@@ -157,21 +157,29 @@ class _Landing(NamedTuple):
     cells: Tensor
 
 
+class _CachedHits(NamedTuple):
+    """The hits of one calibration and one (h, w) size of feature maps. Never modified."""
+
+    calibration: Calibration
+    size: tuple[int, int]
+    hits: _Hits
+
+
 @MODELS.register_module()
 class LiftSplat(BaseModule):
-    """Sums the features of all cameras into a map on the ground.
+    """Lifts image features to 3D and sums them into a bird's-eye-view map.
 
     Args:
         in_channels: Channels of the feature maps.
-        out_channels: Channels C of the map, for each level of `grid.z`.
+        out_channels: Channels of the map for each level of `grid.z`.
         grid: Cells along `x`, `y` and `z`, see `BEVGrid`.
-        depth: First depth, end (not reached) and step, meters.
-        stride: Pixels of the network's image between two of a feature map.
+        depth: First depth, end (exclusive) and step, meters.
+        stride: Pixels of the network's image per pixel of a feature map.
         rounding: 'truncate', as the released weights were trained, or 'floor', see `BEVGrid`.
-        cache_calibration: Whether evaluation remembers which point falls into which cell, for
-            cameras that are bolted on. The result is the same: the calibration of every batch is
-            compared with the remembered one, and another one is computed anew.
-        init_cfg: See mmengine.
+        cache_calibration: Whether evaluation keeps the cell of every point for the next batch,
+            which saves time with fixed cameras. Results do not change: each batch's calibration is
+            compared with the cached one, and the cells are computed again if it differs.
+        init_cfg: mmengine's initialization config.
 
     Raises:
         ConfigError: If an argument is outside what is allowed.
@@ -217,7 +225,7 @@ class LiftSplat(BaseModule):
         self.stride = stride
         self.cache_calibration = cache_calibration
         self.depth_net = nn.Conv2d(in_channels, self.num_depths + out_channels, kernel_size=1)
-        self._remembered: tuple[Calibration, tuple[int, int], _Landing] | None = None
+        self._cached_hits: _CachedHits | None = None
 
     def forward(self, features: Tensor, calibration: Calibration) -> Tensor:
         """Computes the map.
@@ -236,33 +244,34 @@ class LiftSplat(BaseModule):
                 f'with {cameras} cameras each.'
             )
         both = self.depth_net(features)
-        # Sums of thousands of products need more than half precision.
+        # Half precision is too coarse for sums of thousands of products.
         both = both.to(torch.promote_types(both.dtype, torch.float32))
         probability = both[:, : self.num_depths].softmax(dim=1)
         context = both[:, self.num_depths :].permute(0, 2, 3, 1).flatten(0, 2)
-        landing = self._land(calibration, (features.shape[2], features.shape[3]))
-        content = probability.flatten()[landing.points, None] * context[landing.pixels]
+        hits = self._find_hits(calibration, (features.shape[2], features.shape[3]))
+        content = probability.flatten()[hits.points, None] * context[hits.pixels]
         nx, ny, nz = self.grid.shape
         bev = content.new_zeros(batch * nz * ny * nx, self.out_channels)
-        bev = bev.index_add(0, landing.cells, content)
+        bev = bev.index_add(0, hits.cells, content)
         return bev.view(batch, nz, ny, nx, -1).permute(0, 1, 4, 2, 3).flatten(1, 2).contiguous()
 
-    @torch.no_grad()
-    def _land(self, calibration: Calibration, size: tuple[int, int]) -> _Landing:
+    def _find_hits(self, calibration: Calibration, size: tuple[int, int]) -> _Hits:
         if not self.cache_calibration or self.training:
-            return self._compute_landing(calibration, size)
-        if (
-            self._remembered is None
-            or self._remembered[1] != size
-            or not self._remembered[0].equals(calibration)
-        ):
-            mine = Calibration(*(part.clone() for part in calibration))
-            self._remembered = mine, size, self._compute_landing(calibration, size)
-        return self._remembered[2]
+            return self._compute_hits(calibration, size)
+        # Read once: another thread may replace it, but never changes what it holds.
+        cached = self._cached_hits
+        if cached is None or cached.size != size or not cached.calibration.equals(calibration):
+            # Tensors made in inference mode could not be used in a later pass with gradients.
+            with torch.inference_mode(False):
+                own = Calibration(*(part.clone() for part in calibration))
+                cached = _CachedHits(own, size, self._compute_hits(own, size))
+            self._cached_hits = cached
+        return cached.hits
 
-    def _compute_landing(self, calibration: Calibration, size: tuple[int, int]) -> _Landing:
+    @torch.no_grad()
+    def _compute_hits(self, calibration: Calibration, size: tuple[int, int]) -> _Hits:
         height, width = size
-        # In double precision, which mixed precision leaves alone.
+        # In double precision, which autocast leaves alone.
         depths = torch.arange(*self.depth, dtype=torch.float64, device=calibration.cam2img.device)
         pixels = frustum(depths, height, width, self.stride)
         cells, inside = self.grid.locate(unproject(pixels, calibration))
@@ -272,4 +281,4 @@ class LiftSplat(BaseModule):
         area = height * width
         image = points // (self.num_depths * area)
         frame = image // calibration.cam2img.shape[1]
-        return _Landing(points, image * area + points % area, ((frame * nz + z) * ny + y) * nx + x)
+        return _Hits(points, image * area + points % area, ((frame * nz + z) * ny + y) * nx + x)

@@ -1,4 +1,4 @@
-"""Necks of BEVDet, for images and for the map alike."""
+"""Necks of BEVDet, for the feature maps of the images and of the bird's-eye view."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sparsevit_mm.registry import MODELS
 
 @MODELS.register_module()
 class FPNLSS(BaseModule):
-    """Joins a coarse map to a finer one (`FPN_LSS` of BEVDet's authors).
+    """Fuses two maps of different resolution (`FPN_LSS` of BEVDet's authors).
 
-    The coarser map is resized to the finer one, both are concatenated, and two 3×3 convolutions
-    follow; with `upsample` they are twice as wide and the result is enlarged once more.
+    Resizes the coarser map to the size of the finer one, concatenates both and applies two 3×3
+    convolutions. With `upsample` > 1 these are twice as wide, and the result is upsampled by it.
 
     Args:
         in_channels: Channels of the finer and of the coarser map.
-        out_channels: Channels of the result.
-        in_indices: Which of the maps given are the finer and the coarser one.
-        upsample: By how much the result is larger than the finer map; 1 leaves the layers out.
-        init_cfg: See mmengine.
+        out_channels: Channels of the output.
+        in_indices: Indices of the finer and the coarser map among the inputs.
+        upsample: Size of the output relative to the finer map; 1 leaves the upsampling layers out.
+        init_cfg: mmengine's initialization config.
 
     Examples:
         >>> neck = FPNLSS((384, 768), 512)
@@ -63,16 +63,16 @@ class FPNLSS(BaseModule):
             )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Joins two maps.
+        """Computes the output map.
 
         Args:
             maps: (B, C, H, W) each, from the finest to the coarsest.
 
         Returns:
-            (B, out_channels, upsample * H, upsample * W), H × W the size of the finer map.
+            (B, out_channels, upsample * H, upsample * W), where the finer map is H × W.
         """
         finer, coarser = (maps[index] for index in self.in_indices)
-        # To the size and not by a factor: a side that is no multiple is rounded up when halved.
+        # To this size, not by a factor of 2: halving an odd side rounds it up.
         coarser = functional.interpolate(
             coarser, size=finer.shape[2:], mode='bilinear', align_corners=True
         )
@@ -82,14 +82,14 @@ class FPNLSS(BaseModule):
 
 @MODELS.register_module()
 class OneLevelFPN(BaseModule):
-    """A feature pyramid of which only the finest level is computed (BEVDet-R50's image neck).
+    """A feature pyramid that outputs only its finest level (BEVDet-R50's image neck).
 
-    MMDetection's `FPN` cannot give one level of two inputs without layers that nothing uses.
+    MMDetection's `FPN` could output one level of two inputs only with unused layers.
 
     Args:
         in_channels: Channels of the maps, from the finest to the coarsest.
-        out_channels: Channels of the result.
-        init_cfg: See mmengine; by default MMDetection's for its `FPN`.
+        out_channels: Channels of the output.
+        init_cfg: mmengine's initialization config; by default that of MMDetection's `FPN`.
 
     Examples:
         >>> neck = OneLevelFPN((1024, 2048), 512)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -185,8 +187,8 @@ def test_remembered_calibration_stays_exact():
     cached = LiftSplat(5, 4, GRID, depth=(1, 9, 1), cache_calibration=True).eval()
     cached.load_state_dict(plain.state_dict())
     calls = []
-    compute = cached._compute_landing
-    cached._compute_landing = lambda *arguments: calls.append(1) or compute(*arguments)
+    compute = cached._compute_hits
+    cached._compute_hits = lambda *arguments: calls.append(1) or compute(*arguments)
     calibration = random_calibration(rng, 1, 2)
     for _ in range(3):
         features = torch.randn(2, 5, 3, 5)
@@ -203,6 +205,37 @@ def test_remembered_calibration_stays_exact():
     cached.train()(features, changed)
     assert len(calls) == 6
     assert set(cached.state_dict()) == {'depth_net.weight', 'depth_net.bias'}
+
+
+def test_cache_filled_in_inference_mode_serves_a_pass_with_gradients():
+    rng = np.random.default_rng(0)
+    module = LiftSplat(5, 4, GRID, depth=(1, 9, 1), cache_calibration=True).eval()
+    with torch.inference_mode():
+        calibration = random_calibration(rng, 1, 2)
+        expected = module(torch.ones(2, 5, 3, 5), calibration)
+    features = torch.ones(2, 5, 3, 5, requires_grad=True)
+    for net in (module, deepcopy(module)):
+        bev = net(features, calibration)
+        assert torch.equal(bev, expected)
+        bev.square().sum().backward()
+        assert features.grad.abs().sum() > 0
+
+
+def test_threads_with_calibrations_of_their_own_share_a_module():
+    rng = np.random.default_rng(0)
+    module = LiftSplat(5, 4, GRID, depth=(1, 9, 1), cache_calibration=True).eval()
+    plain = LiftSplat(5, 4, GRID, depth=(1, 9, 1)).eval()
+    plain.load_state_dict(module.state_dict())
+    features = torch.randn(2, 5, 3, 5)
+    calibrations = [random_calibration(rng, 1, 2) for _ in range(4)]
+    expected = [plain(features, calibration) for calibration in calibrations]
+
+    def passes(number):
+        return [module(features, calibrations[number]) for _ in range(50)]
+
+    with ThreadPoolExecutor(4) as threads:
+        for number, found in enumerate(threads.map(passes, range(4))):
+            assert all(torch.equal(bev, expected[number]) for bev in found)
 
 
 def test_gradients():

@@ -26,7 +26,7 @@ from benchmarks.conditions import command_of, describe
 from benchmarks.networks import SCHEDULES
 from benchmarks.peers import declare_torchvision_operators
 from benchmarks.results_file import save_section
-from sparsevit_mm.apis.launch import register_framework
+from sparsevit_mm.apis.configs import register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.profiling.latency import measure_latency
 

@@ -23,7 +23,7 @@ from projects.camvid_study.plot import draw_tradeoff
 from projects.camvid_study.run import EvidenceRun
 from projects.camvid_study.timing import Case, time_cases
 from projects.camvid_study.windows import computed_share, draw_frame
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.search.measure import device_name

@@ -29,7 +29,8 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 
-from sparsevit_mm.apis.launch import load_config, register_framework, user_errors_exit
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
 from sparsevit_mm.engine.fitness import ScheduleFitness
 from sparsevit_mm.files import replace_text

@@ -35,7 +35,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmengine.utils import get_installed_path
 from rich.progress import track
 
-from sparsevit_mm.apis.launch import register_framework
+from sparsevit_mm.apis.configs import register_framework
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.swap import BackboneSpec, swap_backbone
 from sparsevit_mm.swap.unsupported import backbone_key, host_of

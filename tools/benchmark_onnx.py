@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 
 import torch
-from mmengine.config import DictAction
+from _arguments import add_cfg_options
 
-from sparsevit_mm.apis.export_onnx import benchmark_config
-from sparsevit_mm.apis.launch import parse_ratios, user_errors_exit
+from sparsevit_mm.apis.benchmark_onnx import benchmark_config
+from sparsevit_mm.apis.schedules import parse_ratios
+from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.deployment.parts import PARTS
 
 
@@ -33,13 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--runs', type=int, default=20, help='timed rounds')
     parser.add_argument('--with-torch', action='store_true', help='time the models on torch, too')
     parser.add_argument('--out', metavar='FILE', help='JSON file to write the figures to')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config',
-    )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

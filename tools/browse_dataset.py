@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options
 
 from sparsevit_mm.apis.browse_dataset import browse_dataset
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -18,13 +18,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out-dir', default='outputs', help='where the pictures go')
     parser.add_argument('--num', type=int, default=20, help='how many images; fewer if there are')
     parser.add_argument('--seed', type=int, default=0, help='seed of the random augmentations')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config, such as train_dataloader.dataset.data_root=DIR',
-    )
+    add_cfg_options(parser, 'train_dataloader.dataset.data_root=DIR')
     return parser.parse_args(argv)
 
 

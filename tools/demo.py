@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _projects  # noqa: F401
-from mmengine.config import DictAction
+from _arguments import add_cfg_options
 
 from projects.street_scenes.dataset import DemoSettings
 from projects.street_scenes.walkthrough import Demo, run_demo
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 CONFIG = 'projects/street_scenes/configs/mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
 
@@ -28,14 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--validation', type=int, default=default.validation, help='validation scenes'
     )
     parser.add_argument('--config', default=CONFIG, help='config of a detector')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='replace fields of the config',
-    )
+    add_cfg_options(parser, default={})
     return parser.parse_args(argv)
 
 

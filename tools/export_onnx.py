@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options, add_schedule
 
 from sparsevit_mm.apis.export_onnx import export_config
-from sparsevit_mm.apis.launch import read_schedule, user_errors_exit
+from sparsevit_mm.apis.schedules import read_schedule
+from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.deployment.parts import PARTS
 
 
@@ -32,19 +33,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--dynamic-size', action='store_true', help='for any size; FasterViT backbones only'
     )
-    schedule = parser.add_mutually_exclusive_group()
-    schedule.add_argument(
-        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
-    )
-    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    add_schedule(parser)
     parser.add_argument('--training-form', action='store_true', help='do not fold norms and tables')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config',
-    )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

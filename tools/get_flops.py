@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options, add_schedule
 
 from sparsevit_mm.apis.get_flops import count_config
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -24,19 +24,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="size of the network's input in pixels",
     )
     parser.add_argument('--batch', type=int, default=1, help='images; MACs are summed over them')
-    schedule = parser.add_mutually_exclusive_group()
-    schedule.add_argument(
-        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
-    )
-    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    add_schedule(parser)
     parser.add_argument('--out', metavar='FILE', help='JSON file to write the figures to')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config',
-    )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options, add_schedule
 
 from sparsevit_mm.apis.image_demo import demonstrate
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,18 +30,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='score below which detections are not drawn'
     )
-    schedule = parser.add_mutually_exclusive_group()
-    schedule.add_argument(
-        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
-    )
-    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config',
-    )
+    add_schedule(parser)
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -9,7 +9,7 @@ import _projects  # noqa: F401
 
 from projects.street_scenes.dataset import DemoSettings, make_dataset
 from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

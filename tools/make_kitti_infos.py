@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.det3d.datasets.kitti_infos import SPLITS, SUFFIXES, make_infos
 
 

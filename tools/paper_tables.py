@@ -24,7 +24,7 @@ from projects.paper_tables.report import markdown
 from projects.paper_tables.results import TableResults
 from projects.paper_tables.run import WHAT, run_table
 from projects.paper_tables.table import load_table, table_names
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 OUT_DIR = 'work_dirs/paper_tables'
 SHIPPED = Path(__file__).parents[1] / 'benchmarks' / 'results' / 'paper_tables'

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options
 
-from sparsevit_mm.apis.launch import dump_config, load_config, user_errors_exit
+from sparsevit_mm.apis.print_config import print_config
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -15,13 +16,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', metavar='FILE', help='.py, .json or .yml file to write it to')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config, such as train_dataloader.batch_size=4',
-    )
+    add_cfg_options(parser, 'train_dataloader.batch_size=4')
     return parser.parse_args(argv)
 
 
@@ -29,10 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints the config."""
     args = parse_args(argv)
     with user_errors_exit():
-        cfg = load_config(args.config, args.cfg_options)
-        if args.out is not None:
-            dump_config(cfg, args.out)
-    print(cfg.pretty_text)
+        print_config(args.config, args.out, args.cfg_options)
 
 
 if __name__ == '__main__':

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import _projects  # noqa: F401
-from mmengine.config import DictAction
+from _arguments import add_cfg_options
 
 from projects.street_scenes.recipe import SCENES, Recipe, run_recipe
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -31,14 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--configs', type=Path, default=Path('projects/street_scenes/configs'), help='their folder'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help="replace fields of every step's config",
-    )
+    add_cfg_options(parser, of="every step's config", default={})
     return parser.parse_args(argv)
 
 

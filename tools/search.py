@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options, add_launcher, set_local_rank
 
-from sparsevit_mm.apis.launch import user_errors_exit
 from sparsevit_mm.apis.search import search
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -69,15 +68,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='where results go; default: work_dirs/<name of the config>'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config, such as test_cfg.evolution.mutation_share=0.4',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_cfg_options(parser, 'test_cfg.evolution.mutation_share=0.4')
+    add_launcher(parser)
     return parser.parse_args(argv)
 
 
@@ -109,7 +101,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Searches."""
     args = parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_local_rank(args)
     with user_errors_exit():
         search(
             args.config,

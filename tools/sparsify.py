@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options, add_schedule
 from rich.console import Console
 
-from sparsevit_mm.apis.launch import read_schedule, user_errors_exit
+from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.sparsify import comparison_table, sparsify_model
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def share(text: str) -> float:
@@ -22,11 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help="a config's path, or an installed one such as mmdet::….py")
     parser.add_argument('checkpoint', help='the trained weights')
-    wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument(
-        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
-    )
-    wanted.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    wanted = add_schedule(parser, required=True)
     wanted.add_argument(
         '--latency', type=share, metavar='0.7x', help='latency of the backbone over the dense one'
     )
@@ -36,13 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--no-test', action='store_true', help='do not evaluate')
     parser.add_argument('--pictures', type=int, default=3, help='how many images to draw')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config',
-    )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -6,8 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsevit_mm.apis.launch import read_schedule, user_errors_exit
+from _arguments import add_schedule
+
+from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.swap_backbone import swap_to_file
+from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.swap.spec import backbone_names
 
 
@@ -21,11 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NAME',
         help=f'one of {", ".join(backbone_names())}',
     )
-    schedule = parser.add_mutually_exclusive_group()
-    schedule.add_argument(
-        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
-    )
-    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    add_schedule(parser)
     parser.add_argument(
         '--checkpoint', help='weights to start from; default: the released ImageNet ones; "" none'
     )

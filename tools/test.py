@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options, add_launcher, add_schedule, set_local_rank
 
-from sparsevit_mm.apis.launch import test, user_errors_exit
+from sparsevit_mm.apis.test import test
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,27 +26,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--show-dir', help='folder for pictures of predictions, in the log folder')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a shown picture stays')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    schedule = parser.add_mutually_exclusive_group()
-    schedule.add_argument(
-        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
-    )
-    schedule.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config, such as test_dataloader.batch_size=4',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_schedule(parser)
+    add_cfg_options(parser, 'test_dataloader.batch_size=4')
+    add_launcher(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluates."""
     args = parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_local_rank(args)
     with user_errors_exit():
         test(
             args.config,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options
 
-from sparsevit_mm.apis.launch import user_errors_exit
 from sparsevit_mm.apis.throughput import DTYPES, measure_throughput
+from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,13 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--dtype', default='float32', help=f'one of {", ".join(DTYPES)}')
     parser.add_argument('--training-form', action='store_true', help='do not fold norms and tables')
     parser.add_argument('--runs', type=int, default=20, help='timed runs')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config',
-    )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from _arguments import add_cfg_options
 from rich.console import Console
 
-from sparsevit_mm.apis.launch import user_errors_exit
+from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.apis.verify_release import verify_release
 
 
@@ -26,13 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--work-dir', help='where the log goes, as in tools/test.py')
     parser.add_argument('--out', metavar='FILE', help='JSON file for the report')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace fields of the config, such as model.backbone.padding=sparsevit',
-    )
+    add_cfg_options(parser, 'model.backbone.padding=sparsevit')
     return parser.parse_args(argv)
 
 

@@ -23,9 +23,10 @@ from rich.console import Console
 
 from projects.camvid_study.plan import CLASSES, DENSE, FULL, SEARCH, TRAININGS, Arm, Size
 from projects.street_scenes.training import train_with_progress
+from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.inference import PicturePredictor
-from sparsevit_mm.apis.launch import innermost_dataset, load_config, register_framework, test
 from sparsevit_mm.apis.search import search
+from sparsevit_mm.apis.test import test
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
 from sparsevit_mm.engine.search_loop import SCHEDULE_FILE
 from sparsevit_mm.errors import ConfigError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from projects.paper_tables.results import RowResult
 from projects.paper_tables.table import Row
-from sparsevit_mm.apis import launch
+from sparsevit_mm.apis import test
 from sparsevit_mm.errors import SparseVitError
 
 
@@ -33,7 +33,7 @@ def evaluate_row(
     if result.accuracy and result.checkpoint == checkpoint:
         return
     try:
-        metrics = launch.test(
+        metrics = test.test(
             str(config),
             checkpoint,
             work_dir=str(work_dir),

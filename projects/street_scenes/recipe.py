@@ -25,8 +25,9 @@ from rich.table import Table
 from projects.street_scenes.comparison import list_candidates
 from projects.street_scenes.dataset import DemoSettings, make_dataset
 from projects.street_scenes.training import train_with_progress
-from sparsevit_mm.apis.launch import innermost_dataset, load_config, register_framework, test
+from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.search import search
+from sparsevit_mm.apis.test import test
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
 from sparsevit_mm.engine.search_loop import SCHEDULE_FILE
 from sparsevit_mm.errors import ConfigError

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sparsevit_mm.apis.launch import build_runner
+from sparsevit_mm.apis.runner import build_runner
 
 
 def train_with_progress(cfg: Config, console: Console) -> Path:

@@ -29,8 +29,9 @@ from projects.street_scenes.comparison import (
 )
 from projects.street_scenes.dataset import SPLITS, DemoSettings, make_dataset
 from projects.street_scenes.training import train_with_progress
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.inference import PicturePredictor
-from sparsevit_mm.apis.launch import load_config, register_framework, test
+from sparsevit_mm.apis.test import test
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.visualization.images import read_picture

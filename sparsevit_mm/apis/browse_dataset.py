@@ -13,7 +13,7 @@ from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import check_datasets, check_writable_folder
 from sparsevit_mm.checks.images import use_checked_loading

@@ -1,10 +1,8 @@
-"""From a config to an ONNX file, and ONNX files of several schedules timed side by side."""
+"""Writes the model of a config as an ONNX or `torch.export` file, and compares the two."""
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import (
     build_model,
     check_checkpoint_exists,
@@ -27,7 +25,6 @@ from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, largest_difference, write_onnx
 from sparsevit_mm.deployment.parts import PARTS, exportable
 from sparsevit_mm.errors import ConfigError, SparseVitError
-from sparsevit_mm.profiling.latency import Latency, measure_latency
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 
 TOLERANCE = 1e-4
@@ -98,8 +95,8 @@ def export_config(
     if out.endswith('.onnx'):
         check_onnx()
     check_writable_folder(Path(out).parent, 'out')
-    _check_shape(height, width, batch)
-    model = _load(config, checkpoint, schedule, cfg_options)
+    check_shape(height, width, batch)
+    model = load_model(config, checkpoint, schedule, cfg_options)
     module = ready(exportable(model, part), deploy)
     images = noise(model, batch, height, width)
     program = export_graph(module, images, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size)
@@ -129,73 +126,6 @@ def export_config(
     )
 
 
-def benchmark_config(
-    config: str,
-    height: int,
-    width: int,
-    *,
-    schedules: Mapping[str, Any],
-    checkpoint: str | None = None,
-    part: str = PARTS[0],
-    batch: int = 1,
-    runs: int = 20,
-    with_torch: bool = False,
-    out: str | None = None,
-    cfg_options: Mapping[str, Any] | None = None,
-) -> dict[str, Latency]:
-    """Times ONNX files of several schedules side by side in ONNX Runtime on the CPU.
-
-    Args:
-        config: Path of the config.
-        height: Height of the images in pixels.
-        width: Width of the images in pixels.
-        schedules: Pruning schedules by name, in any form `pruning_ratios` takes; the first is what
-            the others are compared with.
-        checkpoint: Path or address of the weights; None leaves them random.
-        part: One of `sparsevit_mm.deployment.parts.PARTS`.
-        batch: Images at once.
-        runs: Timed rounds.
-        with_torch: Whether the models themselves, on torch, take turns with the files.
-        out: JSON file for the figures.
-        cfg_options: Fields of the config to replace.
-
-    Returns:
-        The time of a batch of each.
-
-    Raises:
-        SparseVitError: If something given is wrong.
-    """
-    check_onnx()
-    if out is not None:
-        check_writable_folder(Path(out).parent, 'out')
-    _check_shape(height, width, batch)
-    if runs < 1:
-        raise ConfigError(f'runs is {runs}, but it must be positive.')
-    candidates: dict[str, Callable[[], Any]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (name, schedule) in enumerate(schedules.items()):
-            model = _load(config, checkpoint, schedule, cfg_options)
-            module = ready(exportable(model, part), deploy=True)
-            images = noise(model, batch, height, width)
-            path = Path(folder) / f'{number}.onnx'
-            write_onnx(export_graph(module, images), path)
-            written = OnnxModel(path)
-            candidates[name] = lambda written=written, images=images: written(images)  # type: ignore[misc]
-            if with_torch:
-                candidates[f'{name}, torch'] = lambda m=module, images=images: m(images)  # type: ignore[misc]
-        with torch.inference_mode():
-            timed = measure_latency(candidates, runs=runs, device='cpu')
-    if out is not None:
-        data = {
-            'config': config,
-            'shape': [batch, height, width],
-            'threads': torch.get_num_threads(),
-            'milliseconds': {name: list(latency.runs) for name, latency in timed.items()},
-        }
-        Path(out).write_text(json.dumps(data, indent=2) + '\n')
-    return timed
-
-
 def ready(module: nn.Module, deploy: bool) -> nn.Module:
     """A module in evaluation, in its inference form if wanted and known."""
     module = revert_sync_batchnorm(module).eval()
@@ -213,9 +143,20 @@ def noise(model: nn.Module, batch: int, height: int, width: int) -> Tensor:
     return torch.randn(batch, channels, height, width, generator=generator)
 
 
-def _load(
+def load_model(
     config: str, checkpoint: str | None, schedule: Any, cfg_options: Mapping[str, Any] | None
 ) -> nn.Module:
+    """Builds the model of a config on the CPU, with the given weights and schedule.
+
+    Args:
+        config: Path of the config.
+        checkpoint: Path or address of the weights; None leaves them random.
+        schedule: Pruning schedule in any form `pruning_ratios` takes; None keeps the config's.
+        cfg_options: Fields of the config to replace.
+
+    Raises:
+        SparseVitError: If something given is wrong.
+    """
     check_checkpoint_exists(checkpoint, 'checkpoint')
     cfg: Config = load_config(config, cfg_options)
     register_framework(cfg)
@@ -230,7 +171,12 @@ def _load(
     return model
 
 
-def _check_shape(height: int, width: int, batch: int) -> None:
+def check_shape(height: int, width: int, batch: int) -> None:
+    """Checks that a batch of images holds pixels.
+
+    Raises:
+        ConfigError: If a number is not positive.
+    """
     if min(height, width, batch) < 1:
         raise ConfigError(
             f'shape is {height} x {width} and batch {batch}, but they must be positive.'

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from sparsevit_mm.apis.launch import load_config, read_schedule, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
 from sparsevit_mm.profiling.cost_report import CostReport, cost_report, cost_table
 from sparsevit_mm.pruning.prunable import find_prunable_backbone, prunable_or_none

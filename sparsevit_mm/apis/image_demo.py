@@ -11,7 +11,7 @@ from PIL import Image
 from rich.progress import track
 
 from sparsevit_mm.apis.inference import PicturePredictor
-from sparsevit_mm.apis.launch import read_schedule
+from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.surround_demo import write_frames
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.det3d.datasets.infos import read_camera_matrices

@@ -22,7 +22,7 @@ from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparsevit_mm.apis.launch import innermost_dataset, load_config, register_framework
+from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
 from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 from sparsevit_mm.errors import ConfigError

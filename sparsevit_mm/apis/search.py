@@ -7,7 +7,8 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
-from sparsevit_mm.apis.launch import build_runner, load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import (
     build_model,

@@ -12,7 +12,7 @@ from mmengine.runner import load_checkpoint
 from PIL import Image
 from torch import Tensor, nn
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import (
     build_model,
     check_checkpoint_exists,

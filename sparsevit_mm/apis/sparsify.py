@@ -18,9 +18,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 from rich.table import Table
 
+from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
 from sparsevit_mm.apis.inference import PicturePredictor
-from sparsevit_mm.apis.launch import register_framework, test
-from sparsevit_mm.apis.swap_backbone import load_original
+from sparsevit_mm.apis.test import test
 from sparsevit_mm.checkpoints.loading import read_weights
 from sparsevit_mm.checks.configs import (
     build_model,
@@ -115,7 +115,7 @@ def sparsify_model(
     out_dir = Path(out_dir)
     check_writable_folder(out_dir, 'out_dir')
     check_checkpoint_exists(checkpoint, 'checkpoint')
-    original = load_original(config)
+    original = load_local_or_installed(config)
     if cfg_options:
         original.merge_from_dict(dict(cfg_options))
     register_framework(original)

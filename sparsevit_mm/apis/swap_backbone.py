@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
-from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.swap.config_file import write_config
 from sparsevit_mm.swap.spec import BackboneSpec
@@ -44,34 +40,13 @@ def swap_to_file(
         ratios = [list(stage) for stage in ratios.ratios]
     spec = BackboneSpec(backbone, ratios, checkpoint)
     check_writable_folder(Path(out).parent, 'out')
-    original = load_original(config)
+    original = load_local_or_installed(config)
     register_framework(original)
     swap = swap_backbone(original, spec)
     build_model(swap.cfg)
     what = f'{backbone}, {_words(ratios)}' if ratios is not None else backbone
     write_config(swap, original, config, out, f'{Path(config).stem} with {what}.')
     return swap
-
-
-def load_original(name: str) -> Config:
-    """Loads a config by its path, or an installed one such as 'mmdet::retinanet/….py'.
-
-    An installed config is read as what inherits from it would see it.
-
-    Raises:
-        ConfigError: If there is no such config or it cannot be read.
-    """
-    if '::' not in name:
-        return load_config(name)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, 'original.py')
-        path.write_text(f'_base_ = {name!r}\n')
-        try:
-            cfg = Config.fromfile(path)
-        except (OSError, ImportError, KeyError) as error:
-            reason = ' '.join(str(error).split()).rstrip('.')
-            raise ConfigError(f'the config {name} cannot be read: {reason}.') from error
-    return cfg
 
 
 def _words(ratios: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.classifier import ImageClassifier

@@ -12,7 +12,8 @@ import yaml
 from rich.table import Table
 from torch import nn
 
-from sparsevit_mm.apis.launch import load_config, register_framework, test
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.apis.test import test
 from sparsevit_mm.checkpoints.layouts import DERIVED_BUFFERS
 from sparsevit_mm.checkpoints.loading import read_weights
 from sparsevit_mm.checks.configs import (

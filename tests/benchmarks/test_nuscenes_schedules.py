@@ -12,7 +12,7 @@ from mmengine.config import Config
 pytest.importorskip('mmdet3d')
 from benchmarks import nuscenes_schedules
 from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.errors import ConfigError
 from tests.helpers.tiny_data import DETECTOR, write_config, write_tiny_data

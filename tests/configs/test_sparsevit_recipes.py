@@ -15,7 +15,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from tests.helpers.one_step import load_for_step
 

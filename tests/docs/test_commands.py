@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from tests.helpers.pages import PAGES, ROOT, commands
 from tests.helpers.tiny_data import (

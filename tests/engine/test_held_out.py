@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.engine.held_out import WithoutHeldOut, image_names, search_data
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.search.split import SplitSettings, is_held_out

@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from PIL import Image
 
-from sparsevit_mm.apis.launch import innermost_dataset, load_config, register_framework
+from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.models.fastervit_arch import FasterViTArch
 from sparsevit_mm.models.swin_arch import SwinArch
 from tests.helpers.ring import ring_info

@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from benchmarks.swap_sweep import as_markdown, run
-from sparsevit_mm.apis.launch import register_framework
-from sparsevit_mm.apis.swap_backbone import load_original, swap_to_file
+from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
+from sparsevit_mm.apis.swap_backbone import swap_to_file
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.swap import BackboneSpec, swap_backbone
@@ -46,7 +46,7 @@ SAMPLE = (
 
 
 def original(name):
-    cfg = load_original(name)
+    cfg = load_local_or_installed(name)
     register_framework(cfg)
     return cfg
 
@@ -201,7 +201,7 @@ def test_wrong_arguments():
         with pytest.raises(ConfigError, match=message):
             BackboneSpec(**wrong)
     with pytest.raises(ConfigError, match='cannot be read'):
-        load_original('mmdet::no/such_config.py')
+        load_local_or_installed('mmdet::no/such_config.py')
 
 
 def test_parts_that_are_not_understood_are_left_alone():

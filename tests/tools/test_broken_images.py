@@ -7,7 +7,8 @@ import shutil
 import pytest
 import torch
 
-from sparsevit_mm.apis import launch
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.checks.configs import build_model
 from tests.tools.conftest import call_tool, run_tool
 
 
@@ -41,9 +42,9 @@ def test_training(broken, tmp_path, capsys):
 def test_evaluation_with_a_worker(broken, tmp_path):
     """From a worker's process the sentence comes without the worker's traceback."""
     image, detector, _ = broken
-    cfg = launch.load_config(str(detector))
-    launch.register_framework(cfg)
-    torch.save({'state_dict': launch.build_model(cfg).state_dict()}, tmp_path / 'weights.pth')
+    cfg = load_config(str(detector))
+    register_framework(cfg)
+    torch.save({'state_dict': build_model(cfg).state_dict()}, tmp_path / 'weights.pth')
     run = run_tool(
         'test', detector, tmp_path / 'weights.pth', '--work-dir', tmp_path / 'work',
         '--cfg-options', 'test_dataloader.num_workers=1',

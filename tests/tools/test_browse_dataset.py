@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsevit_mm.apis.launch import innermost_dataset, load_config
+from sparsevit_mm.apis.configs import innermost_dataset, load_config
 from tests.helpers.one_step import write_data
 from tests.helpers.tiny_data import HEIGHT, WIDTH
 from tests.tools.conftest import ROOT, call_tool, files_below

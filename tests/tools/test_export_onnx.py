@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from tests.helpers.tiny_data import DETECTOR, SEGMENTOR
 from tests.tools.conftest import call_tool

@@ -9,8 +9,9 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from sparsevit_mm.apis import launch
-from sparsevit_mm.apis.launch import innermost_dataset
+from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
+from sparsevit_mm.apis.runner import build_runner
+from sparsevit_mm.checks.configs import build_model
 from tests.helpers.one_step import load_for_step, with_small_backbone, write_data
 from tests.helpers.tiny_data import SEGMENTOR, write_config
 from tests.tools.conftest import ROOT, call_tool, files_below, run_tool
@@ -65,7 +66,7 @@ def runners(monkeypatch):
         monkeypatch.setattr(built[-1], 'train', lambda: None)
         return built[-1]
 
-    monkeypatch.setattr(launch, 'build_runner', build)
+    monkeypatch.setattr('sparsevit_mm.apis.train.build_runner', build)
     return built
 
 
@@ -80,10 +81,10 @@ def test_runs_of_the_same_second_share_nothing(tiny, tmp_path, monkeypatch):
     for number, name in enumerate(('detector', 'detector', 'segmentor')):
         folder = tmp_path / str(number)
         folder.mkdir()
-        cfg = launch.load_config(str(shutil.copy(getattr(tiny, name), folder / 'config.py')))
-        launch.register_framework(cfg)
+        cfg = load_config(str(shutil.copy(getattr(tiny, name), folder / 'config.py')))
+        register_framework(cfg)
         cfg.work_dir = str(folder)
-        runs.append(launch.build_runner(cfg, 'none'))
+        runs.append(build_runner(cfg, 'none'))
     for run, scope in zip(runs, ('mmdet', 'mmdet', 'mmseg')):
         assert run.default_scope.scope_name == scope
         assert run.visualizer._vis_backends['LocalVisBackend']._save_dir.startswith(run.work_dir)
@@ -129,8 +130,10 @@ def test_resume_from_a_named_checkpoint(tiny, trained, tmp_path):
 def test_mixed_precision_with_a_gpu(tiny, tmp_path, monkeypatch):
     """What --amp asks mmengine for; the rest of it needs a GPU."""
     seen = []
-    monkeypatch.setattr(launch, 'check_mixed_precision', lambda cfg: seen.append(cfg.optim_wrapper))
-    monkeypatch.setattr(launch, 'build_runner', lambda cfg, launcher: Nothing())
+    monkeypatch.setattr(
+        'sparsevit_mm.apis.train.check_mixed_precision', lambda cfg: seen.append(cfg.optim_wrapper)
+    )
+    monkeypatch.setattr('sparsevit_mm.apis.train.build_runner', lambda cfg, launcher: Nothing())
     call_tool('train', tiny.detector, '--work-dir', tmp_path, '--amp')
     assert (seen[0].type, seen[0].loss_scale) == ('AmpOptimWrapper', 'dynamic')
 
@@ -207,10 +210,10 @@ def test_detector_with_masks_averages_boxes_alone(tiny, tmp_path):
     config = tmp_path / 'mask.py'
     text = tiny.detector.read_text() + MASK_DETECTOR_CHANGES.replace('DATA', str(tiny.data))
     config.write_text(text)
-    cfg = launch.load_config(str(config))
-    launch.register_framework(cfg)
+    cfg = load_config(str(config))
+    register_framework(cfg)
     checkpoint = tmp_path / 'weights.pth'
-    torch.save({'state_dict': launch.build_model(cfg).state_dict()}, checkpoint)
+    torch.save({'state_dict': build_model(cfg).state_dict()}, checkpoint)
     call_tool('test', config, checkpoint, '--work-dir', tmp_path / 'plain')
     assert 'coco/segm_mAP' in metrics_of(tmp_path / 'plain')
     call_tool('test', config, checkpoint, '--work-dir', tmp_path / 'tta', '--tta')
@@ -233,7 +236,7 @@ def test_3d_detector_keeps_predictions_and_pictures(tmp_path):
     cfg.model.test_cfg.score_thr = 0.0
     config, checkpoint = tmp_path / 'fcos3d.py', tmp_path / 'weights.pth'
     cfg.dump(config)
-    torch.save({'state_dict': launch.build_model(cfg).state_dict()}, checkpoint)
+    torch.save({'state_dict': build_model(cfg).state_dict()}, checkpoint)
     run = run_tool(
         'test', config, checkpoint, '--work-dir', tmp_path / 'work', '--show-dir', 'drawn',
         '--out', tmp_path / 'predictions.pkl',

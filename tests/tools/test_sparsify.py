@@ -8,8 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from sparsevit_mm.apis.launch import register_framework
-from sparsevit_mm.apis.swap_backbone import load_original
+from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
 from sparsevit_mm.checks.configs import build_model
 from tests.tools.conftest import call_tool, files_below
 
@@ -17,7 +16,7 @@ from tests.tools.conftest import call_tool, files_below
 @pytest.fixture(scope='module')
 def trained(tiny, tmp_path_factory):
     """A Swin detector's checkpoint, of random weights."""
-    cfg = load_original(str(tiny.plain))
+    cfg = load_local_or_installed(str(tiny.plain))
     register_framework(cfg)
     torch.manual_seed(0)
     model = build_model(cfg)

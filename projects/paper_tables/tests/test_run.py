@@ -90,7 +90,7 @@ def test_accuracy_comes_from_the_test_of_the_config(tmp_path, monkeypatch):
         asked.append((config, checkpoint, options['ratios'], options['cfg_options']))
         return {'coco/bbox_mAP': 0.4321}
 
-    monkeypatch.setattr('sparsevit_mm.apis.launch.test', test)
+    monkeypatch.setattr('sparsevit_mm.apis.test.test', test)
     flags = ['--what', 'accuracy', '--rows', 'random', '--checkpoint', 'random=adapted.pth']
     for _ in range(2):  # the second finds it done
         found = run(tmp_path, *flags, table='ablation-importance')

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from projects.paper_tables import load_table, table_names
 from projects.paper_tables.networks import build_network, count_macs, count_parameters
-from sparsevit_mm.apis.launch import load_config, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.errors import ConfigError
 
 TABLES = table_names()

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from projects.street_scenes.classes import PALETTE, SEMANTIC_CLASSES, THING_CLASSES
 from projects.street_scenes.nuscenes_infos import NUSCENES_NAMES
-from sparsevit_mm.apis.launch import innermost_dataset
+from sparsevit_mm.apis.configs import innermost_dataset
 
 CONFIGS = Path(__file__).parents[3] / 'projects/street_scenes/configs'
 

@@ -9,7 +9,9 @@ import torch
 
 pytest.importorskip('mmdet3d')
 from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
-from sparsevit_mm.apis import launch
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.apis.test import test
+from sparsevit_mm.apis.train import train
 from sparsevit_mm.checks.configs import build_model
 
 ROOT = Path(__file__).parents[3]
@@ -21,14 +23,14 @@ CONFIG = ROOT / 'projects/street_scenes/configs/bevdet_sparsevit-mini_adaptation
 def test_training_from_scratch_finds_cars_and_people(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_six_camera_dataset('data/demo_six_cameras', SixCameraSettings())
-    cfg = launch.load_config(str(CONFIG))
-    launch.register_framework(cfg)
+    cfg = load_config(str(CONFIG))
+    register_framework(cfg)
     torch.save({'state_dict': build_model(cfg).state_dict()}, 'untrained.pth')
-    before = launch.test(str(CONFIG), 'untrained.pth', work_dir='before')
-    launch.train(str(CONFIG), work_dir='work')
+    before = test(str(CONFIG), 'untrained.pth', work_dir='before')
+    train(str(CONFIG), work_dir='work')
     trained = f'work/iter_{cfg.max_iters}.pth'
     after = {
-        ratios: launch.test(str(CONFIG), trained, work_dir='after', ratios=ratios)
+        ratios: test(str(CONFIG), trained, work_dir='after', ratios=ratios)
         for ratios in ('0', '0.5')
     }
     key = 'nuscenes/mAP'

@@ -17,7 +17,7 @@ pytest.importorskip('mmdet3d')
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 
-from sparsevit_mm.apis.launch import load_config
+from sparsevit_mm.apis.configs import load_config
 from sparsevit_mm.det3d.bevdet.cameras import NUSCENES_CAMERAS, CameraRig
 from sparsevit_mm.det3d.bevdet.detector import calibration_of
 from sparsevit_mm.det3d.bevdet.lift_splat import BEVGrid, frustum, unproject

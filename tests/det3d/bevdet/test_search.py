@@ -12,7 +12,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from torch.utils.data import DataLoader
 
-from sparsevit_mm.apis.launch import innermost_dataset
+from sparsevit_mm.apis.configs import innermost_dataset
 from sparsevit_mm.engine.fitness import ScheduleFitness
 from sparsevit_mm.engine.held_out import search_data
 from sparsevit_mm.pruning import PruningSchedule

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('mmdet3d')
-from sparsevit_mm.apis.launch import train
+from sparsevit_mm.apis.train import train
 from sparsevit_mm.det3d.datasets.kitti_infos import make_infos
 
 ROOT = Path(__file__).parents[2]

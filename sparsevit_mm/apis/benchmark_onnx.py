@@ -1,0 +1,86 @@
+"""Times ONNX files of several pruning schedules of one model side by side on the CPU."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparsevit_mm.apis.export_onnx import check_shape, load_model, noise, ready
+from sparsevit_mm.checks.configs import check_writable_folder
+from sparsevit_mm.deployment.graph import export_graph
+from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, write_onnx
+from sparsevit_mm.deployment.parts import PARTS, exportable
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.latency import Latency, measure_latency
+
+
+def benchmark_config(
+    config: str,
+    height: int,
+    width: int,
+    *,
+    schedules: Mapping[str, Any],
+    checkpoint: str | None = None,
+    part: str = PARTS[0],
+    batch: int = 1,
+    runs: int = 20,
+    with_torch: bool = False,
+    out: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> dict[str, Latency]:
+    """Times ONNX files of several schedules side by side in ONNX Runtime on the CPU.
+
+    Args:
+        config: Path of the config.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        schedules: Pruning schedules by name, in any form `pruning_ratios` takes; the first is what
+            the others are compared with.
+        checkpoint: Path or address of the weights; None leaves them random.
+        part: One of `sparsevit_mm.deployment.parts.PARTS`.
+        batch: Images at once.
+        runs: Timed rounds.
+        with_torch: Whether the models themselves, on torch, take turns with the files.
+        out: JSON file for the figures.
+        cfg_options: Fields of the config to replace.
+
+    Returns:
+        The time of a batch of each.
+
+    Raises:
+        SparseVitError: If something given is wrong.
+    """
+    check_onnx()
+    if out is not None:
+        check_writable_folder(Path(out).parent, 'out')
+    check_shape(height, width, batch)
+    if runs < 1:
+        raise ConfigError(f'runs is {runs}, but it must be positive.')
+    candidates: dict[str, Callable[[], Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, schedule) in enumerate(schedules.items()):
+            model = load_model(config, checkpoint, schedule, cfg_options)
+            module = ready(exportable(model, part), deploy=True)
+            images = noise(model, batch, height, width)
+            path = Path(folder) / f'{number}.onnx'
+            write_onnx(export_graph(module, images), path)
+            written = OnnxModel(path)
+            candidates[name] = lambda written=written, images=images: written(images)  # type: ignore[misc]
+            if with_torch:
+                candidates[f'{name}, torch'] = lambda m=module, images=images: m(images)  # type: ignore[misc]
+        with torch.inference_mode():
+            timed = measure_latency(candidates, runs=runs, device='cpu')
+    if out is not None:
+        data = {
+            'config': config,
+            'shape': [batch, height, width],
+            'threads': torch.get_num_threads(),
+            'milliseconds': {name: list(latency.runs) for name, latency in timed.items()},
+        }
+        Path(out).write_text(json.dumps(data, indent=2) + '\n')
+    return timed

@@ -1,0 +1,44 @@
+"""Building mmengine's runner for a config: on one process or several, with a GPU or without."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from sparsevit_mm.checks.images import use_checked_loading
+
+_runs = itertools.count()
+
+
+def build_runner(cfg: Config, launcher: str) -> Runner:
+    """Builds the runner of a config, on a CPU without a GPU's process group.
+
+    Args:
+        cfg: The whole config; its framework must be registered.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+    """
+    cfg.launcher = launcher
+    use_checked_loading(cfg)
+    if launcher == 'pytorch' and not torch.cuda.is_available():
+        # mmengine would pick a GPU; a group that is there already is left alone.
+        torch.distributed.init_process_group('gloo')
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    number = next(_runs)
+    if number:
+        # By name and second of its start a runner finds its logger, scope and files, and by name
+        # alone its visualizer; later runs of one process would share those of earlier ones.
+        if cfg.get('experiment_name') is None:
+            cfg.experiment_name = f'{Path(cfg.filename or "run").stem}-{number + 1}'
+        if cfg.get('visualizer') is not None:
+            cfg.visualizer.name = cfg.experiment_name
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,0 +1,64 @@
+"""Arguments that several tools take: fields of a config, a pruning schedule, a launcher."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from mmengine.config import DictAction
+
+
+def add_cfg_options(
+    parser: argparse.ArgumentParser,
+    example: str | None = None,
+    *,
+    of: str = 'the config',
+    default: Any = None,
+) -> None:
+    """Adds `--cfg-options KEY=VALUE …`.
+
+    Args:
+        parser: Parser of the tool.
+        example: A pair that the help shows, such as 'train_dataloader.batch_size=4'.
+        of: Whose fields are replaced, for the help.
+        default: What the argument is when it is not given.
+    """
+    such_as = f', such as {example}' if example else ''
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default=default,
+        metavar='KEY=VALUE',
+        help=f'replace fields of {of}{such_as}',
+    )
+
+
+def add_schedule(parser: argparse.ArgumentParser, required: bool = False) -> Any:
+    """Adds `--ratios` and `--schedule`, of which one may be given.
+
+    Args:
+        parser: Parser of the tool.
+        required: Whether one of them must be given.
+
+    Returns:
+        The group that excludes the one with the other, for further alternatives.
+    """
+    group = parser.add_mutually_exclusive_group(required=required)
+    group.add_argument(
+        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
+    )
+    group.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
+    return group
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Adds `--launcher`, and `--local_rank`, which older launchers pass on."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def set_local_rank(args: argparse.Namespace) -> None:
+    """Hands `--local_rank` to mmengine, unless the launcher has set the environment already."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

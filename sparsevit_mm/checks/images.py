@@ -17,6 +17,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from PIL import UnidentifiedImageError
 
+from sparsevit_mm.checks.configs import type_name
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.registry import TRANSFORMS
 
@@ -86,7 +87,7 @@ def use_checked_loading(cfg: Config) -> None:
     if cfg.get('default_scope') == 'mmdet3d':
         import_module('sparsevit_mm.det3d.datasets.checked_loading')
     for step in _steps(cfg._cfg_dict):
-        kind = str(step['type']).rpartition('.')[2]
+        kind = type_name(step)
         if kind in _CHECKED and not step.get('ignore_empty'):
             step['type'] = _CHECKED[kind]
 

@@ -1,4 +1,4 @@
-"""Putting our backbones into any config of the OpenMMLab frameworks."""
+"""Replaces the backbone in a config of an OpenMMLab framework by one of ours."""
 
 from sparsevit_mm.swap.spec import BackboneSpec
 from sparsevit_mm.swap.swap import Change, Swap, sparsify, swap_backbone

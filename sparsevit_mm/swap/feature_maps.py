@@ -1,4 +1,4 @@
-"""What a backbone gives: channels and strides of its maps, found by building and running it."""
+"""Finds the channels and strides of a backbone's output maps by building and running it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _known: dict[str, tuple[FeatureMap, ...]] = {}
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """One map of a pyramid.
+    """One output map of a backbone.
 
     Attributes:
         channels: Channels.
-        stride: Pixels of the image for one place of the map.
+        stride: Side of the image area, in pixels, that one cell of the map stands for.
     """
 
     channels: int
@@ -33,17 +33,17 @@ class FeatureMap:
 
 
 def feature_maps(backbone: Mapping[str, Any], scope: str | None) -> tuple[FeatureMap, ...]:
-    """Builds a backbone with random weights, runs it once on a small image and looks.
+    """Builds a backbone with random weights and runs it once on a small image.
 
     Args:
-        backbone: Its config.
-        scope: Scope of the framework that its type is looked up in.
+        backbone: Config of the backbone.
+        scope: Scope of the framework in which its type is registered.
 
     Returns:
-        Its maps in order.
+        Its output maps in order.
 
     Raises:
-        ConfigError: If it cannot be built or run, or gives something else than maps.
+        ConfigError: If it cannot be built or run, or its outputs are not NCHW maps.
     """
     cfg = {key: value for key, value in deepcopy(dict(backbone)).items() if key not in _FETCHED}
     key = json.dumps([scope, cfg], default=str, sort_keys=True)
@@ -72,5 +72,7 @@ def _run(cfg: dict[str, Any], scope: str | None) -> tuple[FeatureMap, ...]:
     if not isinstance(outputs, (tuple, list)) or not all(
         isinstance(output, Tensor) and output.ndim == 4 for output in outputs
     ):
-        raise ConfigError(f'the backbone {cfg.get("type")} gives something else than maps.')
+        raise ConfigError(
+            f'the outputs of the backbone {cfg.get("type")} must be NCHW maps, but are not.'
+        )
     return tuple(FeatureMap(o.shape[1], round(height / o.shape[2])) for o in outputs)

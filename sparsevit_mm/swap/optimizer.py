@@ -1,12 +1,14 @@
-"""What goes with a backbone besides channels: normalisation of images, optimizer, start."""
+"""Image normalization and optimizer settings that suit the new backbone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sparsevit_mm.checks.configs import type_name
+
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
-"""Statistics that every released weight of our backbones was trained with, on RGB."""
+"""Mean and standard deviation of RGB images that all released weights were trained with."""
 
 NO_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0)
 UNDECAYED_PARAMETERS = {
@@ -14,7 +16,7 @@ UNDECAYED_PARAMETERS = {
     'swin-hat': ('absolute_pos_embed', 'relative_position_bias_table', 'position', 'gamma'),
     'fastervit': ('position', 'gamma'),
 }
-"""Parameters that do not decay, by family, besides norms and biases."""
+"""Parameters without weight decay by family, besides norms and biases."""
 
 _ADAMW = {
     # What the framework's own Swin configs train with, for batches of 16.
@@ -23,11 +25,11 @@ _ADAMW = {
 _ADAMW_ELSEWHERE = dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05)
 
 
-_NORMALISING = ('DetDataPreprocessor', 'SegDataPreProcessor', 'Det3DDataPreprocessor')
+_NORMALIZING = ('DetDataPreprocessor', 'SegDataPreProcessor', 'Det3DDataPreprocessor')
 
 
 def preprocessor_paths(model: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The data preprocessors of a model that normalise images, with their paths."""
+    """Finds the data preprocessors of a model that normalize images, with their paths."""
     for path in (
         ('data_preprocessor',),
         ('data_preprocessor', 'data_preprocessor'),
@@ -36,14 +38,12 @@ def preprocessor_paths(model: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ..
         found: Any = model
         for key in path:
             found = found.get(key) if isinstance(found, Mapping) else None
-        if isinstance(found, Mapping) and (
-            'mean' in found or str(found.get('type')).rpartition('.')[2] in _NORMALISING
-        ):
+        if isinstance(found, Mapping) and ('mean' in found or type_name(found) in _NORMALIZING):
             yield path, found
 
 
 def normalization_changes(preprocessor: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a preprocessor that must change for ImageNet's statistics."""
+    """Finds the fields of a preprocessor that must change for ImageNet's statistics."""
     wanted = {**IMAGENET, 'rgb_to_bgr': False} if 'rgb_to_bgr' in preprocessor else IMAGENET
     return {
         key: value
@@ -55,10 +55,15 @@ def normalization_changes(preprocessor: Mapping[str, Any]) -> dict[str, Any]:
 def optimizer_changes(
     optim_wrapper: Mapping[str, Any], scope: str | None, family: str
 ) -> dict[str, tuple[Any, str]]:
-    """The fields of an optimizer wrapper that must change, each with the reason.
+    """Finds the fields of an optimizer wrapper that must change, with new value and reason.
 
-    An optimizer with adaptive steps stays, with its rates; one with momentum is replaced. Rates of
-    parts of the model that a config sets stay in either case.
+    Adam and AdamW are kept with their learning rates; any other optimizer is replaced by AdamW.
+    Learning rates that the config sets for parts of the model are kept in the former case.
+
+    Args:
+        optim_wrapper: Config of the optimizer wrapper.
+        scope: Scope of the framework, such as 'mmseg'.
+        family: Family of the new backbone, a key of `UNDECAYED_PARAMETERS`.
     """
     changes: dict[str, tuple[Any, str]] = {}
     optimizer = optim_wrapper.get('optimizer') or {}
@@ -79,10 +84,10 @@ def optimizer_changes(
     ):
         changes['constructor'] = (
             'DefaultOptimWrapperConstructor',
-            'The rates by layer were made for the old backbone.',
+            'Learning rates by layer were those of the old backbone.',
         )
     keys = {key: value for key, value in kept_keys.items() if not _is_of_a_layer(key)}
-    # Of two rules that fit a parameter mmengine takes the longer name alone, so each says it all.
+    # Where two rules match a parameter, mmengine applies only the one with the longer name.
     rate = {key: value for key, value in keys.get('backbone', {}).items() if key == 'lr_mult'}
     for name in UNDECAYED_PARAMETERS[family]:
         keys.setdefault(name, dict(**rate, decay_mult=0.0))

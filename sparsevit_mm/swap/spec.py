@@ -1,4 +1,4 @@
-"""Which backbone is wanted: a name such as 'sparsevit-tiny', ratios and weights."""
+"""Describes the new backbone: a name such as 'sparsevit-tiny', pruning ratios and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sparsevit_mm.models.swin_arch import NAMED_SIZES, SwinArch
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
 STRIDES = (4, 8, 16, 32)
-"""Strides of the four maps of each of our backbones."""
+"""Strides of the four output maps of each of our backbones."""
 
 _SWIN_STORE = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
 _SWIN_FILES = {
@@ -26,17 +26,17 @@ _FASTERVIT_WINDOWS = {'224': 'w14', '384': 'w24', '512': 'w32', '768': 'w48'}
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A backbone to put in place of another.
+    """A backbone that replaces another.
 
     Attributes:
         name: 'sparsevit-' or 'swin-hat-' with 'tiny', 'small', 'base' or 'large', or 'fastervit-'
             with a variant such as '0' or '4-21k-224'.
-        ratios: Pruning ratios in any form `pruning_ratios` takes; None for a dense network.
+        ratios: Pruning ratios in any form `pruning_ratios` takes; None for a dense backbone.
         checkpoint: Path or address of weights to start from; None for the released ImageNet
-            weights of the network, '' for random ones.
+            weights of the backbone, '' for random ones.
 
     Raises:
-        ConfigError: If the name is unknown, or ratios are given for a network without schedule.
+        ConfigError: If the name is unknown, or ratios are given for a backbone without schedule.
     """
 
     name: str
@@ -51,7 +51,7 @@ class BackboneSpec:
         if self.ratios is not None:
             if not self.is_sparse:
                 raise ConfigError(
-                    f'ratios are given, but {self.name} has no pruning schedule: choose a '
+                    f'ratios is {self.ratios}, but {self.name} has no pruning schedule: choose a '
                     'sparsevit or leave the ratios out.'
                 )
             PruningSchedule.parse(self.ratios, self.swin_arch.depths)
@@ -63,7 +63,7 @@ class BackboneSpec:
 
     @property
     def arch(self) -> str:
-        """Name of the sizes."""
+        """Size of the backbone, such as 'tiny'."""
         return self.name[len(self.family) + 1 :]
 
     @property
@@ -78,14 +78,14 @@ class BackboneSpec:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the four maps."""
+        """Channels of the four output maps."""
         if self.family == 'fastervit':
             return VARIANTS[self.arch].level_dims
         return self.swin_arch.stage_dims
 
     @property
     def pretrained(self) -> str | None:
-        """Where the weights to start from are; None for random ones."""
+        """Path or address of the weights to start from; None for random ones."""
         if self.checkpoint is not None:
             return self.checkpoint or None
         if self.family != 'fastervit':
@@ -96,7 +96,11 @@ class BackboneSpec:
         return f'{_FASTERVIT_STORE}fastervit_{self.arch}_224_1k.pth.tar'
 
     def config(self, out_indices: tuple[int, ...]) -> dict[str, Any]:
-        """The backbone's config for the given maps."""
+        """Config of the backbone.
+
+        Args:
+            out_indices: Indices of the maps it returns.
+        """
         types = {'sparsevit': 'SparseViT', 'swin-hat': 'SwinHAT', 'fastervit': 'FasterViT'}
         config: dict[str, Any] = dict(type=f'sparsevit_mm.{types[self.family]}', arch=self.arch)
         if out_indices != (0, 1, 2, 3):
@@ -113,6 +117,6 @@ class BackboneSpec:
 
 
 def backbone_names() -> list[str]:
-    """Every name a `BackboneSpec` may have."""
+    """Lists every allowed name of a `BackboneSpec`."""
     swins = [f'{family}-{size}' for family in ('sparsevit', 'swin-hat') for size in NAMED_SIZES]
     return swins + [f'fastervit-{variant}' for variant in VARIANTS]

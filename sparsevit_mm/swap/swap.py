@@ -1,4 +1,4 @@
-"""Another backbone in the config of a whole model, and everything that must change with it."""
+"""Replaces the backbone in the config of a model and changes every field that depends on it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from sparsevit_mm.checks.configs import type_name
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.swin_arch import SwinArch
-from sparsevit_mm.swap.channels import Path, drops_neck, matching_levels, new_channels
+from sparsevit_mm.swap.channels import FieldPath, drops_neck, matching_levels, new_channels
 from sparsevit_mm.swap.feature_maps import feature_maps
 from sparsevit_mm.swap.optimizer import normalization_changes, optimizer_changes, preprocessor_paths
 from sparsevit_mm.swap.spec import STRIDES, BackboneSpec
@@ -20,7 +21,7 @@ from sparsevit_mm.swap.unsupported import (
     backbone_of,
     host_of,
     neck_key,
-    why_not,
+    unsupported_reason,
 )
 
 _SWINS = ('SwinTransformer', 'SparseViT')
@@ -32,13 +33,13 @@ class Change:
     """One field that a swap changes.
 
     Attributes:
-        path: The field.
+        path: Where the field stands in the config.
         value: Its new value.
-        reason: Why, as a sentence.
-        replaces: Whether a dict takes the place of the old one, instead of being merged into it.
+        reason: Why it changes, as a sentence.
+        replaces: Whether a dict replaces the old one instead of being merged into it.
     """
 
-    path: Path
+    path: FieldPath
     value: Any
     reason: str
     replaces: bool = False
@@ -49,8 +50,8 @@ class Swap:
     """A config with another backbone.
 
     Attributes:
-        cfg: The config.
-        changes: What differs from the original, in the order of its fields.
+        cfg: The new config.
+        changes: Fields that differ from the original, in the order in which they were decided.
     """
 
     cfg: Config
@@ -58,28 +59,28 @@ class Swap:
 
 
 def swap_backbone(cfg: Config, spec: BackboneSpec) -> Swap:
-    """Puts a backbone into the config of a detector or segmentor.
+    """Replaces the backbone in the config of a detector or segmentor.
 
     Args:
-        cfg: The config; it stays as it is. Its framework must be registered.
-        spec: The backbone that is wanted.
+        cfg: The config, which is not modified. Its framework must be registered.
+        spec: The new backbone.
 
     Returns:
-        The new config and what was changed. Nothing was, if it has that backbone already.
+        The new config and its changes; there are none if it already has that backbone.
 
     Raises:
-        ConfigError: If the model's backbone is no module of its own, or a part that reads from it
-            is not understood.
+        ConfigError: If the backbone of the model cannot be replaced, or the channels of a neck or
+            head do not follow from those of the old backbone.
     """
     if not isinstance(cfg.get('model'), Mapping):
-        raise ConfigError('the config has no model, so there is no backbone to swap.')
-    reason = why_not(cfg.model)
+        raise ConfigError('model is missing in the config, but a swap needs its backbone.')
+    reason = unsupported_reason(cfg.model)
     if reason is not None:
         raise ConfigError(f'the backbone of {cfg.model.get("type")} cannot be swapped: {reason}.')
     scope = cfg.get('default_scope')
     host = host_of(cfg.model)
-    assert host is not None
-    below: Path = ('model',) if host is cfg.model else ('model', 'detector')
+    assert host is not None  # else there was a reason
+    below: FieldPath = ('model',) if host is cfg.model else ('model', 'detector')
     old = backbone_of(host)
     if _is_same_swin(old, spec):
         changes = _swin_to_sparse(old, spec, (*below, backbone_key(host)))
@@ -93,23 +94,23 @@ def swap_backbone(cfg: Config, spec: BackboneSpec) -> Swap:
 
 
 def sparsify(cfg: Config, ratios: Any) -> Swap:
-    """Gives the Swin of a config a pruning schedule; of whatever sizes, and nothing else changes.
+    """Turns the Swin of a config, of any size, into a SparseViT with the same weights.
 
     Args:
-        cfg: The config; it stays as it is.
+        cfg: The config, which is not modified.
         ratios: Pruning ratios in any form `pruning_ratios` takes.
 
     Raises:
-        ConfigError: If the backbone is no Swin.
+        ConfigError: If the backbone is not a Swin.
     """
     host = host_of(cfg.get('model') or {})
     old = {} if host is None else backbone_of(host)
-    if host is None or str(old.get('type')).rpartition('.')[2] not in _SWINS:
+    if host is None or type_name(old) not in _SWINS:
         raise ConfigError(
-            f'the backbone is {old.get("type")}, but only a Swin can skip windows with the weights '
-            'it has: put a sparsevit in its place with tools/swap_backbone.py and train.'
+            f'the backbone is {old.get("type")}, but must be a Swin to skip windows with the '
+            'weights it has: replace it with tools/swap_backbone.py and train.'
         )
-    path: Path = ('model',) if host is cfg.model else ('model', 'detector')
+    path: FieldPath = ('model',) if host is cfg.model else ('model', 'detector')
     path = (*path, backbone_key(host))
     found = [
         Change((*path, 'type'), 'sparsevit_mm.SparseViT', 'The same network, with a schedule.'),
@@ -123,7 +124,7 @@ def sparsify(cfg: Config, ratios: Any) -> Swap:
 
 
 def _other_backbone(
-    cfg: Config, host: Mapping[str, Any], below: Path, spec: BackboneSpec, scope: str | None
+    cfg: Config, host: Mapping[str, Any], below: FieldPath, spec: BackboneSpec, scope: str | None
 ) -> list[Change]:
     old = backbone_of(host)
     maps = feature_maps(old, scope)
@@ -168,8 +169,8 @@ def _other_backbone(
 
 
 def _is_same_swin(old: Mapping[str, Any], spec: BackboneSpec) -> bool:
-    """Whether the old backbone is the Swin that is wanted, so that its weights stay good."""
-    kind = str(old.get('type')).rpartition('.')[2]
+    """Whether the old backbone is a Swin of the wanted size, so that its weights can be kept."""
+    kind = type_name(old)
     if not spec.is_sparse or kind not in _SWINS:
         return False
     found = SwinArch.build(
@@ -183,7 +184,7 @@ def _is_same_swin(old: Mapping[str, Any], spec: BackboneSpec) -> bool:
     return all(getattr(found, key) == getattr(wanted, key) for key in SWIN_SIZES)
 
 
-def _swin_to_sparse(old: Mapping[str, Any], spec: BackboneSpec, path: Path) -> list[Change]:
+def _swin_to_sparse(old: Mapping[str, Any], spec: BackboneSpec, path: FieldPath) -> list[Change]:
     changes = [
         Change((*path, 'type'), 'sparsevit_mm.SparseViT', 'The same network, with a schedule.')
     ]
@@ -213,7 +214,9 @@ def _apply(cfg: Config, change: Change) -> None:
     value = deepcopy(change.value)
     last = change.path[-1]
     if isinstance(place, tuple):
-        raise ConfigError(f'{change.path} lies in a tuple, which cannot be changed.')
+        raise ConfigError(
+            f'{".".join(map(str, change.path))} is in a tuple, but must be in a dict or a list.'
+        )
     place[last] = ConfigDict(value) if isinstance(value, dict) else value
 
 

@@ -1,9 +1,11 @@
-"""Models whose backbone is no module of its own: what they are, and why a swap makes no sense."""
+"""Recognizes models whose backbone cannot be replaced, and says why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from sparsevit_mm.checks.configs import type_name
 
 FUSED = 'its backbone and what follows are one network'
 POINTS = 'it reads point clouds'
@@ -45,11 +47,14 @@ POINT_BACKBONES = (
 )  # fmt: skip
 
 
-def why_not(model: Mapping[str, Any]) -> str | None:
-    """Why a model's backbone cannot be swapped, or None if nothing speaks against it.
+def unsupported_reason(model: Mapping[str, Any]) -> str | None:
+    """Says why the backbone of a model cannot be swapped.
 
     Args:
         model: The model's config.
+
+    Returns:
+        The reason, as the end of a sentence; None if a swap can be tried.
     """
     if 'language_model' in model or 'text_encoder' in model:
         return 'image and language share one model'
@@ -59,7 +64,7 @@ def why_not(model: Mapping[str, Any]) -> str | None:
     if host is None:
         return POINTS if any(key in model for key in POINT_KEYS) else 'it has no backbone'
     backbone, neck = backbone_of(host), neck_of(host)
-    kind = _type(backbone)
+    kind = type_name(backbone)
     if kind in POINT_BACKBONES:
         return POINTS
     if kind in FUSED_BACKBONES:
@@ -67,19 +72,19 @@ def why_not(model: Mapping[str, Any]) -> str | None:
     if 'backbone_3d' in host:
         return 'its 3D backbone continues the one on the image'
     first = neck[0] if isinstance(neck, (list, tuple)) else neck
-    if first is not None and _type(first) in FUSED_NECKS:
-        return FUSED_NECKS[_type(first)]
+    if first is not None and type_name(first) in FUSED_NECKS:
+        return FUSED_NECKS[type_name(first)]
     roi_head = host.get('roi_head') or {}
     if isinstance(roi_head, Mapping) and roi_head.get('shared_head'):
         return 'its RoI head is the last stage of the ResNet'
     for head in _as_list(host.get('decode_head')):
-        if _type(head) in HEADS:
-            return HEADS[_type(head)]
+        if type_name(head) in HEADS:
+            return HEADS[type_name(head)]
     return None
 
 
 def host_of(model: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The part of a model that has an image backbone: the model, or the detector it wraps."""
+    """Finds the part of a model that holds the image backbone: the model or its `detector`."""
     for host in (model, model.get('detector')):
         if isinstance(host, Mapping) and isinstance(backbone_of(host), Mapping):
             return host
@@ -87,28 +92,23 @@ def host_of(model: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def backbone_key(host: Mapping[str, Any]) -> str:
-    """Where the image backbone stands in its host."""
+    """Name of the field of a host that holds the image backbone."""
     return 'img_backbone' if 'img_backbone' in host else 'backbone'
 
 
 def neck_key(host: Mapping[str, Any]) -> str:
-    """Where the neck behind the image backbone stands, if there is one."""
+    """Name of the field of a host that holds the neck of the image backbone."""
     return 'img_neck' if 'img_backbone' in host else 'neck'
 
 
 def backbone_of(host: Mapping[str, Any]) -> Any:
-    """The config of the image backbone."""
+    """Config of the image backbone."""
     return host.get(backbone_key(host))
 
 
 def neck_of(host: Mapping[str, Any]) -> Any:
-    """The config of the neck behind it, a list of them, or None."""
+    """Config of the neck, a list of such configs, or None."""
     return host.get(neck_key(host))
-
-
-def _type(cfg: Any) -> str:
-    kind = cfg.get('type') if isinstance(cfg, Mapping) else None
-    return str(kind).rpartition('.')[2]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -18,7 +18,8 @@ from sparsevit_mm.apis.configs import load_local_or_installed, register_framewor
 from sparsevit_mm.apis.swap_backbone import swap_to_file
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.swap import BackboneSpec, swap_backbone
+from sparsevit_mm.swap import BackboneSpec, Change, Swap, swap_backbone
+from sparsevit_mm.swap.config_file import write_config
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 DEEPLAB = 'mmseg::deeplabv3plus/deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024.py'
@@ -165,6 +166,22 @@ def test_written_configs_are_the_swap_and_swapping_twice_is_swapping_once(name, 
     again = swap_backbone(loaded, BackboneSpec('sparsevit-tiny', 0.5))
     assert again.cfg._cfg_dict == loaded._cfg_dict
     assert again.changes == ()
+
+
+def test_values_of_any_kind_are_written(tmp_path):
+    (tmp_path / 'base.py').write_text('model = dict(a=dict(z=1), kept=[dict(b=1), 2])\n')
+    cfg = Config.fromfile(tmp_path / 'base.py')
+    value = {'from': (1,), 'a b': {2: None}, 'c': [], 'd': "it's", 'e': ('x' * 90, 'y' * 90)}
+    new = copy.deepcopy(cfg)
+    new.model.a, new.model.kept[0].b = value, -1.5
+    changes = (
+        Change(('model', 'a'), value, 'Words ' * 40, replaces=True),
+        Change(('model', 'kept', 0, 'b'), -1.5, 'A list.'),
+    )
+    write_config(
+        Swap(new, changes), cfg, str(tmp_path / 'base.py'), tmp_path / 'new.py', 'A title.'
+    )
+    assert Config.fromfile(tmp_path / 'new.py')._cfg_dict == new._cfg_dict
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.search.measure import device_name
 from sparsevit_mm.versions import __version__
-from sparsevit_mm.visualization.images import find_pictures
+from sparsevit_mm.visualization.images import find_images
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'projects' / 'camvid_study' / 'configs'
@@ -86,7 +86,7 @@ def make_weights_and_metrics(
 def look_at_windows(runs: Sequence[EvidenceRun]) -> None:
     """Finds out what the kept windows hold, and draws them on frames of the test split."""
     for run in runs:
-        frames = find_pictures(run.data_root / 'images' / 'test')
+        frames = find_images(run.data_root / 'images' / 'test')
         annotations = run.data_root / 'annotations' / 'test'
         for budget in BUDGETS:
             path = run.folder / 'windows' / f'{budget}.json'

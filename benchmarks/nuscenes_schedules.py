@@ -32,7 +32,7 @@ from mmengine.runner import Runner, load_checkpoint
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
-from sparsevit_mm.engine.fitness import ScheduleFitness
+from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -90,7 +90,7 @@ class Judge:
         log: What is known already.
     """
 
-    def __init__(self, fitness: ScheduleFitness, log: EvaluationLog) -> None:
+    def __init__(self, fitness: ScheduleEvaluator, log: EvaluationLog) -> None:
         self._fitness, self._log = fitness, log
 
     def loss(
@@ -154,7 +154,7 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
         check_weights_fit(model, args.checkpoint)
         load_checkpoint(model, args.checkpoint, map_location='cpu')
         loader = Runner.build_dataloader(labelled_frames(cfg, args.frames))
-        fitness = ScheduleFitness(model, loader, Evaluator([]), 'loss')
+        fitness = ScheduleEvaluator(model, loader, Evaluator([]), 'loss')
         depths = tuple(cfg.model.backbone.depths)
         settings = EvolutionSettings(
             population=args.population,

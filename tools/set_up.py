@@ -1,7 +1,7 @@
 """Makes `.venv` with everything the project needs; called by `make`.
 
 Runs on a bare Python 3.10-3.12: standard library only. Finished steps are not repeated, and a
-finished set-up is recognised in milliseconds by a stamp that names what it was made from.
+finished set-up is recognized in milliseconds by a stamp that names what it was made from.
 """
 
 from __future__ import annotations

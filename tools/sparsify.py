@@ -49,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             latency=args.latency,
             shape=tuple(args.shape),
             evaluate=not args.no_test,
-            num_pictures=args.pictures,
+            num_images=args.pictures,
             cfg_options=args.cfg_options,
         )
     Console().print(comparison_table(found))
-    for path in (found.config, found.checkpoint, *found.pictures):
+    for path in (found.config, found.checkpoint, *found.images):
         print(path)
 
 

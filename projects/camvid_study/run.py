@@ -24,7 +24,7 @@ from rich.console import Console
 from projects.camvid_study.plan import CLASSES, DENSE, FULL, SEARCH, TRAININGS, Arm, Size
 from projects.street_scenes.training import train_with_progress
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
-from sparsevit_mm.apis.inference import PicturePredictor
+from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.search import search
 from sparsevit_mm.apis.test import test
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
@@ -158,11 +158,11 @@ class EvidenceRun:
         """Whether a schedule is there without a search."""
         return not name.startswith('searched') or self._search_result(name).exists()
 
-    def predictor(self, name: str) -> PicturePredictor:
+    def predictor(self, name: str) -> ImagePredictor:
         """The network of a training under its schedule, ready for frames."""
         schedule = TRAININGS[name].schedule
         assert schedule is not None
-        return PicturePredictor(
+        return ImagePredictor(
             self._config(DENSE),
             str(self.weights(name)),
             'cpu',

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from projects.camvid_study.plan import CLASSES
-from sparsevit_mm.apis.inference import PicturePredictor
+from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.pruning.selection import WindowSelection
-from sparsevit_mm.visualization.images import read_picture
+from sparsevit_mm.visualization.images import read_image
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, stage_use
 
 _PAPER, _OUTLINE = 214, 40
@@ -24,7 +24,7 @@ _BLOCK = 8  # pixels; outlines are drawn as coarse as this, so that no label map
 
 
 def computed_share(
-    predictor: PicturePredictor, frames: Sequence[Path], annotations: Path
+    predictor: ImagePredictor, frames: Sequence[Path], annotations: Path
 ) -> dict[str, float]:
     """For every class the share of blocks that compute its pixels, over all blocks and frames.
 
@@ -36,7 +36,7 @@ def computed_share(
     blocks, pixels = np.zeros(len(CLASSES) + 1), np.zeros(len(CLASSES) + 1)
     for frame in frames:
         labels = np.asarray(Image.open(annotations / f'{frame.stem}.png'))
-        share = _share_of_blocks(predictor.predict(read_picture(frame)).passes[0], labels.shape)
+        share = _share_of_blocks(predictor.predict(read_image(frame)).passes[0], labels.shape)
         blocks += np.bincount(labels.ravel(), share.ravel(), len(blocks))
         pixels += np.bincount(labels.ravel(), minlength=len(blocks))
     return {
@@ -46,7 +46,7 @@ def computed_share(
 
 
 def draw_frame(
-    predictor: PicturePredictor, frame: Path, annotations: Path, on_frame: Path, on_outlines: Path
+    predictor: ImagePredictor, frame: Path, annotations: Path, on_frame: Path, on_outlines: Path
 ) -> None:
     """Draws the kept windows of a frame twice.
 
@@ -57,7 +57,7 @@ def draw_frame(
         on_frame: File for the windows on the frame.
         on_outlines: File for the windows on the outlines of the label map.
     """
-    image = read_picture(frame)
+    image = read_image(frame)
     prediction = predictor.predict(image)
     labels = np.asarray(Image.open(annotations / f'{frame.stem}.png'))
     assert predictor.backbone is not None

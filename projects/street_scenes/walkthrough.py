@@ -30,11 +30,11 @@ from projects.street_scenes.comparison import (
 from projects.street_scenes.dataset import SPLITS, DemoSettings, make_dataset
 from projects.street_scenes.training import train_with_progress
 from sparsevit_mm.apis.configs import load_config, register_framework
-from sparsevit_mm.apis.inference import PicturePredictor
+from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.test import test
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.visualization.images import read_picture
+from sparsevit_mm.visualization.images import read_image
 
 SPARSE_SCHEDULES: dict[str, Any] = {
     'sparse': [[0.0, 0.6], [0.0, 0.6], [0.0], [0.0]],
@@ -111,7 +111,7 @@ def run_demo(demo: Demo) -> None:
         checkpoint = train_with_progress(cfg, console)
 
         console.print('[bold]3/4 Comparison[/] on the validation scenes')
-        predictor = PicturePredictor(demo.config, str(checkpoint), 'cpu', cfg_options=demo.options)
+        predictor = ImagePredictor(demo.config, str(checkpoint), 'cpu', cfg_options=demo.options)
         assert predictor.backbone is not None
         arch = predictor.backbone.arch
         candidates = list_candidates(
@@ -172,14 +172,14 @@ def _evaluate(
     return [results[candidate.key] for candidate in candidates]
 
 
-def _draw(demo: Demo, predictor: PicturePredictor, candidates: Mapping[str, Candidate]) -> None:
+def _draw(demo: Demo, predictor: ImagePredictor, candidates: Mapping[str, Candidate]) -> None:
     """Writes detections, dense and sparse, and the sparse network's windows of some scenes."""
     folder = demo.work_dir / 'pictures'
     folder.mkdir(exist_ok=True)
     assert predictor.backbone is not None
     for path in _busiest_scenes(demo.data_root):
         # The network resizes it back; the drawing has room for its text.
-        image = read_picture(path)
+        image = read_image(path)
         image = cv2.resize(
             image, None, fx=_PICTURE_ZOOM, fy=_PICTURE_ZOOM, interpolation=cv2.INTER_CUBIC
         )

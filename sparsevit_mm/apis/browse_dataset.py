@@ -67,12 +67,12 @@ def browse_dataset(
             name = f'{number:05d}_{Path(sample.img_path).stem}.png'
             target = Path(out_dir) / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            _draw(visualizer, _picture(item['inputs']), sample, target)
+            _draw(visualizer, _rgb(item['inputs']), sample, target)
             written.append(target)
     return written
 
 
-def _picture(inputs: Any) -> NDArray[np.uint8]:
+def _rgb(inputs: Any) -> NDArray[np.uint8]:
     """The (H, W, 3) RGB image of a pipeline's (3, H, W) BGR output."""
     image: Tensor = inputs['img'] if isinstance(inputs, Mapping) else inputs
     return np.ascontiguousarray(image.numpy().transpose(1, 2, 0)[..., ::-1].astype(np.uint8))

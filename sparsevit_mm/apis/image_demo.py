@@ -1,4 +1,4 @@
-"""Predictions and kept windows of pictures, written as pictures."""
+"""Predicts on an image or a folder of images, and draws which windows were computed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 from PIL import Image
 from rich.progress import track
 
-from sparsevit_mm.apis.inference import PicturePredictor
+from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.surround_demo import write_frames
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.det3d.datasets.infos import read_camera_matrices
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.visualization.images import find_pictures, read_picture
+from sparsevit_mm.visualization.images import find_images, read_image
 
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What became of the pictures.
+    """What became of the images.
 
     Attributes:
-        predictions: Pictures with boxes, masks or labels that were written.
-        kept_windows: Pictures of kept windows that were written.
-        refused: One sentence for each picture that could not be read.
+        predictions: Images with boxes, masks or labels that were written.
+        kept_windows: Images of kept windows that were written.
+        refused: One sentence for each image that could not be read.
         notes: One sentence for each thing that is not as one might expect.
     """
 
@@ -37,7 +37,7 @@ class DemoReport:
 
 
 def demonstrate(
-    pictures: str,
+    images: str,
     config: str,
     checkpoint: str | None = None,
     *,
@@ -49,15 +49,15 @@ def demonstrate(
     schedule: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> DemoReport:
-    """Predicts on one picture or on all in a folder and writes what came out.
+    """Predicts on one image or on all in a folder and writes what came out.
 
     Args:
-        pictures: A picture of any kind, or a folder of pictures. For a network that takes the
-            pictures of several cameras together, one or more of those of each frame.
+        images: An image of any kind, or a folder of images. For a network that takes the
+            images of several cameras together, one or more of those of each frame.
         config: Path of the config.
         checkpoint: Path or address of the weights; None leaves them random.
-        infos: Info file of MMDetection3D with the calibration of the pictures, which networks that
-            find 3D boxes need; pictures are found in it by the names of their files.
+        infos: Info file of MMDetection3D with the calibration of the images, which networks that
+            find 3D boxes need; images are found in it by the names of their files.
         out_dir: Gets `predictions/<name>.png` and `kept_windows/<name>.png`, see also
             `write_frames`.
         device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
@@ -70,15 +70,15 @@ def demonstrate(
         What was written and what was not.
 
     Raises:
-        SparseVitError: If an argument is wrong, or no picture can be read; nothing was written
+        SparseVitError: If an argument is wrong, or no image can be read; nothing was written
             then.
     """
-    paths = find_pictures(pictures)
+    paths = find_images(images)
     cameras = read_camera_matrices(infos) if infos is not None else {}
     if len(paths) == 1:
-        read_picture(paths[0])
+        read_image(paths[0])
     check_writable_folder(out_dir, 'out_dir')
-    predictor = PicturePredictor(
+    predictor = ImagePredictor(
         config, checkpoint, device, read_schedule(ratios, schedule), cfg_options
     )
     if predictor.needs_calibration:
@@ -95,11 +95,9 @@ def demonstrate(
         return report
     names = _output_names(paths)
     crops = False
-    for path, name in track(
-        list(zip(paths, names)), description='Pictures', disable=len(paths) == 1
-    ):
+    for path, name in track(list(zip(paths, names)), description='Images', disable=len(paths) == 1):
         try:
-            image = read_picture(path)
+            image = read_image(path)
         except ConfigError as error:
             report.refused.append(str(error))
             continue
@@ -123,7 +121,7 @@ def demonstrate(
     return report
 
 
-def _note_missing_schedule(predictor: PicturePredictor, report: DemoReport) -> None:
+def _note_missing_schedule(predictor: ImagePredictor, report: DemoReport) -> None:
     if predictor.backbone is None:
         report.notes.append('the backbone has no pruning schedule: there are no kept windows.')
 
@@ -132,16 +130,14 @@ def _check_calibrated(paths: Sequence[Path], known: Container[str], infos: str |
     if infos is None:
         raise ConfigError(
             'infos is missing, but a network that finds 3D boxes needs the calibration of the '
-            'camera: name an info file of MMDetection3D that lists the pictures.'
+            'camera: name an info file of MMDetection3D that lists the images.'
         )
     unknown = [path.name for path in paths if path.name not in known]
     if unknown:
-        raise ConfigError(
-            f'the picture {unknown[0]} is not in {infos}, whose calibration it needs.'
-        )
+        raise ConfigError(f'the image {unknown[0]} is not in {infos}, whose calibration it needs.')
 
 
 def _output_names(paths: Sequence[Path]) -> list[str]:
-    """One name a picture: its own with .png, with the old suffix kept where two would collide."""
+    """One name an image: its own with .png, with the old suffix kept where two would collide."""
     stems = [path.stem for path in paths]
     return [f'{path.stem if stems.count(path.stem) == 1 else path.name}.png' for path in paths]

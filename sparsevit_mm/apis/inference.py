@@ -1,4 +1,4 @@
-"""A config and a checkpoint as something that takes pictures, for every kind of task."""
+"""A config and a checkpoint as something that takes images, for every kind of task."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LOADING = (
     'LoadPanopticAnnotations',
 )
 
-COLOURS = [
+COLORS = [
     (int(255 * red), int(255 * green), int(255 * blue))
     for red, green, blue, _ in colormaps['tab10'](range(10))
 ]
@@ -51,14 +51,14 @@ COLOURS = [
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network made of one picture.
+    """What a network made of one image.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB picture.
-        sample: The framework's data sample, boxes and masks in pixels of the picture.
+        image: (H, W, 3) uint8 RGB image.
+        sample: The framework's data sample, boxes and masks in pixels of the image.
         passes: For every forward of the backbone one `WindowSelection` a block; empty if the
-            backbone has no schedule. Networks that cut the picture into crops make several.
-        cam2img: Projection of the camera into pixels of the picture, for 3D boxes.
+            backbone has no schedule. Networks that cut the image into crops make several.
+        cam2img: Projection of the camera into pixels of the image, for 3D boxes.
     """
 
     image: NDArray[np.uint8]
@@ -67,8 +67,8 @@ class Prediction:
     cam2img: NDArray[np.float64] | None = None
 
 
-class PicturePredictor:
-    """Predicts on pictures with the model of a config.
+class ImagePredictor:
+    """Predicts on images with the model of a config.
 
     Args:
         config: Path of the config.
@@ -115,7 +115,7 @@ class PicturePredictor:
 
     @property
     def takes_frames(self) -> bool:
-        """Whether the network takes the pictures of several cameras together."""
+        """Whether the network takes the images of several cameras together."""
         steps = innermost_dataset(self.cfg.test_dataloader).pipeline
         return any(str(step['type']).endswith('LoadCameraImages') for step in steps)
 
@@ -126,7 +126,7 @@ class PicturePredictor:
         path: str = '',
         cam2img: NDArray[np.float64] | None = None,
     ) -> Prediction:
-        """Predicts on one picture.
+        """Predicts on one image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -155,7 +155,7 @@ class PicturePredictor:
         return Prediction(image, sample.to('cpu'), record.passes if record else [], cam2img)
 
     def save(self, prediction: Prediction, path: str | Path, score_thr: float = 0.3) -> None:
-        """Draws boxes, masks or labels over the picture and writes it.
+        """Draws boxes, masks or labels over the image and writes it.
 
         Args:
             prediction: From `predict`.
@@ -186,7 +186,7 @@ class PicturePredictor:
             found.bboxes_3d.corners.numpy(),
             # The sample has that of the resized image.
             prediction.cam2img,
-            [COLOURS[label % len(COLOURS)] for label in labels],
+            [COLORS[label % len(COLORS)] for label in labels],
             [
                 f'{classes[label]} {score:.2f}'
                 for label, score in zip(labels, found.scores_3d.tolist())
@@ -201,7 +201,7 @@ class PicturePredictor:
 
         Returns:
             (height, width, 3) uint8 RGB, or None if there is no schedule, or if the network saw the
-            picture in several crops, whose places it does not tell.
+            image in several crops, whose places it does not tell.
         """
         if self.backbone is None or len(prediction.passes) != 1:
             return None
@@ -243,7 +243,7 @@ def _usable_device(name: str | None) -> torch.device:
 
 
 def _dataset_meta(cfg: Config) -> dict[str, Any]:
-    """Class names and colours of the config's test set, which need not be on disk."""
+    """Class names and colors of the config's test set, which need not be on disk."""
     dataset = innermost_dataset(cfg.test_dataloader)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         known = getattr(registry.get(dataset.type), 'METAINFO', {})

@@ -1,4 +1,4 @@
-"""From a picture and a config with a FasterViT to a picture of one token's attention."""
+"""From an image and a config with a FasterViT to an image of one token's attention."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from sparsevit_mm.checks.configs import (
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.fastervit import FasterViT
 from sparsevit_mm.visualization.attention import draw_attention, trace_attention
-from sparsevit_mm.visualization.images import read_picture
+from sparsevit_mm.visualization.images import read_image
 
 
 def show_attention(
-    picture: str,
+    image: str,
     config: str,
     checkpoint: str | None = None,
     *,
@@ -37,17 +37,17 @@ def show_attention(
     long_side: int = 896,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Draws where the token at a place of a picture looks.
+    """Draws where the token at a place of an image looks.
 
     Args:
-        picture: The picture.
+        image: Path of the image.
         config: Path of the config of a model with a FasterViT.
         checkpoint: Path or address of the weights; None leaves them random.
         out: Where the drawing goes.
-        place: (row, column) as shares of the picture's height and width.
+        place: (row, column) as shares of the image's height and width.
         level: An attention level, 2 or 3.
         block: Block of the level; negative numbers count from its end.
-        long_side: Pixels that the picture's longer side is resized to.
+        long_side: Pixels that the image's longer side is resized to.
         cfg_options: Fields of the config to replace.
 
     Raises:
@@ -57,10 +57,11 @@ def show_attention(
     check_writable_folder(Path(out).parent, 'out')
     if long_side < 32:
         raise ConfigError(f'long_side is {long_side}, but it must be at least 32 pixels.')
-    image = read_picture(picture)
-    scale = long_side / max(image.shape[:2])
-    size = tuple(max(round(side * scale), 1) for side in image.shape[1::-1])
-    image = np.asarray(Image.fromarray(image).resize((size[0], size[1]), Image.Resampling.BICUBIC))
+    pixels = read_image(image)
+    scale = long_side / max(pixels.shape[:2])
+    size = tuple(max(round(side * scale), 1) for side in pixels.shape[1::-1])
+    resized = Image.fromarray(pixels).resize((size[0], size[1]), Image.Resampling.BICUBIC)
+    pixels = np.asarray(resized)
     cfg = load_config(config, cfg_options)
     register_framework(cfg)
     model = build_model(cfg).eval()
@@ -76,18 +77,18 @@ def show_attention(
     else:
         backbones[0].init_cfg = None
         backbones[0].init_weights()
-    attention = trace_attention(backbones[0], _normalised(model, image), place, level, block)
+    attention = trace_attention(backbones[0], _normalized(model, pixels), place, level, block)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw_attention(image, attention)).save(out)
+    Image.fromarray(draw_attention(pixels, attention)).save(out)
 
 
-def _normalised(model: nn.Module, image: np.ndarray) -> Tensor:
-    """The picture as the model's preprocessor would hand it on: (1, 3, H, W)."""
+def _normalized(model: nn.Module, image: np.ndarray) -> Tensor:
+    """The image as the model's preprocessor would hand it on: (1, 3, H, W)."""
     pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
     preprocessor: Any = getattr(model, 'data_preprocessor', None)
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     if mean is not None and std is not None:
-        # Statistics are in the order of the network's input; pictures here are RGB.
+        # Statistics are in the order of the network's input; images here are RGB.
         is_rgb = getattr(preprocessor, '_channel_conversion', True)
         pixels = ((pixels if is_rgb else pixels.flip(0)) - mean.cpu()) / std.cpu()
     return pixels[None]

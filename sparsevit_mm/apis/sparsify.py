@@ -1,4 +1,4 @@
-"""A trained model with a Swin, dense and sparse side by side: metric, MACs, latency, pictures.
+"""A trained model with a Swin, dense and sparse side by side: metric, MACs, latency, images.
 
 Nothing is trained. What the sparse column loses against the dense one is where sparsity-aware
 adaptation and a searched schedule begin.
@@ -19,7 +19,7 @@ from PIL import Image
 from rich.table import Table
 
 from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
-from sparsevit_mm.apis.inference import PicturePredictor
+from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.test import test
 from sparsevit_mm.checkpoints.loading import read_weights
 from sparsevit_mm.checks.configs import (
@@ -34,7 +34,7 @@ from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbo
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.swap.config_file import write_config
 from sparsevit_mm.swap.swap import sparsify
-from sparsevit_mm.visualization.images import read_picture
+from sparsevit_mm.visualization.images import read_image
 
 HIGHEST_RATIO = 0.9
 _BISECTIONS = 6
@@ -66,14 +66,14 @@ class Comparison:
         sparse: The model with its schedule.
         config: The new config.
         checkpoint: Its weights.
-        pictures: Pictures of the windows that were kept.
+        images: Images of the windows that were kept.
     """
 
     dense: Column
     sparse: Column
     config: Path
     checkpoint: Path
-    pictures: tuple[Path, ...]
+    images: tuple[Path, ...]
 
 
 def sparsify_model(
@@ -85,7 +85,7 @@ def sparsify_model(
     latency: float | None = None,
     shape: tuple[int, int] = (800, 1280),
     evaluate: bool = True,
-    num_pictures: int = 3,
+    num_images: int = 3,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Writes the sparse form of a trained model and compares it with the dense one.
@@ -93,13 +93,13 @@ def sparsify_model(
     Args:
         config: Path of the config, or an installed one such as 'mmdet::…'.
         checkpoint: The trained weights.
-        out_dir: Gets config, checkpoint, comparison and pictures.
+        out_dir: Gets config, checkpoint, comparison and images.
         ratios: Pruning ratios in any form `pruning_ratios` takes.
         latency: Instead of ratios: the latency of the backbone over the dense one, in (0, 1); the
             uniform ratio that comes closest on this machine is taken.
         shape: Height and width of the input that MACs and latency are for.
         evaluate: Whether to test both forms on the config's test set.
-        num_pictures: How many images of the test set are drawn.
+        num_images: How many images of the test set are drawn.
         cfg_options: Fields of the original config to replace.
 
     Returns:
@@ -156,8 +156,8 @@ def sparsify_model(
             (dense, sparse), metrics, (times['dense'].median, times['sparse'].median)
         )
     ]
-    pictures = _draw(path, weights, out_dir / 'pictures', num_pictures)
-    comparison = Comparison(columns[0], columns[1], path, weights, tuple(pictures))
+    images = _draw(path, weights, out_dir / 'pictures', num_images)
+    comparison = Comparison(columns[0], columns[1], path, weights, tuple(images))
     report = dict(dense=asdict(columns[0]), sparse=asdict(columns[1]), shape=shape)
     (out_dir / f'{name}_comparison.json').write_text(json.dumps(report, indent=2) + '\n')
     return comparison
@@ -231,14 +231,14 @@ def _draw(config: Path, checkpoint: Path, folder: Path, count: int) -> list[Path
     """Draws the kept windows of the first images of the test set."""
     if count < 1:
         return []
-    predictor = PicturePredictor(str(config), str(checkpoint), 'cpu')
+    predictor = ImagePredictor(str(config), str(checkpoint), 'cpu')
     with DefaultScope.overwrite_default_scope(predictor.scope):
         dataset = DATASETS.build(predictor.cfg.test_dataloader.dataset)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for number in range(min(count, len(dataset))):
         source = Path(dataset.get_data_info(number)['img_path'])
-        windows = predictor.draw_windows(predictor.predict(read_picture(source), str(source)))
+        windows = predictor.draw_windows(predictor.predict(read_image(source), str(source)))
         if windows is not None:
             written.append(folder / f'{source.stem}-windows.png')
             Image.fromarray(windows).save(written[-1])

@@ -17,24 +17,24 @@ from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparsevit_mm.apis.inference import COLOURS, PicturePredictor
+from sparsevit_mm.apis.inference import COLORS, ImagePredictor
 from sparsevit_mm.det3d.datasets.infos import read_infos
 from sparsevit_mm.det3d.drawing.birds_eye import BoxesInFrame, CameraImage, draw_surroundings
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.selection import WindowSelection
-from sparsevit_mm.visualization.images import read_picture
+from sparsevit_mm.visualization.images import read_image
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
 
 _ANNOTATED = (255, 255, 255)
-_PANEL_PIXELS = 400 * 200  # there are six such pictures a frame
+_PANEL_PIXELS = 400 * 200  # there are six such images a frame
 
 
 @dataclass(frozen=True)
 class FramePrediction:
-    """What a network made of the pictures around a vehicle.
+    """What a network made of the images around a vehicle.
 
     Attributes:
-        info: The frame's info, `img_path` leading to the pictures.
+        info: The frame's info, `img_path` leading to the images.
         inputs: For every camera the (H, W, 3) uint8 RGB view that the network was given.
         sample: The framework's data sample, boxes in the LiDAR's frame.
         selections: One `WindowSelection` a block; empty if the backbone has no schedule.
@@ -54,7 +54,7 @@ class FramePredictor:
         names: Classes by the numbers in the infos.
     """
 
-    def __init__(self, predictor: PicturePredictor, names: Mapping[int, str]) -> None:
+    def __init__(self, predictor: ImagePredictor, names: Mapping[int, str]) -> None:
         self._predictor = predictor
         self._names = names
 
@@ -66,7 +66,7 @@ class FramePredictor:
             info: From `frames_of`.
 
         Raises:
-            SparseVitError: If a camera, its picture or its calibration is missing or wrong.
+            SparseVitError: If a camera, its image or its calibration is missing or wrong.
         """
         from mmdet3d.structures import get_box_type
 
@@ -91,11 +91,11 @@ class FramePredictor:
         )
 
     def draw(self, prediction: FramePrediction, score_thr: float) -> NDArray[np.uint8]:
-        """Draws boxes over the raw pictures and from above, see `draw_surroundings`."""
+        """Draws boxes over the raw images and from above, see `draw_surroundings`."""
         info = prediction.info
         cameras = {
             name: CameraImage(
-                read_picture(info['images'][name]['img_path']),
+                read_image(info['images'][name]['img_path']),
                 np.array(info['images'][name]['cam2img'], np.float64)[:3, :3],
                 np.array(info['images'][name]['lidar2cam'], np.float64),
             )
@@ -107,7 +107,7 @@ class FramePredictor:
         labels = found.labels_3d.tolist()
         predicted = BoxesInFrame(
             found.bboxes_3d.corners.double().numpy(),
-            [COLOURS[label % len(COLOURS)] for label in labels],
+            [COLORS[label % len(COLORS)] for label in labels],
             [f'{classes[n]} {score:.2f}' for n, score in zip(labels, found.scores_3d.tolist())],
         )
         lidar2ego = info.get('lidar_points', {}).get('lidar2ego')
@@ -158,36 +158,36 @@ class FramePredictor:
 
 
 def write_frames(
-    predictor: PicturePredictor,
-    pictures: Sequence[Path],
+    predictor: ImagePredictor,
+    images: Sequence[Path],
     infos: str,
     out_dir: Path,
     score_thr: float,
 ) -> tuple[list[Path], list[Path]]:
-    """Predicts on the frames that pictures belong to, and writes what came out.
+    """Predicts on the frames that images belong to, and writes what came out.
 
     Args:
         predictor: See `FramePredictor`.
-        pictures: One or more of a frame's pictures, each.
+        images: One or more of a frame's images, each.
         infos: Info file of MMDetection3D.
-        out_dir: Gets `predictions/<picture>.png` for the first of a frame's pictures, and
-            `kept_windows/<picture>.png` for all of them.
+        out_dir: Gets `predictions/<image>.png` for the first of a frame's images, and
+            `kept_windows/<image>.png` for all of them.
         score_thr: Detections below this score are not drawn.
 
     Returns:
-        The pictures of predictions and those of kept windows.
+        The images of predictions and those of kept windows.
 
     Raises:
-        SparseVitError: If a picture is in no frame, or something of a frame is missing.
+        SparseVitError: If an image is in no frame, or something of a frame is missing.
     """
     content = read_infos(infos)
     categories = content['metainfo'].get('categories', {})
     names = {number: name for name, number in categories.items()}
     frames = FramePredictor(predictor, names)
     predictions, kept_windows = [], []
-    for picture, info in frames_of(pictures, content['data_list'], infos):
+    for path, info in frames_of(images, content['data_list'], infos):
         prediction = frames.predict(info)
-        target = out_dir / 'predictions' / f'{picture.stem}.png'
+        target = out_dir / 'predictions' / f'{path.stem}.png'
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(frames.draw(prediction, score_thr)).save(target)
         predictions.append(target)
@@ -201,23 +201,23 @@ def write_frames(
 
 
 def frames_of(
-    pictures: Sequence[Path], frames: Sequence[Mapping[str, Any]], infos: str
+    images: Sequence[Path], frames: Sequence[Mapping[str, Any]], infos: str
 ) -> list[tuple[Path, dict[str, Any]]]:
-    """The frames that pictures belong to, and where all of their pictures are.
+    """The frames that images belong to, and where all of their images are.
 
-    Those of the other cameras are looked for beside a picture, and as nuScenes keeps them, in
+    Those of the other cameras are looked for beside an image, and as nuScenes keeps them, in
     folders beside its own that are named after the cameras.
 
     Args:
-        pictures: Pictures, found in the frames by the names of their files.
+        images: Images, found in the frames by the names of their files.
         frames: Infos of MMDetection3D.
         infos: Where they come from, for messages.
 
     Returns:
-        The first picture of each frame, and the frame's info with whole paths.
+        The first image of each frame, and the frame's info with whole paths.
 
     Raises:
-        ConfigError: If a picture is in no frame, or another camera's is missing.
+        ConfigError: If an image is in no frame, or another camera's is missing.
     """
     frame_of = {
         Path(image['img_path']).name: number
@@ -226,26 +226,26 @@ def frames_of(
         if image.get('img_path')
     }
     found: dict[int, Path] = {}
-    for picture in pictures:
-        if picture.name not in frame_of:
+    for path in images:
+        if path.name not in frame_of:
             raise ConfigError(
-                f'the picture {picture.name} is not in {infos}, whose calibration it needs.'
+                f'the image {path.name} is not in {infos}, whose calibration it needs.'
             )
-        found.setdefault(frame_of[picture.name], picture)
-    return [(picture, _located(frames[number], picture)) for number, picture in found.items()]
+        found.setdefault(frame_of[path.name], path)
+    return [(path, _located(frames[number], path)) for number, path in found.items()]
 
 
-def _located(frame: Mapping[str, Any], picture: Path) -> dict[str, Any]:
+def _located(frame: Mapping[str, Any], path: Path) -> dict[str, Any]:
     info = deepcopy(dict(frame))
     for camera, image in info['images'].items():
         if not image.get('img_path'):
             continue
         name = Path(image['img_path']).name
-        places = [picture.parent / name, picture.parent.parent / camera / name]
+        places = [path.parent / name, path.parent.parent / camera / name]
         there = [place for place in places if place.is_file()]
         if not there:
             raise ConfigError(
-                f'the picture {name} of {camera} is missing: it is neither beside {picture} nor at '
+                f'the image {name} of {camera} is missing: it is neither beside {path} nor at '
                 f'{places[1]}.'
             )
         image['img_path'] = str(there[0])

@@ -54,8 +54,8 @@ def test(
         work_dir: Where the log goes, as in `train`.
         out: A .pkl file for all predictions, or with MMSegmentation a folder for label maps.
         show: Whether to show predictions in a window.
-        show_dir: Folder in the log folder for pictures of predictions.
-        wait_time: Seconds a shown picture stays.
+        show_dir: Folder in the log folder for images of predictions.
+        wait_time: Seconds a shown image stays.
         tta: Whether to average over flipped images.
         ratios: Pruning ratios in place of the config's, as text, see `parse_ratios`.
         schedule: JSON file with the schedule, instead of `ratios`.

@@ -103,7 +103,7 @@ def check_mixed_precision(cfg: Config) -> None:
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """Builds a config's model on the CPU, weights not initialised.
+    """Builds a config's model on the CPU, weights not initialized.
 
     Args:
         cfg: The whole config; its framework must be registered.
@@ -138,7 +138,7 @@ def check_schedules(model: nn.Module, cfg: Config) -> None:
 
 
 def check_pretrained(model: nn.Module) -> None:
-    """Checks that the local files which this package's backbones are initialised from suit them.
+    """Checks that the local files which this package's backbones are initialized from suit them.
 
     Args:
         model: From `build_model`; its weights are changed.

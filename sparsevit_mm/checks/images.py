@@ -1,6 +1,6 @@
 """Loading images so that a broken one is named and refused, not trained on.
 
-The frameworks decode what is there of a cut-off file and leave the rest grey, pass NaN on, and end
+The frameworks decode what is there of a cut-off file and leave the rest gray, pass NaN on, and end
 in an assertion deep in a worker for the others. The steps here load exactly as theirs do.
 """
 
@@ -22,7 +22,7 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.registry import TRANSFORMS
 
 _END = {
-    # The last mark of a picture and what begins its pixels: no end after the beginning, no picture.
+    # The last mark of an image and what begins its pixels: no end after the beginning, no image.
     b'\xff\xd8': (b'\xff\xd9', b'\xff\xda'),
     b'\x89PNG': (b'IEND', b'IDAT'),
 }
@@ -66,7 +66,7 @@ class CheckedLoading:
         try:
             results = super().transform(results)  # type: ignore[misc]
         except (AssertionError, AttributeError, UnidentifiedImageError, cv2.error):
-            raise ConfigError(f'the image {path} cannot be read: it is not a picture.') from None
+            raise ConfigError(f'the image {path} cannot be read: it is not an image.') from None
         image = results['img']
         if image.dtype.kind == 'f' and not np.isfinite(image).all():
             raise ConfigError(f'the image {path} has pixels that are not finite numbers.')

@@ -1,7 +1,7 @@
 """The images a search looks at, as data loader and evaluator of any framework.
 
 By default they are a part of the training set, chosen by name (`sparsevit_mm.search.split`), that
-`WithoutHeldOut` keeps out of training. They are seen as the config's validation set is: through its
+`ExcludeHeldOut` keeps out of training. They are seen as the config's validation set is: through its
 pipeline, by its evaluator.
 """
 
@@ -23,11 +23,11 @@ from sparsevit_mm.files import replace_text
 from sparsevit_mm.registry import DATASETS
 from sparsevit_mm.search.split import SplitSettings, choose_images, is_held_out
 
-_WRAPPER = 'WithoutHeldOut'
+_WRAPPER = 'ExcludeHeldOut'
 
 
 @DATASETS.register_module()
-class WithoutHeldOut:
+class ExcludeHeldOut:
     """A training set without the images that a search will look at.
 
     Args:
@@ -47,7 +47,7 @@ class WithoutHeldOut:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Class names and colours."""
+        """Class names and colors."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:
@@ -103,7 +103,7 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path, loss: bool = Fa
 
     Args:
         cfg: The whole config; its framework must be registered.
-        split: Which images; a training set in `WithoutHeldOut` has its own share and seed.
+        split: Which images; a training set in `ExcludeHeldOut` has its own share and seed.
         folder: Where annotations of the chosen images alone are written for metrics that read a
             COCO file.
         loss: Whether the network's loss is the metric, so that images need labels but no evaluator.
@@ -160,7 +160,7 @@ def _training_set(cfg: Config, split: SplitSettings) -> tuple[ConfigDict, SplitS
     dataset = cfg.train_dataloader.dataset
     while 'dataset' in dataset:
         if str(dataset.type).rpartition('.')[2] == _WRAPPER:
-            own = WithoutHeldOut.__init__.__defaults__ or ()
+            own = ExcludeHeldOut.__init__.__defaults__ or ()
             share, seed = dataset.get('share', own[0]), dataset.get('seed', own[1])
             split = replace(split, share=share, seed=seed)
         dataset = dataset.dataset

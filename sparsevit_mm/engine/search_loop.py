@@ -20,8 +20,8 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from rich.console import Console
 
-from sparsevit_mm.engine.fitness import ScheduleFitness
 from sparsevit_mm.engine.held_out import search_data
+from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError, SparseVitError
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
@@ -62,7 +62,7 @@ class ScheduleSearchLoop(BaseLoop):
     """Searches the best pruning schedule under a budget (SparseViT, evolutionary search).
 
     It leaves in the work dir: schedule.json, which `WindowPruningHook` and the tools take;
-    candidates.jsonl with every evaluation, from which an interrupted search goes on; pictures of
+    candidates.jsonl with every evaluation, from which an interrupted search goes on; plots of
     metric over cost and of the ratios; and the latency table, if latency is the budget.
 
     Args:
@@ -107,10 +107,10 @@ class ScheduleSearchLoop(BaseLoop):
         backbone = find_prunable_backbone(model)
         arch = backbone.arch
         space = SearchSpace(arch.depths, settings.choices, settings.per)
-        fitness = ScheduleFitness(
+        schedule_evaluator = ScheduleEvaluator(
             model, self.dataloader, self._evaluator, settings.metric, settings.fp16
         )
-        height, width = settings.budget.shape or fitness.input_shape()
+        height, width = settings.budget.shape or schedule_evaluator.input_shape()
         say(
             f'{len(self._data.names)} images ({self._data.split.part}); the backbone sees '
             f'{height} x {width}; {space.size} schedules to choose from'
@@ -131,9 +131,9 @@ class ScheduleSearchLoop(BaseLoop):
         )
         if len(log):
             say(f'{len(log)} evaluations are known from before')
-        judge = _Judge(fitness, objective, cost, log, say, self.progress)
+        evaluator = _Evaluator(schedule_evaluator, objective, cost, log, say, self.progress)
         # The dense network comes first: it tells which metrics there are before anything is kept.
-        first = judge.evaluation(dense, 'dense')
+        first = evaluator.evaluation(dense, 'dense')
         if is_main_process():
             save_settings(settings_path, described)
             log.write_to(log_path)
@@ -141,10 +141,10 @@ class ScheduleSearchLoop(BaseLoop):
         ending: dict[str, Any] = {}
         if settings.uniform:
             schedules = uniform_schedules(space)
-            found['uniform'] = [judge.evaluation(schedule, 'uniform') for schedule in schedules]
+            found['uniform'] = [evaluator.evaluation(schedule, 'uniform') for schedule in schedules]
             within = uniform_within(space, cost, budget)
             if within is not None:
-                found['uniform within the budget'] = [judge.evaluation(within, 'uniform')]
+                found['uniform within the budget'] = [evaluator.evaluation(within, 'uniform')]
         searches: dict[str, tuple[Callable[..., SearchTrace], EvolutionSettings]] = {
             'evolution': (evolve, settings.evolution)
         }
@@ -152,15 +152,15 @@ class ScheduleSearchLoop(BaseLoop):
             numbers = {**asdict(settings.evolution), 'max_evaluations': settings.random_evaluations}
             searches['random'] = (random_search, EvolutionSettings(**numbers))
         for name, (search, how) in searches.items():
-            judge.begin(name, how.max_evaluations)
-            trace = search(space, cost, budget, how, judge.propose)
-            found[name] = [judge.evaluation(p.schedule, p.origin) for p in trace.proposals]
+            evaluator.begin(name, how.max_evaluations)
+            trace = search(space, cost, budget, how, evaluator.propose)
+            found[name] = [evaluator.evaluation(p.schedule, p.origin) for p in trace.proposals]
             ending[name] = {
                 'evaluations': len(trace.proposals), 'draws': trace.draws, 'by': trace.ended_by,
             }  # fmt: skip
             say(f'{name}: {ending[name]}')
         result = SearchResult(objective, budget, first, found, described, ending)
-        return self._measured(result, height, width, judge.seconds)
+        return self._measured(result, height, width, evaluator.seconds)
 
     def _cost(self, space: SearchSpace, height: int, width: int) -> AdditiveCost:
         wanted = self.settings.budget
@@ -251,11 +251,11 @@ class ScheduleSearchLoop(BaseLoop):
         self.runner.logger.info(f'the best schedule is in {path}')
 
 
-class _Judge:
-    """Evaluates schedules, each once, and says how far the search is.
+class _Evaluator:
+    """Evaluates every schedule once, and reports the progress of the search.
 
     Args:
-        fitness: Evaluates.
+        evaluator: Evaluates the network under a schedule.
         objective: What counts.
         cost: Prices.
         log: What is known already.
@@ -265,14 +265,14 @@ class _Judge:
 
     def __init__(
         self,
-        fitness: ScheduleFitness,
+        evaluator: ScheduleEvaluator,
         objective: Objective,
         cost: AdditiveCost,
         log: EvaluationLog,
         say: Callable[[str], None],
         progress: Callable[[str, int, int], None] | None,
     ) -> None:
-        self._fitness, self._objective, self._cost = fitness, objective, cost
+        self._evaluator, self._objective, self._cost = evaluator, objective, cost
         self._log, self._say, self._progress = log, say, progress
         self.seconds = 0.0
 
@@ -306,7 +306,7 @@ class _Judge:
         found = self._log.find(schedule)
         if found is None:
             start = time.monotonic()
-            metrics = self._fitness.measure(schedule)
+            metrics = self._evaluator.measure(schedule)
             seconds = round(time.monotonic() - start, 2)
             cost = self._cost.price(schedule)
             found = Evaluation(schedule, cost, origin, generation, metrics, seconds)

@@ -182,7 +182,7 @@ def cost_table(report: CostReport) -> Table:
     if detail is not None:
         saved = detail.dense_macs - detail.macs
         add('  patch embedding', detail.patch_embed)
-        for number, stage in enumerate(detail.stages, start=1):
+        for number, stage in enumerate(detail.stages):
             kept = f'{_range(stage.kept)} of {stage.total}'
             add(f'  stage {number}', stage.macs, stage.dense_macs, kept)
         add('  patch merging', detail.merging)

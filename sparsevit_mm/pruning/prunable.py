@@ -14,7 +14,7 @@ from sparsevit_mm.pruning.selection import WindowSelection
 
 @runtime_checkable
 class PrunableBackbone(Protocol):
-    """What a backbone offers to hooks, searches and pictures."""
+    """What a backbone offers to hooks, searches and images."""
 
     arch: Any
     window_observer: Callable[[WindowSelection], None] | None

@@ -1,4 +1,4 @@
-"""Pictures: which windows a network computed."""
+"""Images: which windows a network computed."""
 
 from sparsevit_mm.visualization.kept_windows import (
     StageUse,

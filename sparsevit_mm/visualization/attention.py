@@ -57,7 +57,7 @@ def trace_attention(
 
     Args:
         backbone: The network, in evaluation.
-        images: (1, 3, H, W), normalised.
+        images: (1, 3, H, W), normalized.
         place: (row, column) in the image as shares of its height and width, in [0, 1].
         level: An attention level, 2 or 3.
         block: Block of the level; negative numbers count from its end.
@@ -139,7 +139,7 @@ def draw_attention(
         panel_width: Width of each of the three panels in pixels.
 
     Returns:
-        (height, width, 3) uint8 RGB picture.
+        (height, width, 3) uint8 RGB image.
     """
     panel_height = round(panel_width * image.shape[0] / image.shape[1])
     panel = np.asarray(Image.fromarray(image).resize((panel_width, panel_height)))

@@ -1,6 +1,6 @@
 """Which windows a backbone computed, drawn over the image (as the paper shows it).
 
-Skipped windows are drained of colour and darkened, the more the fewer of the stage's blocks compute
+Skipped windows are drained of color and darkened, the more the fewer of the stage's blocks compute
 them, so the bright parts are those that live longest.
 """
 
@@ -127,7 +127,7 @@ def draw_kept_windows(
     """Draws, for every stage, the image with the windows its blocks skipped dimmed.
 
     Args:
-        image: (H, W, 3) uint8 RGB picture at any size.
+        image: (H, W, 3) uint8 RGB image at any size.
         selections: Those of one forward of the network.
         index: Number of the image in the batch.
         resized: (height, width) in pixels that the image had in the network's input; whatever lies
@@ -137,7 +137,7 @@ def draw_kept_windows(
         panel_pixels: Area of one stage's panel, which has the image's shape.
 
     Returns:
-        (height, width, 3) uint8 RGB picture.
+        (height, width, 3) uint8 RGB image.
 
     Raises:
         ConfigError: If nothing was recorded.
@@ -242,10 +242,10 @@ def _draw_stage(
 
 
 def _dim(image: NDArray[np.uint8], share: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Drains colour and light where the share of computing blocks is below 1."""
+    """Drains color and light where the share of computing blocks is below 1."""
     skipped = (1 - share)[..., None]
-    grey = image.mean(axis=2, keepdims=True)
-    drained = image + skipped * (grey - image)
+    gray = image.mean(axis=2, keepdims=True)
+    drained = image + skipped * (gray - image)
     return (drained + _SHADE_STRENGTH * skipped * (_SHADE - drained)).astype(np.uint8)
 
 
@@ -262,7 +262,7 @@ def _edges(
 
 
 def _stage_title(use: StageUse, schedule: PruningSchedule | None) -> tuple[str, str]:
-    total, title = use.grid.num_windows, f'Stage {use.stage + 1}'
+    total, title = use.grid.num_windows, f'Stage {use.stage}'
     if min(use.kept) == total:
         return title, f'all {total} windows'
     share = sum(use.kept) / (total * len(use.kept))
@@ -296,8 +296,8 @@ def _draw_header(figure: Figure, size: tuple[int, int], uses: Sequence[StageUse]
 def _draw_legend(figure: Figure, size: tuple[int, int]) -> None:
     """A bar from windows no block computes to windows every block computes."""
     steps = 6
-    colour = np.array([[[236, 160, 92]]], dtype=np.uint8).repeat(steps, axis=1)
-    bar = _dim(colour, np.linspace(0, 1, steps)[None, :])
+    color = np.array([[[236, 160, 92]]], dtype=np.uint8).repeat(steps, axis=1)
+    bar = _dim(color, np.linspace(0, 1, steps)[None, :])
     width, height, top = 132, 14, size[1] - _MARGIN - 18
     left = (size[0] - width) // 2
     axes = _axes(figure, size, left, top, width, height)

@@ -1,4 +1,4 @@
-"""The frameworks' visualizers, for pictures only: they write files and keep no record."""
+"""The frameworks' visualizers, for images only: they write files and keep no record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def build_visualizer(cfg: Config, dataset_meta: Mapping[str, Any]) -> Any:
 
     Args:
         cfg: A config with a `visualizer`; its framework must be registered and be the scope.
-        dataset_meta: Class names and colours.
+        dataset_meta: Class names and colors.
     """
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # about the back ends that are left out on purpose
@@ -26,7 +26,7 @@ def build_visualizer(cfg: Config, dataset_meta: Mapping[str, Any]) -> Any:
             {
                 **cfg.visualizer,
                 # The registry keeps one visualizer a name in a process.
-                'name': f'pictures {next(_numbers)}',
+                'name': f'images {next(_numbers)}',
                 'vis_backends': None,
                 'save_dir': None,
             }

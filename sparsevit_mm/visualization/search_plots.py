@@ -1,4 +1,4 @@
-"""Pictures of a search: every candidate's metric over its cost, and the ratios that came out."""
+"""Images of a search: every candidate's metric over its cost, and the ratios that came out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sparsevit_mm.search.results import SearchResult
 
 _INK, _FAINT_INK, _BAND = '#16191f', '#5c6370', '#f0f2f5'
 _RANDOM, _EVOLVED, _UNIFORM, _FRONT = '#b9c0cc', '#7fb2e5', '#d9822b', '#1f5f9e'
-_STAGE_COLOURS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0')
+_STAGE_COLORS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0')
 _DPI = 150
 
 
@@ -86,7 +86,7 @@ def draw_ratios(result: SearchResult) -> Figure:
     for stage, ratios in enumerate(schedule.ratios):
         places = [first + block for block in range(len(ratios))]
         axes.bar(
-            places, ratios, width=0.8, color=_STAGE_COLOURS[stage % len(_STAGE_COLOURS)], zorder=2
+            places, ratios, width=0.8, color=_STAGE_COLORS[stage % len(_STAGE_COLORS)], zorder=2
         )
         for place, ratio in zip(places, ratios):
             axes.annotate(
@@ -95,7 +95,7 @@ def draw_ratios(result: SearchResult) -> Figure:
             )  # fmt: skip
         middles.append(sum(places) / len(places))
         first = places[-1] + 1.8
-    axes.set_xticks(middles, [f'stage {number}' for number in range(1, len(middles) + 1)])
+    axes.set_xticks(middles, [f'stage {number}' for number in range(len(middles))])
     axes.set_ylim(0, 1)
     axes.set_ylabel('windows skipped', color=_INK)
     axes.yaxis.set_major_formatter(lambda share, _: f'{share:.0%}')

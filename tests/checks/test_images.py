@@ -50,8 +50,8 @@ def test_thumbnail_in_the_header_is_no_end(picture, tmp_path):
     ('damage', 'word'),
     [
         (lambda content: b'', 'empty'),
-        (lambda content: b'no picture at all', 'not a picture'),
-        (lambda content: content[: len(content) * 2 // 3], 'end is missing|not a picture'),
+        (lambda content: b'no picture at all', 'not an image'),
+        (lambda content: content[: len(content) * 2 // 3], 'end is missing|not an image'),
     ],
 )
 def test_broken_images_are_named(picture, name, damage, word):

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from sparsevit_mm.apis.configs import load_config, register_framework
-from sparsevit_mm.engine.held_out import WithoutHeldOut, image_names, search_data
+from sparsevit_mm.engine.held_out import ExcludeHeldOut, image_names, search_data
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.search.split import SplitSettings, is_held_out
 from tests.helpers.tiny_data import DETECTOR, SEGMENTOR, write_config, write_tiny_data
@@ -40,7 +40,7 @@ def test_training_and_search_share_no_image_and_leave_none_out(tiny, kind, tmp_p
     cfg = config(getattr(tiny, kind))
     data = search_data(cfg, HALF, tmp_path)
     registry = 'mmdet' if kind == 'detector' else 'mmseg'
-    rest = WithoutHeldOut({**cfg.train_dataloader.dataset, '_scope_': registry}, 0.5, 4)
+    rest = ExcludeHeldOut({**cfg.train_dataloader.dataset, '_scope_': registry}, 0.5, 4)
     assert 0 < len(data.names) < 16
     assert sorted([*data.names, *image_names(rest)]) == sorted(f'{n}.png' for n in range(16))
     assert all(is_held_out(name, 0.5, 4) for name in data.names)
@@ -75,7 +75,7 @@ def test_images_are_seen_as_the_validation_set_is(tiny, tmp_path):
 
 def test_the_split_is_the_one_that_training_kept_to(tiny, tmp_path):
     cfg = config(tiny.segmentor)
-    wrapper = dict(type='sparsevit_mm.WithoutHeldOut', share=0.5, seed=4)
+    wrapper = dict(type='sparsevit_mm.ExcludeHeldOut', share=0.5, seed=4)
     cfg.train_dataloader.dataset = ConfigDict(
         type='RepeatDataset', times=2, dataset={**wrapper, 'dataset': cfg.train_dataloader.dataset}
     )
@@ -134,4 +134,4 @@ def test_a_loss_needs_labels_and_no_evaluator(tiny, tmp_path):
 def test_training_needs_both_parts(tiny, share):
     dataset = {**config(tiny.segmentor).train_dataloader.dataset, '_scope_': 'mmseg'}
     with pytest.raises(ConfigError, match='leaves .* of 16 images'):
-        WithoutHeldOut(dataset, share)
+        ExcludeHeldOut(dataset, share)

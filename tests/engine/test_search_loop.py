@@ -15,7 +15,7 @@ from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmengine.runner import Runner
 
 from sparsevit_mm import PruningSchedule
-from sparsevit_mm.engine.fitness import ScheduleFitness
+from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.search.settings import SearchSettings
@@ -150,7 +150,7 @@ def test_finds_the_best_schedule_and_tells_all_about_it(tmp_path):
 
 def test_interrupted_search_goes_on_to_the_same_files(tmp_path, monkeypatch):
     search(tmp_path / 'whole', random_evaluations=12)
-    measure, calls = ScheduleFitness.measure, []
+    measure, calls = ScheduleEvaluator.measure, []
 
     def interrupted(self, schedule):
         calls.append(schedule)
@@ -159,7 +159,7 @@ def test_interrupted_search_goes_on_to_the_same_files(tmp_path, monkeypatch):
         return measure(self, schedule)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ScheduleFitness, 'measure', interrupted)
+        patch.setattr(ScheduleEvaluator, 'measure', interrupted)
         search(tmp_path / 'parts', random_evaluations=12)
     log = tmp_path / 'parts' / 'candidates.jsonl'
     assert len(candidates(tmp_path / 'parts')) == 22
@@ -181,13 +181,13 @@ def test_resumed_search_evaluates_nothing_twice_and_may_go_further(tmp_path, mon
     numbers = dict(population=10, parents=4)
     search(tmp_path, evolution=dict(max_evaluations=15, **numbers))
     before, calls = candidates(tmp_path), []
-    measure = ScheduleFitness.measure
+    measure = ScheduleEvaluator.measure
 
     def spy(self, schedule):
         calls.append(schedule)
         return measure(self, schedule)
 
-    monkeypatch.setattr(ScheduleFitness, 'measure', spy)
+    monkeypatch.setattr(ScheduleEvaluator, 'measure', spy)
     search(tmp_path, evolution=dict(max_evaluations=15, **numbers), resume=True)
     assert not calls
     search(tmp_path, evolution=dict(max_evaluations=25, **numbers), resume=True)
@@ -252,7 +252,7 @@ def test_validation_set_and_blocks_if_asked_for(tmp_path):
         (dict(evolution=dict(parents=0)), 'parents is 0'),
         (dict(split=dict(share=1e-9)), 'none of the 20 images falls into the held-out part'),
         (dict(choices=[1.5]), 'hold 1.5'),
-        (dict(colour='red'), 'colour is no setting of the search'),
+        (dict(color='red'), 'color is no setting of the search'),
     ],
 )
 def test_wrong_settings_are_one_sentence_and_keep_nothing(tmp_path, settings, message):

@@ -151,7 +151,7 @@ def without_earlier_steps(cfg):
         if str(hook.get('schedule')).startswith('work_dirs/'):
             hook['schedule'] = None
     dataset = cfg.train_dataloader.dataset
-    if dataset.type.endswith('WithoutHeldOut'):
+    if dataset.type.endswith('ExcludeHeldOut'):
         cfg.train_dataloader.dataset = dataset.dataset
     return cfg
 

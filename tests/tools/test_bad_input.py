@@ -145,14 +145,14 @@ CASES = {
         'test', ['detector.py', 'nothing.pth', '--out', 'predictions.txt'], 'ends in .pkl',
     ),
     'picture missing': (
-        'image_demo', ['nope.png', 'detector.py'], 'the picture nope.png does not exist',
+        'image_demo', ['nope.png', 'detector.py'], 'the image nope.png does not exist',
     ),
     'picture empty': ('image_demo', ['empty.png', 'detector.py'], 'empty.png .*it is empty'),
     'picture broken': ('image_demo', ['broken.png', 'detector.py'], 'broken.png cannot be read'),
     'folder without pictures': (
-        'image_demo', ['no_pictures', 'detector.py'], 'the folder no_pictures holds no picture',
+        'image_demo', ['no_pictures', 'detector.py'], 'the folder no_pictures holds no image',
     ),
-    'config as picture': ('image_demo', ['detector.py', 'detector.py'], 'is not a picture'),
+    'config as picture': ('image_demo', ['detector.py', 'detector.py'], 'is not an image'),
     'device unknown': (
         'image_demo', ['data.png', 'detector.py', '--device', 'abacus'], 'device is abacus',
     ),

@@ -31,7 +31,7 @@ def test_draws_what_the_network_is_trained_on(kind, tiny, tmp_path, capsys):
     for name in written:
         drawn, plain = read(out / name), read(tiny.data / 'images' / name[6:])
         assert drawn.shape == (HEIGHT, WIDTH, 3)
-        # Annotations cover something; where there are none, colours are those of the image.
+        # Annotations cover something; where there are none, colors are those of the image.
         changed = np.abs(drawn - plain).max(axis=-1) > 60
         assert changed.any()
         if kind == 'detector':

@@ -21,11 +21,11 @@ def pictures(tmp_path):
     rng = np.random.default_rng(0)
     folder = tmp_path / 'pictures'
     folder.mkdir()
-    colour = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    Image.fromarray(colour).save(folder / 'colour.jpg')
-    Image.fromarray(colour[:3, :5]).save(folder / 'colour.png')
-    Image.fromarray(colour[..., 0]).save(folder / 'grey.png')
-    Image.fromarray(np.dstack([colour, colour[..., :1]])).save(folder / 'rgba.png')
+    color = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    Image.fromarray(color).save(folder / 'color.jpg')
+    Image.fromarray(color[:3, :5]).save(folder / 'color.png')
+    Image.fromarray(color[..., 0]).save(folder / 'gray.png')
+    Image.fromarray(np.dstack([color, color[..., :1]])).save(folder / 'rgba.png')
     Image.fromarray(rng.integers(0, 65536, (40, 130), dtype=np.uint16)).save(folder / 'deep.png')
     return folder
 
@@ -38,7 +38,7 @@ def test_folder_of_a_detector(tiny, trained, pictures, tmp_path):
         'image_demo', pictures, tiny.detector, trained / 'epoch_3.pth', '--out-dir', out,
         '--score-thr', '0.0', '--device', 'cpu',
     )  # fmt: skip
-    names = ['colour.jpg.png', 'colour.png.png', 'deep.png', 'grey.png', 'rgba.png']
+    names = ['color.jpg.png', 'color.png.png', 'deep.png', 'gray.png', 'rgba.png']
     folders = ['kept_windows', 'predictions']
     assert files_below(out) == sorted(
         folders + [f'{folder}/{name}' for folder in folders for name in names]
@@ -47,7 +47,7 @@ def test_folder_of_a_detector(tiny, trained, pictures, tmp_path):
     assert run.code == 1
     assert 'Traceback' not in run.stderr
     assert run.stderr.count('error: ') == 1
-    assert f'error: the picture {pictures / "empty.png"} cannot be read: it is empty.' in run.stderr
+    assert f'error: the image {pictures / "empty.png"} cannot be read: it is empty.' in run.stderr
     with Image.open(out / 'predictions' / 'deep.png') as drawn:
         assert drawn.size == (130, 40)
 
@@ -68,29 +68,29 @@ def test_ratios_change_the_kept_windows(tiny, trained, pictures, tmp_path):
     for ratios in ('0', '0.8'):
         out = tmp_path / ratios
         call_tool(
-            'image_demo', pictures / 'grey.png', tiny.detector, trained / 'epoch_3.pth',
+            'image_demo', pictures / 'gray.png', tiny.detector, trained / 'epoch_3.pth',
             '--out-dir', out, '--ratios', ratios,
         )  # fmt: skip
-        drawn.append(np.asarray(Image.open(out / 'kept_windows' / 'grey.png')).astype(float))
+        drawn.append(np.asarray(Image.open(out / 'kept_windows' / 'gray.png')).astype(float))
     # Skipped windows are dimmed.
     assert drawn[1].mean() < drawn[0].mean() - 5
 
 
 def test_backbone_without_schedule_draws_predictions_only(tiny, pictures, tmp_path, capsys):
     out = tmp_path / 'out'
-    call_tool('image_demo', pictures / 'grey.png', tiny.plain, '--out-dir', out)
-    assert files_below(out) == ['predictions', 'predictions/grey.png']
+    call_tool('image_demo', pictures / 'gray.png', tiny.plain, '--out-dir', out)
+    assert files_below(out) == ['predictions', 'predictions/gray.png']
     assert 'no pruning schedule' in capsys.readouterr().err
 
 
 def test_network_that_sees_crops_draws_predictions_only(tiny, pictures, tmp_path, capsys):
     out = tmp_path / 'out'
     call_tool(
-        'image_demo', pictures / 'grey.png', tiny.segmentor, '--out-dir', out, '--cfg-options',
+        'image_demo', pictures / 'gray.png', tiny.segmentor, '--out-dir', out, '--cfg-options',
         'model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(40,40)',
         'model.test_cfg.stride=(30,30)',
     )  # fmt: skip
-    assert files_below(out) == ['predictions', 'predictions/grey.png']
+    assert files_below(out) == ['predictions', 'predictions/gray.png']
     assert 'sees crops' in capsys.readouterr().err
 
 
@@ -179,7 +179,7 @@ def test_boxes_on_all_cameras_and_from_above(around, tmp_path):
     drawn = np.asarray(Image.open(tmp_path / 'out' / 'predictions' / f'{picture.stem}.png'))
     above = drawn[10:-90, -drawn.shape[0] + 10 : -10].astype(int)
     assert (above < 60).all(-1).sum() > 200, 'outlines of annotated boxes'
-    assert (np.ptp(above, axis=-1) > 60).sum() > 200, 'predicted boxes have colours'
+    assert (np.ptp(above, axis=-1) > 60).sum() > 200, 'predicted boxes have colors'
     sizes = {Image.open(tmp_path / 'out' / window).size for window in windows}
     assert len(sizes) == 1
 

@@ -16,7 +16,7 @@ def test_pictures_of_validation_and_test(tiny, tmp_path):
         f"_base_ = '{tiny.detector}'\n"
         'custom_hooks = [\n'
         "    dict(type='sparsevit_mm.WindowPruningHook', log_kept=True),\n"
-        "    dict(type='sparsevit_mm.KeptWindowsVisualizer', pictures=2)]\n"
+        "    dict(type='sparsevit_mm.KeptWindowsVisualizer', images=2)]\n"
     )
     work_dir = tmp_path / 'work'
     done = run_tool('train', config, '--work-dir', work_dir)
@@ -30,5 +30,5 @@ def test_pictures_of_validation_and_test(tiny, tmp_path):
 
 
 def test_wrong_number():
-    with pytest.raises(ConfigError, match='pictures is 0'):
-        KeptWindowsVisualizer(pictures=0)
+    with pytest.raises(ConfigError, match='images is 0'):
+        KeptWindowsVisualizer(images=0)

@@ -7,23 +7,23 @@ import pytest
 from PIL import Image
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.visualization.images import find_pictures, read_picture
+from sparsevit_mm.visualization.images import find_images, read_image
 
 RNG = np.random.default_rng(0)
-COLOUR = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
-GREY = COLOUR[..., 0]
+COLOR = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
+GREY = COLOR[..., 0]
 
 
 def read(tmp_path, picture, name='picture.png', **options):
     picture.save(tmp_path / name, **options)
-    return read_picture(tmp_path / name)
+    return read_image(tmp_path / name)
 
 
-def test_colour_is_unchanged(tmp_path):
-    np.testing.assert_array_equal(read(tmp_path, Image.fromarray(COLOUR)), COLOUR)
+def test_color_is_unchanged(tmp_path):
+    np.testing.assert_array_equal(read(tmp_path, Image.fromarray(COLOR)), COLOR)
 
 
-def test_grey_fills_three_channels(tmp_path):
+def test_gray_fills_three_channels(tmp_path):
     np.testing.assert_array_equal(
         read(tmp_path, Image.fromarray(GREY)), GREY[..., None].repeat(3, axis=2)
     )
@@ -52,22 +52,22 @@ def test_pixels_that_are_no_numbers_are_refused(tmp_path):
 def test_transparent_pixels_are_black(tmp_path):
     alpha = np.full(GREY.shape, 255, dtype=np.uint8)
     alpha[:4] = 0
-    image = read(tmp_path, Image.fromarray(np.dstack([COLOUR, alpha])))
+    image = read(tmp_path, Image.fromarray(np.dstack([COLOR, alpha])))
     assert (image[:4] == 0).all()
-    np.testing.assert_array_equal(image[4:], COLOUR[4:])
+    np.testing.assert_array_equal(image[4:], COLOR[4:])
 
 
 @pytest.mark.parametrize('mode', ['1', 'P', 'LA', 'CMYK'])
 def test_other_modes(tmp_path, mode):
     suffix = 'jpg' if mode == 'CMYK' else 'png'
-    picture = Image.fromarray(COLOUR).convert(mode)
-    assert read(tmp_path, picture, f'picture.{suffix}').shape == COLOUR.shape
+    picture = Image.fromarray(COLOR).convert(mode)
+    assert read(tmp_path, picture, f'picture.{suffix}').shape == COLOR.shape
 
 
 def test_orientation_of_the_camera_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
-    assert read(tmp_path, Image.fromarray(COLOUR), 'a.jpg', exif=exif).shape == (13, 9, 3)
+    assert read(tmp_path, Image.fromarray(COLOR), 'a.jpg', exif=exif).shape == (13, 9, 3)
 
 
 def test_broken_files_are_one_sentence(tmp_path):
@@ -76,13 +76,13 @@ def test_broken_files_are_one_sentence(tmp_path):
     Image.fromarray(noise).save(whole)
     files = {
         'empty.png': (b'', 'it is empty'),
-        'text.png': (b'no picture', 'it is not a picture'),
+        'text.png': (b'no picture', 'it is not an image'),
         'cut.png': (whole.read_bytes()[:2000], 'truncated|broken'),
     }
     for name, (content, reason) in files.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ConfigError, match=f'{name} cannot be read: .*({reason})') as error:
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
         assert '\n' not in str(error.value)
 
 
@@ -91,12 +91,12 @@ def test_finds_the_pictures_of_a_folder(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / 'inner').mkdir()
     (tmp_path / 'inner' / 'c.png').touch()
-    assert [path.name for path in find_pictures(tmp_path)] == ['a.JPG', 'b.png']
-    assert find_pictures(tmp_path / 'notes.txt') == [tmp_path / 'notes.txt']
-    with pytest.raises(ConfigError, match='holds no picture'):
-        find_pictures(_empty(tmp_path))
+    assert [path.name for path in find_images(tmp_path)] == ['a.JPG', 'b.png']
+    assert find_images(tmp_path / 'notes.txt') == [tmp_path / 'notes.txt']
+    with pytest.raises(ConfigError, match='holds no image'):
+        find_images(_empty(tmp_path))
     with pytest.raises(ConfigError, match='does not exist'):
-        find_pictures(tmp_path / 'nope')
+        find_images(tmp_path / 'nope')
 
 
 def _empty(tmp_path):

@@ -94,7 +94,7 @@ def test_picture_of_any_image(backbone, size):
 
 
 def test_skipped_windows_are_dim_and_kept_ones_are_not():
-    """One window of four is kept: its quarter keeps its colour, the others lose theirs."""
+    """One window of four is kept: its quarter keeps its color, the others lose theirs."""
     grid = WindowGrid(8, 8, 4)
     image = np.full((64, 64, 3), (250, 40, 40), dtype=np.uint8)
     picture = draw_kept_windows(image, [WindowSelection(0, 0, grid, torch.tensor([[3]]))])

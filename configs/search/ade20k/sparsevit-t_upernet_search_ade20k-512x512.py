@@ -4,7 +4,7 @@
 #       work_dirs/sparsevit-t_upernet_8xb2-adaptation-40k_ade20k-512x512/iter_40000.pth
 # The candidates are compared on 500 images of the training set, not of the validation set. The
 # adaptation has seen these images, so the metric itself says little; training sets in
-# sparsevit_mm.WithoutHeldOut leave them out.
+# sparsevit_mm.ExcludeHeldOut leave them out.
 _base_ = '../../sparsevit/_base_/swin-t_upernet_8xb2-160k_ade20k-512x512.py'
 
 model = dict(

@@ -5,7 +5,7 @@
 #       work_dirs/mask-rcnn_sparsevit-t_fpn_amp-adaptation-1x_coco-672x672/epoch_12.pth
 # The candidates are compared on 500 images of train2017; val2017, on which the authors compared
 # theirs, is not looked at. The adaptation has seen these images, so the metric itself says little;
-# training sets in sparsevit_mm.WithoutHeldOut leave them out.
+# training sets in sparsevit_mm.ExcludeHeldOut leave them out.
 _base_ = '../../sparsevit/_base_/mask-rcnn_swin-t_fpn_amp-ms-crop-3x_coco-672x672.py'
 
 model = dict(

@@ -6,7 +6,7 @@ custom_hooks = []
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='sparsevit_mm.WithoutHeldOut',
+        type='sparsevit_mm.ExcludeHeldOut',
         share=0.25,
         dataset=_base_.train_dataloader.dataset))
 

@@ -10,7 +10,7 @@ import pytest
 from projects.street_scenes import recipe as module
 from projects.street_scenes.dataset import DemoSettings
 from projects.street_scenes.recipe import CONFIGS, Recipe, run_recipe
-from sparsevit_mm.engine.fitness import ScheduleFitness
+from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
@@ -48,7 +48,7 @@ def tiny_recipe(folder, **changes):
 def test_interrupted_recipe_goes_on_and_a_finished_one_is_not_repeated(
     tmp_path, monkeypatch, capsys
 ):
-    recipe, measure, calls = tiny_recipe(tmp_path), ScheduleFitness.measure, []
+    recipe, measure, calls = tiny_recipe(tmp_path), ScheduleEvaluator.measure, []
 
     def interrupted(self, schedule):
         calls.append(schedule)
@@ -57,7 +57,7 @@ def test_interrupted_recipe_goes_on_and_a_finished_one_is_not_repeated(
         return measure(self, schedule)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ScheduleFitness, 'measure', interrupted)
+        patch.setattr(ScheduleEvaluator, 'measure', interrupted)
         run_recipe(recipe)
     log = recipe.work_dir / 'search' / 'candidates.jsonl'
     assert len(log.read_text().splitlines()) == 11

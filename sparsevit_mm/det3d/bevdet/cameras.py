@@ -142,7 +142,7 @@ class LoadCameraImages(LoadMultiViewImageFromFiles):
             results = super().transform(results)
         except (AttributeError, TypeError):
             raise ConfigError(
-                f'one of the images {", ".join(paths)} cannot be read: it is not a picture.'
+                f'one of the images {", ".join(paths)} cannot be read: it is not an image.'
             ) from None
         results['cam2img'], results['cam2bev'] = rig.cam2img, rig.cam2bev
         results['lidar2bev'] = rig.lidar2bev

@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 class KeptWindowsVisualizer(Hook):
     """Draws the kept windows of the first images of every validation and test.
 
-    The pictures go to the runner's visualizer, and so to whatever back ends the config has: the
+    The images go to the runner's visualizer, and so to whatever back ends the config has: the
     local folder `vis_data/vis_image`, TensorBoard and others. Networks that cut an image into crops
     do not say where these lie, and are left out with a note.
 
     Args:
-        pictures: How many images are drawn, the first of every batch.
+        images: How many images are drawn, the first of every batch.
 
     Raises:
-        ConfigError: If `pictures` is not positive, or the model has no pruning schedule.
+        ConfigError: If `images` is not positive, or the model has no pruning schedule.
     """
 
     priority = 'LOW'
 
-    def __init__(self, pictures: int = 4) -> None:
-        if pictures < 1:
-            raise ConfigError(f'pictures is {pictures}, but it must be positive.')
-        self.pictures = pictures
+    def __init__(self, images: int = 4) -> None:
+        if images < 1:
+            raise ConfigError(f'images is {images}, but it must be positive.')
+        self.images = images
         self._record: KeptWindowsRecord | None = None
         self._previous: Callable[[WindowSelection], None] | None = None
 
@@ -74,7 +74,7 @@ class KeptWindowsVisualizer(Hook):
         self._end(runner, 'test', batch_idx, outputs)
 
     def _begin(self, runner: Runner, batch_idx: int) -> None:
-        if batch_idx >= self.pictures:
+        if batch_idx >= self.images:
             return
         from sparsevit_mm.visualization.kept_windows import KeptWindowsRecord
 
@@ -115,16 +115,16 @@ class KeptWindowsVisualizer(Hook):
         sample: Any,
         selections: list[WindowSelection],
     ) -> None:
-        from sparsevit_mm.visualization.images import read_picture
+        from sparsevit_mm.visualization.images import read_image
         from sparsevit_mm.visualization.kept_windows import draw_kept_windows
 
         path = sample.img_path[0] if isinstance(sample.img_path, list) else sample.img_path
-        picture = draw_kept_windows(
-            read_picture(path),
+        image = draw_kept_windows(
+            read_image(path),
             selections,
             resized=tuple(sample.img_shape[:2]),
             patch_size=backbone.arch.patch_size,
             schedule=backbone.pruning_schedule,
         )
         name = f'{mode}_kept_windows_{batch_idx}_{Path(path).stem}'
-        runner.visualizer.add_image(name, picture, step=runner.iter)
+        runner.visualizer.add_image(name, image, step=runner.iter)

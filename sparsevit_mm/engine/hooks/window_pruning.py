@@ -27,7 +27,7 @@ class WindowPruningHook(Hook):
         schedule: Any form `pruning_ratios` takes, or the path of a JSON file that a search or
             `PruningSchedule.save` wrote; None keeps the backbone's own.
         log_kept: Whether to log the share of windows each stage computes, as `kept_windows/stage0`
-            and so on, under `train/` and `val/`; visualisation back ends such as TensorBoard
+            and so on, under `train/` and `val/`; visualization back ends such as TensorBoard
             receive it with the other scalars.
         interval: Training iterations between two records of the kept shares.
 

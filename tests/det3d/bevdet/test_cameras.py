@@ -105,7 +105,7 @@ def test_refuses_broken_images(info, tmp_path):
     with pytest.raises(ConfigError, match=r'CAM_BACK\.png cannot be read: its end is missing'):
         LoadCameraImages().transform(deepcopy(info))
     path.write_bytes(b'no picture at all')
-    with pytest.raises(ConfigError, match='is not a picture'):
+    with pytest.raises(ConfigError, match='is not an image'):
         LoadCameraImages().transform(deepcopy(info))
     path.unlink()
     with pytest.raises(ConfigError, match=r'CAM_BACK\.png cannot be read: No such file'):

@@ -13,8 +13,8 @@ from mmengine.evaluator import Evaluator
 from torch.utils.data import DataLoader
 
 from sparsevit_mm.apis.configs import innermost_dataset
-from sparsevit_mm.engine.fitness import ScheduleFitness
 from sparsevit_mm.engine.held_out import search_data
+from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.pruning import PruningSchedule
 from sparsevit_mm.search.split import SplitSettings
 from tests.helpers.bevdet_networks import build, small
@@ -42,7 +42,7 @@ def test_schedules_are_compared_on_key_frames_of_the_training_set(tmp_path):
         model = build(small())
         model.bbox_head.bbox_coder.score_threshold = 0.0
         loader = DataLoader(frames, collate_fn=pseudo_collate)
-        fitness = ScheduleFitness(model, loader, evaluator, cfg.test_cfg.metric)
+        fitness = ScheduleEvaluator(model, loader, evaluator, cfg.test_cfg.metric)
         metrics = fitness.measure(PruningSchedule.parse(0.5, model.backbone.arch.depths))
         assert 0 <= metrics['nuscenes/NDS'] <= 1
         assert fitness.input_shape() == (64, 176)

@@ -23,7 +23,7 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.settings import is_loss
 
 
-class ScheduleFitness:
+class ScheduleEvaluator:
     """Evaluates a model under one schedule after another, on every process its share of images.
 
     Args:

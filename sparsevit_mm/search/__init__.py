@@ -1,6 +1,6 @@
-"""The best pruning schedule under a budget: what may be drawn, what it costs, and the evolution.
+"""Searches the best pruning schedule under a budget: search space, cost and evolution.
 
-Nothing here knows a framework, a runner or a GPU; `sparsevit_mm.engine` brings those.
+Only `measure` needs a network. Frameworks and runners come in with `sparsevit_mm.engine`.
 """
 
 from sparsevit_mm.search.budget import Budget

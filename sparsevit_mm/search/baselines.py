@@ -1,4 +1,4 @@
-"""Schedules that a searched one must beat: the same ratio everywhere."""
+"""Baselines of the search: schedules with the same ratio everywhere."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ _STEPS = 200
 
 
 def uniform_schedules(space: SearchSpace) -> list[PruningSchedule]:
-    """One schedule for each choice, the same ratio everywhere."""
+    """Makes one schedule for each choice, with that ratio everywhere."""
     return [space.uniform(choice) for choice in space.choices]
 
 
 def uniform_within(
     space: SearchSpace, cost: AdditiveCost, budget: Budget
 ) -> PruningSchedule | None:
-    """The most expensive schedule with one ratio everywhere that a budget allows.
+    """Finds the most expensive schedule with one ratio everywhere that a budget allows.
 
-    The ratio is any multiple of 0.005, not only one of the choices, so that the baseline comes as
-    close to the budget as the searched schedules do.
+    Every multiple of 0.005 is tried, not only the choices, so that the baseline comes as close to
+    the budget as the searched schedules do.
+
+    Args:
+        space: Gives the number of blocks.
+        cost: Prices the schedules.
+        budget: Allowed costs.
 
     Returns:
-        The schedule, or None if none lies within the bounds.
+        The schedule, or None if the budget allows none.
     """
     priced = [
         (cost.price(schedule), schedule)

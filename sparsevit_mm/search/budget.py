@@ -1,4 +1,4 @@
-"""How much a schedule may cost: bounds in milliseconds or MACs, absolute or relative to dense."""
+"""The cost a schedule may have: bounds in milliseconds or MACs, absolute or relative to dense."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Budget:
     """An interval of allowed costs, ends included.
 
     Attributes:
-        lower: Least cost.
-        upper: Greatest cost.
-        unit: Unit of both, see `sparsevit_mm.search.cost`.
+        lower: Lowest allowed cost.
+        upper: Highest allowed cost.
+        unit: Unit of both, `MACS` or `MILLISECONDS`.
     """
 
     lower: float
@@ -30,17 +30,17 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | float, unit: str, dense: float) -> Budget:
-        """Reads a budget as people write it.
+        """Reads a budget such as '0.6x', '35ms' or '29G..35G'.
 
         Args:
-            text: An upper bound, or a range with `..` between lower and upper bound. A bound is a
+            text: An upper bound, or lower and upper bound with `..` between them. A bound is a
                 share of the dense cost ('0.6x'), milliseconds ('35ms', '35') or MACs ('29G',
                 '29e9').
             unit: Unit of the cost.
             dense: Cost of the dense network, which `x` refers to.
 
         Raises:
-            ConfigError: If the text is neither, or a bound is not positive, or they are in the
+            ConfigError: If a bound cannot be read or is not positive, or the bounds are in the
                 wrong order.
         """
         bounds = [_bound(part, unit, dense) for part in str(text).split('..')]
@@ -52,7 +52,7 @@ class Budget:
         upper, lower = bounds[-1] or 0.0, (bounds[0] or 0.0) if len(bounds) == 2 else 0.0
         if not 0 <= lower <= upper or upper == 0:
             raise ConfigError(
-                f'{field} is {text!r}, but its bounds must be positive, the lower one first.'
+                f'{field} is {text!r}, but must have positive bounds, the lower one first.'
             )
         return cls(lower, upper, unit)
 
@@ -80,7 +80,7 @@ class Budget:
 
 
 def _bound(text: str, unit: str, dense: float) -> float | None:
-    """A bound in the unit; None if it cannot be read."""
+    """Reads a bound in the given unit; None if it cannot be read."""
     text = text.strip()
     relative = re.fullmatch(_NUMBER + 'x', text)
     if relative:

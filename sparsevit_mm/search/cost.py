@@ -1,7 +1,7 @@
-"""What a schedule costs, as a sum over blocks: the one form every budget is checked in.
+"""The cost of a schedule as a sum over blocks.
 
-A cost that is a sum prices ten thousand schedules in a fraction of a second, and its lowest and
-highest value over a whole search space can be found exactly.
+Such a cost prices ten thousand schedules in a fraction of a second, and its lowest and highest
+value over a whole search space can be computed exactly.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ MILLISECONDS = 'ms'
 
 
 class AdditiveCost(ABC):
-    """Cost of a schedule: a constant and one summand a block.
+    """Cost of a schedule: a constant plus one term per block.
 
     Attributes:
         unit: `MACS` or `MILLISECONDS`.
-        constant: What does not depend on the schedule.
+        constant: Cost that does not depend on the schedule.
         num_windows: Windows in the grid of each stage.
     """
 
@@ -32,7 +32,13 @@ class AdditiveCost(ABC):
 
     @abstractmethod
     def block_cost(self, stage: int, block: int, kept: int) -> float:
-        """Cost of one block that computes `kept` windows in each image."""
+        """Cost of one block.
+
+        Args:
+            stage: Index of the stage.
+            block: Index of the block in its stage.
+            kept: Windows that it computes in each image.
+        """
 
     def price(self, schedule: PruningSchedule) -> float:
         """Cost of a schedule."""
@@ -43,14 +49,14 @@ class AdditiveCost(ABC):
         )
 
     def reachable(self, space: SearchSpace) -> tuple[float, float]:
-        """Lowest and highest cost of all schedules of a space, exactly.
+        """Computes the lowest and the highest cost of all schedules of a space.
 
-        A measured table need not fall with every skipped window, so the ends are not simply the
-        sparsest and the densest schedule.
+        They need not belong to the sparsest and the densest schedule: in a measured table, a block
+        may take longer with fewer windows.
         """
         lowest = highest = self.constant
         for stage, genes in enumerate(space.num_genes):
-            # Cheapest and dearest way to end a stage's ratios at each choice or below.
+            # Lowest and highest cost of the ratios so far that do not exceed each choice.
             ends = [(0.0, 0.0)] * len(space.choices)
             for gene in range(genes):
                 costs = [self._gene_cost(space, stage, gene, ratio) for ratio in space.choices]
@@ -58,13 +64,13 @@ class AdditiveCost(ABC):
                 for cost, (before_low, before_high) in zip(costs, ends):
                     low, high = min(low, before_low + cost), max(high, before_high + cost)
                     so_far.append((low, high))
-                # The next ratio may be any that is not smaller, hence the running extremes.
+                # Ratios do not decrease inside a stage, hence the running extremes.
                 ends = so_far
             lowest, highest = lowest + ends[-1][0], highest + ends[-1][1]
         return lowest, highest
 
     def show(self, cost: float) -> str:
-        """A cost as people write it."""
+        """Formats a cost with its unit, see `show_cost`."""
         return show_cost(cost, self.unit)
 
     def _gene_cost(self, space: SearchSpace, stage: int, gene: int, ratio: float) -> float:
@@ -97,7 +103,7 @@ class MacsCost(AdditiveCost):
 
 
 def show_cost(cost: float, unit: str) -> str:
-    """A cost with its unit: '29.08 GMACs', '518.3 MMACs' or '35.2 ms'."""
+    """Formats a cost with its unit, such as '29.08 GMACs', '518.3 MMACs' or '35.2 ms'."""
     if unit != MACS:
         return f'{cost:.2f} {unit}' if cost < 10 else f'{cost:.1f} {unit}'
     return f'{cost / 1e9:.2f} GMACs' if cost >= 1e9 else f'{cost / 1e6:.1f} MMACs'

@@ -1,14 +1,13 @@
-"""Evolution of pruning schedules under a budget, and random search as its baseline.
+"""Evolutionary search for pruning schedules under a budget, and random search as its baseline.
 
-As in SparseViT: when a population is full, its best members become the parents and the next one
-starts empty; the first part of a generation is made by mutation, the rest by crossover; what lies
-outside the budget is rejected before it is evaluated. Unlike there, a schedule is never evaluated
-twice and stands in a generation once, and a generation that parents too much alike cannot fill ends
-as it is.
+As in SparseViT, the best members of a full population become the parents of the next one. The first
+part of a generation is made by mutation, the rest by crossover. Schedules outside the budget are
+rejected before they are evaluated. Unlike in SparseViT, no schedule is evaluated twice or appears
+twice in a generation, and a generation ends early if its parents are too similar to fill it.
 
-A search depends on its settings and on what `evaluate` returns, on nothing else. Repeated with the
-recorded results of an interrupted search it therefore arrives where that one stopped: that is all
-that resuming takes.
+A search depends only on its settings and on the results of `evaluate`. Repeating an interrupted
+search with its recorded results therefore leads to where it stopped, and this is how a search is
+resumed.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from sparsevit_mm.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class EvolutionSettings:
-    """How a search goes; the first five are the paper's.
+    """Sizes, probabilities and limits of a search; the first five are those of the paper.
 
     Attributes:
         population: Schedules in a generation.
-        parents: Best schedules of a generation that make the next one.
-        mutation_share: Share of a generation made by mutation; crossover makes the rest.
-        mutation_probability: Chance of each ratio to be drawn anew in a mutation.
-        max_draws: Schedules drawn at most, rejected ones included.
-        max_evaluations: Schedules evaluated at most, which is what takes the time.
+        parents: Best schedules of a generation, of which the next one is made.
+        mutation_share: Share of a generation that is made by mutation, the rest by crossover.
+        mutation_probability: Probability that a mutation draws a ratio again.
+        max_draws: Maximum number of schedules drawn, including rejected ones.
+        max_evaluations: Maximum number of schedules evaluated, which takes most of the time.
         seed: Seed of all draws.
 
     Raises:
@@ -69,13 +68,13 @@ class EvolutionSettings:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A schedule inside the budget that a search wants evaluated.
+    """A schedule inside the budget that is to be evaluated.
 
     Attributes:
         schedule: The schedule.
         cost: Its cost.
         origin: 'random', 'mutation' or 'crossover'.
-        generation: Number of the generation, the random one being 0.
+        generation: Index of the generation; 0 is the random one.
     """
 
     schedule: PruningSchedule
@@ -85,16 +84,16 @@ class Proposal:
 
 
 Evaluate = Callable[[Proposal], float]
-"""Gives a schedule's fitness; more is better, NaN is worst."""
+"""Returns the fitness of a schedule; higher is better, NaN is worst."""
 
 
 @dataclass(frozen=True)
 class SearchTrace:
-    """What a search did.
+    """Record of a search.
 
     Attributes:
         proposals: Every evaluated schedule, in order.
-        draws: Schedules drawn, rejected ones included.
+        draws: Number of schedules drawn, including rejected ones.
         ended_by: 'max_evaluations' or 'max_draws'.
     """
 
@@ -114,13 +113,13 @@ def evolve(
 
     Args:
         space: Schedules to draw from.
-        cost: Prices them.
-        budget: What they may cost.
-        settings: Sizes, odds, ends and seed.
+        cost: Prices the schedules.
+        budget: Allowed costs.
+        settings: Sizes, probabilities, limits and seed.
         evaluate: Called once for every new schedule inside the budget.
 
     Returns:
-        What was evaluated.
+        The evaluated schedules.
 
     Raises:
         ConfigError: If no schedule inside the budget was found.
@@ -135,15 +134,26 @@ def random_search(
     settings: EvolutionSettings,
     evaluate: Evaluate,
 ) -> SearchTrace:
-    """Evaluates random schedules; with the same seed it begins as `evolve` does.
+    """Evaluates random schedules; with the same seed, `evolve` begins with the same ones.
 
-    Args and errors are those of `evolve`.
+    Args:
+        space: Schedules to draw from.
+        cost: Prices the schedules.
+        budget: Allowed costs.
+        settings: Limits and seed; the rest is not used.
+        evaluate: Called once for every new schedule inside the budget.
+
+    Returns:
+        The evaluated schedules.
+
+    Raises:
+        ConfigError: If no schedule inside the budget was found.
     """
     return _Search(space, cost, budget, settings, evaluate).draw_at_random()
 
 
 _STALE_AFTER = 10
-"""A generation ends after so many times its size of draws in a row that brought nothing new."""
+"""A generation ends after this many times its size of consecutive draws without a new schedule."""
 
 
 class _EndError(Exception):
@@ -207,7 +217,7 @@ class _Search:
         generation: int,
         draw: Callable[[], PruningSchedule] | None = None,
     ) -> None:
-        """Draws until a population has a size; known schedules enter with their known fitness."""
+        """Draws until a population has the given size; no schedule is evaluated a second time."""
         patience = math.inf if draw is None else _STALE_AFTER * self.settings.population
         last_new = self.draws
         while len(population) < size and self.draws - last_new < patience:
@@ -236,8 +246,8 @@ class _Search:
         if not self.proposals:
             low, high = (self.cost.show(end) for end in self.cost.reachable(self.space))
             raise ConfigError(
-                f'none of {self.draws} schedules drawn lies in the budget of {self.budget}: they '
-                f'can cost {low} to {high}, and the nearest drawn costs '
+                f'none of {self.draws} random schedules lies in the budget of {self.budget}: they '
+                f'cost {low} to {high}, and the nearest one drawn costs '
                 f'{self.cost.show(self.nearest)}; widen the budget.'
             )
         return SearchTrace(tuple(self.proposals), self.draws, ended_by)

@@ -1,7 +1,7 @@
-"""Latency of a backbone as a table: one entry for every block and number of kept windows.
+"""Latency of a backbone as a table with one entry for each block and number of kept windows.
 
-Plain data, measured once on the device that matters (`sparsevit_mm.search.measure`), kept
-in a file, and added up for any schedule.
+The table is measured once on the target device (`sparsevit_mm.search.measure`), kept in a file, and
+summed for any schedule.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _FORMAT = 'sparsevit_mm.LatencyTable'
 
 @dataclass(frozen=True)
 class LatencyConditions:
-    """Under what a latency was measured; a table is only good for the same.
+    """Conditions of a latency measurement; a table is valid only under its own.
 
     Attributes:
         device: Name of the GPU or CPU.
-        threads: CPU threads.
+        threads: Number of CPU threads.
         dtype: 'float32', 'float16' or 'bfloat16'.
-        batch: Images.
+        batch: Number of images.
         height: Height of the network's input in pixels.
         width: Width of the network's input in pixels.
         compile: Mode of `torch.compile` for the blocks, None for eager.
@@ -50,13 +50,13 @@ class LatencyConditions:
 
 @dataclass(frozen=True)
 class TableCheck:
-    """How well a table predicts whole-backbone latencies it was not made from.
+    """How well a table predicts the latency of schedules it was not made from.
 
     Attributes:
-        predicted: What the table says of each schedule, in milliseconds.
-        measured: Median of each schedule's runs, in milliseconds.
-        noise: What the medians are uncertain by: half the difference between the medians of each
-            schedule's odd and even runs, as a share of the measured latency.
+        predicted: Latency of each schedule according to the table, in milliseconds.
+        measured: Median latency of each schedule, in milliseconds.
+        noise: Uncertainty of each median as a share of it: half the difference between the medians
+            of the odd and the even runs.
     """
 
     predicted: tuple[float, ...]
@@ -70,20 +70,20 @@ class TableCheck:
 
     def __str__(self) -> str:
         return (
-            f'{len(self.measured)} schedules the table was not made from: error '
+            f'{len(self.measured)} schedules that the table was not made from: error '
             f'{_median_and_p95(self.errors)}; noise of this machine {_median_and_p95(self.noise)}'
         )
 
 
 class LatencyTable(AdditiveCost):
-    """Prices schedules by measured entries; between measured numbers of windows it interpolates.
+    """Prices schedules by measured entries, interpolated between measured numbers of windows.
 
     Args:
-        constant: Milliseconds that belong to no block.
+        constant: Milliseconds outside the blocks.
         num_windows: Windows in the grid of each stage.
         blocks: For each stage and block, milliseconds by the number of kept windows.
-        conditions: Under what it was measured.
-        check: How well it predicts, if that was looked at.
+        conditions: Conditions of the measurement.
+        check: How well it predicts, if that was measured.
     """
 
     unit = MILLISECONDS
@@ -105,7 +105,7 @@ class LatencyTable(AdditiveCost):
         self.check = check
 
     def block_cost(self, stage: int, block: int, kept: int) -> float:
-        """Milliseconds of one block, merging or norms before it included."""
+        """Milliseconds of one block, including the merging or norms before it."""
         entries = self.blocks[stage][block]
         if kept in entries:
             return entries[kept]
@@ -118,7 +118,7 @@ class LatencyTable(AdditiveCost):
         return entries[low] + share * (entries[high] - entries[low])
 
     def differences(self, conditions: LatencyConditions) -> str:
-        """How the table's conditions differ from others, in words; empty if they do not."""
+        """Describes how the conditions differ from others; empty if they are the same."""
         ours, theirs = asdict(self.conditions), asdict(conditions)
         return ', '.join(
             f'its {name} is {ours[name]} instead of {theirs[name]}'
@@ -167,7 +167,7 @@ class LatencyTable(AdditiveCost):
         """Reads a table from JSON.
 
         Raises:
-            ConfigError: If the file holds no table.
+            ConfigError: If the file is missing or holds no table.
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text()))
@@ -177,7 +177,7 @@ class LatencyTable(AdditiveCost):
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(
-                f'the latency table {path} cannot be read: it is not what a search writes.'
+                f'the latency table {path} cannot be read: it was not written by a search.'
             ) from None
 
 

@@ -1,10 +1,10 @@
-"""Latency of every block at every number of kept windows, from runs of the whole backbone.
+"""Measures the latency of each block at each number of kept windows, inside the whole backbone.
 
-A block timed alone finds its weights in the cache and an idle device before it; inside the network
-it finds neither. So the whole backbone runs, under schedules that show every block all its numbers
-of windows, and the moments at which blocks end are noted: on a GPU as events in its stream, which
-hold nothing up. Blocks of a stage that end at the same ratio share some work (ranking, indices);
-the schedules are varied so that an entry is the median over such circumstances.
+A block that is timed alone finds its weights in the cache and an idle device; inside the network it
+finds neither. Therefore the whole backbone runs, under schedules that together show every block all
+its numbers of windows, and the end of each block is recorded: on a GPU as an event of the stream,
+without synchronization. Blocks of a stage with the same ratio share some work (ranking, indices),
+so each entry is the median over different schedules.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _WARMUP = 3
 
 
 class BackboneBench:
-    """A copy of a backbone, ready to be timed under the conditions a user runs it in.
+    """Times a copy of a backbone under given conditions.
 
     Args:
-        backbone: A backbone with a schedule; it is left as it is.
+        backbone: A backbone with a schedule; it is not modified.
         height: Height of the network's input in pixels.
         width: Width of the network's input in pixels.
-        batch: Images.
-        dtype: A key of `DTYPES`; weights and images are of this type.
-        compile_mode: Mode of `torch.compile` that each block is compiled with ('default',
-            'reduce-overhead', …); None runs eagerly.
-        device: Where to run; by default where the backbone is.
+        batch: Number of images.
+        dtype: Type of weights and images, a key of `DTYPES`.
+        compile_mode: Mode of `torch.compile` for each block ('default', 'reduce-overhead', …); None
+            runs eagerly.
+        device: Where to run; by default the device of the backbone.
 
     Raises:
         ConfigError: If a number is not positive or the type is unknown.
@@ -67,7 +67,7 @@ class BackboneBench:
     ) -> None:
         if min(height, width, batch) < 1:
             raise ConfigError(
-                f'shape is {height} x {width} and batch {batch}, but must be positive.'
+                f'shape is {height} x {width} and batch is {batch}, but both must be positive.'
             )
         if dtype not in DTYPES:
             raise ConfigError(f'dtype is {dtype!r}, but must be one of {", ".join(DTYPES)}.')
@@ -98,12 +98,15 @@ class BackboneBench:
     def time(
         self, schedules: Sequence[PruningSchedule], runs: int = 20, seed: int = 0
     ) -> list[Latency]:
-        """Times the whole backbone under several schedules that take turns.
+        """Times the whole backbone under several schedules, which take turns.
 
         Args:
-            schedules: What to time.
-            runs: Timed rounds.
-            seed: Seed of the orders.
+            schedules: The schedules.
+            runs: Number of timed rounds.
+            seed: Seed of the order in each round.
+
+        Returns:
+            The latency under each schedule.
         """
 
         def forward(schedule: PruningSchedule) -> Tensor:
@@ -121,7 +124,7 @@ class BackboneBench:
         return [timed[str(number)] for number in range(len(schedules))]
 
     def count_macs(self, schedule: PruningSchedule) -> int:
-        """MACs that torch counts while the backbone runs, over the batch."""
+        """Counts the MACs of a run of the backbone, summed over the batch."""
         self.prunable.pruning_schedule = schedule
         with self._ready():
             return model_macs(self.module, lambda: self.module(self.images)).total
@@ -129,13 +132,16 @@ class BackboneBench:
     def measure_table(
         self, space: SearchSpace, runs: int = 20, seed: int = 0, check: int = 50
     ) -> LatencyTable:
-        """Measures the table, and how well it predicts schedules it was not made from.
+        """Measures a table, and how well it predicts schedules that it was not made from.
 
         Args:
-            space: The choices of every block.
-            runs: Timed rounds.
-            seed: Seed of the schedules and their orders.
-            check: Schedules to predict; 0 leaves the check out.
+            space: Gives the ratios of each block.
+            runs: Number of timed rounds.
+            seed: Seed of the schedules and their order in each round.
+            check: Number of schedules to predict; 0 omits the check.
+
+        Returns:
+            The table, with its `check`.
         """
         rng = random.Random(f'latency/{seed}')
         uniform = [space.uniform(choice) for choice in space.choices]
@@ -143,7 +149,7 @@ class BackboneBench:
         unseen = _unseen(space, set(shown), check, rng)
         entries: dict[tuple[int, int, int], list[float]] = defaultdict(list)
         totals: dict[PruningSchedule, list[float]] = defaultdict(list)
-        # Both kinds take turns, so that a machine that slows down slows both.
+        # Both kinds take turns, so that they are measured at the same speed of the machine.
         turns = [(schedule, True) for schedule in shown]
         turns += [(schedule, False) for schedule in unseen]
         with self._ready():
@@ -177,15 +183,14 @@ class BackboneBench:
         )
         num_windows = [counts[0].total for counts in kept_windows]
         bare = LatencyTable(0.0, num_windows, blocks, self.conditions)
-        # What comes before the first block and after the last, and what runs have in common that
-        # medians of single blocks miss.
+        # The time before the first and after the last block, and what medians of blocks miss.
         constant = statistics.median(total - bare.price(schedule) for schedule, total in totals)
         return LatencyTable(constant, num_windows, blocks, self.conditions)
 
     def _timed_run(
         self, schedule: PruningSchedule, note_blocks: bool
     ) -> tuple[dict[tuple[int, int, int], float], float]:
-        """Milliseconds of every (stage, block, kept windows) if wanted, and of the whole run."""
+        """Milliseconds of each (stage, block, kept windows) if wanted, and of the whole run."""
         self.prunable.pruning_schedule = schedule
         keys: list[tuple[int, int, int]] = []
         moments = _Moments(self.device)
@@ -206,7 +211,7 @@ class BackboneBench:
 
     @contextlib.contextmanager
     def _ready(self) -> Iterator[None]:
-        """No gradients, and a compiler that does not give up on the eighth number of windows."""
+        """Turns gradients off and lets the compiler compile once for each number of windows."""
         settings: Any = contextlib.nullcontext()
         if self.conditions.compile is not None:
             import torch._dynamo.config as dynamo
@@ -218,7 +223,7 @@ class BackboneBench:
 
 
 class _Moments:
-    """Moments of a run: by the clock on a CPU, as events of the stream on a GPU."""
+    """Points in time of a run: clock readings on a CPU, events of the stream on a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -237,7 +242,7 @@ class _Moments:
             torch.cuda.synchronize(self._device)
 
     def intervals(self) -> list[float]:
-        """Milliseconds between each moment and the next."""
+        """Milliseconds between each point in time and the next."""
         pairs = zip(self._found, self._found[1:])
         if self._device.type == 'cuda':
             return [first.elapsed_time(second) for first, second in pairs]
@@ -257,7 +262,7 @@ def _check(table: LatencyTable, measured: Mapping[PruningSchedule, Latency]) -> 
 
 
 def device_name(device: torch.device) -> str:
-    """What a GPU or CPU calls itself."""
+    """Name of a GPU or CPU, such as the model of the processor with its number of cores."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):
@@ -270,7 +275,7 @@ def device_name(device: torch.device) -> str:
 def _unseen(
     space: SearchSpace, seen: set[PruningSchedule], number: int, rng: random.Random
 ) -> list[PruningSchedule]:
-    """Random schedules that are not among those seen; fewer where the space is small."""
+    """Draws different random schedules that are not in `seen`; fewer if the space is small."""
     found: dict[PruningSchedule, None] = {}
     for _ in range(20 * number):
         schedule = space.sample(rng)

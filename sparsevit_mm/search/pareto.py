@@ -1,4 +1,4 @@
-"""What is worth having among many: better than everything that is not dearer."""
+"""Pareto front of (cost, fitness) points."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 
 def pareto_front(costs: Sequence[float], fitness: Sequence[float]) -> list[int]:
-    """Numbers of the points that no other point beats at equal or lower cost.
+    """Finds the points that no other point of equal or lower cost beats.
 
     Args:
-        costs: Cost of each point, less is better.
-        fitness: Fitness of each point, more is better.
+        costs: Cost of each point, lower is better.
+        fitness: Fitness of each point, higher is better.
 
     Returns:
-        Numbers by ascending cost; of equal points the first.
+        Indices of the points in ascending order of cost; of equal points only the first.
     """
-    order = sorted(range(len(costs)), key=lambda number: (costs[number], -fitness[number]))
+    order = sorted(range(len(costs)), key=lambda i: (costs[i], -fitness[i]))
     front: list[int] = []
-    for number in order:
-        if not front or fitness[number] > fitness[front[-1]]:
-            front.append(number)
+    for index in order:
+        if not front or fitness[index] > fitness[front[-1]]:
+            front.append(index)
     return front

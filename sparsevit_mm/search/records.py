@@ -1,6 +1,6 @@
-"""What a search leaves on disk: a line for every evaluation, and the settings they were made with.
+"""The files of a search: one line for each evaluation, and the settings of the search.
 
-The lines are all that resuming needs. A line that was cut off by a kill is dropped.
+The lines are all that is needed to resume. A line that was cut off by a kill is dropped.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Evaluation:
     Attributes:
         schedule: The schedule.
         cost: Its cost, in the unit of the search.
-        origin: Who asked first: 'dense', 'uniform', 'random', 'mutation' or 'crossover'.
-        generation: Number of the generation, None outside an evolution.
-        metrics: Everything the evaluator returned.
-        seconds: What the evaluation took.
+        origin: How it was found first: 'dense', 'uniform', 'random', 'mutation' or 'crossover'.
+        generation: Index of the generation; None outside an evolution.
+        metrics: All metrics that the evaluator returned.
+        seconds: Duration of the evaluation.
     """
 
     schedule: PruningSchedule
@@ -48,10 +48,10 @@ class Evaluation:
 
 
 class EvaluationLog:
-    """Evaluations by schedule; once it has a file, each is on the disk when `add` returns.
+    """Evaluations by schedule; after `write_to`, each is on the disk when `add` returns.
 
     Args:
-        evaluations: What is known already, in order.
+        evaluations: Known evaluations, in order.
     """
 
     def __init__(self, evaluations: Iterable[Evaluation] = ()) -> None:
@@ -60,14 +60,18 @@ class EvaluationLog:
 
     @staticmethod
     def read(path: Path) -> list[Evaluation]:
-        """The evaluations in a file; none if there is no file."""
+        """Reads the evaluations in a file; none if there is no file."""
         if not path.exists():
             return []
         whole, _, _ = path.read_text().rpartition('\n')
         return [Evaluation.from_dict(json.loads(line)) for line in whole.splitlines()]
 
     def write_to(self, path: Path) -> None:
-        """Writes what is known to a file, and from now on whatever is added."""
+        """Writes all evaluations to a file, and from now on each one that is added.
+
+        Raises:
+            ConfigError: If the file cannot be written.
+        """
         replace_text(path, ''.join(map(_line, self._found.values())))
         self._path = path
 
@@ -75,37 +79,49 @@ class EvaluationLog:
         return len(self._found)
 
     def find(self, schedule: PruningSchedule) -> Evaluation | None:
-        """The evaluation of a schedule, None if there is none yet."""
+        """Returns the evaluation of a schedule, or None if there is none yet."""
         return self._found.get(schedule)
 
     def add(self, evaluation: Evaluation) -> None:
-        """Remembers an evaluation."""
+        """Adds an evaluation.
+
+        Raises:
+            ConfigError: If the file cannot be written.
+        """
         self._found[evaluation.schedule] = evaluation
         if self._path is not None:
             append_text(self._path, _line(evaluation))
 
 
 def save_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Leaves the settings on which a search's results depend, JSON-ready, in a file."""
+    """Writes the settings that the results of a search depend on.
+
+    Args:
+        path: The file.
+        settings: JSON-ready settings.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
     replace_text(path, json.dumps(settings, indent=2) + '\n')
 
 
 def check_same_search(path: Path, settings: Mapping[str, Any], resume: bool) -> None:
-    """Checks that a folder is free for a search, or holds the one that is to go on.
+    """Checks that a folder holds no search, or one that can be resumed with these settings.
 
     Args:
-        path: The file `save_settings` writes.
+        path: The file that `save_settings` writes.
         settings: Settings of this search.
-        resume: Whether it may go on from an earlier one.
+        resume: Whether to resume an earlier search.
 
     Raises:
-        ConfigError: If an earlier search is there and `resume` is off, or it had other settings.
+        ConfigError: If there is an earlier search and `resume` is off, or it had other settings.
     """
     if not path.exists():
         return
     if not resume:
         raise ConfigError(
-            f'{path.parent} holds a search already: go on with it by --resume, or name another '
+            f'{path.parent} holds a search already: resume it with --resume, or name another '
             'folder with --work-dir.'
         )
     found = json.loads(path.read_text())

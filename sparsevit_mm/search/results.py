@@ -1,4 +1,4 @@
-"""The outcome of a search: its best schedules by how they were found, as data and as a table."""
+"""The result of a search: the best schedule of each method, as data and as a table."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from sparsevit_mm.search.records import Evaluation
 
 @dataclass(frozen=True)
 class Objective:
-    """Which metric counts.
+    """The metric that a search optimizes.
 
     Attributes:
-        metric: Its key.
-        less_is_better: Whether less of it is better, as of a loss.
+        metric: Key of the metric.
+        less_is_better: Whether lower values are better, as for a loss.
     """
 
     metric: str
     less_is_better: bool = False
 
     def fitness(self, evaluation: Evaluation) -> float:
-        """The metric turned so that more is better; NaN is worst."""
+        """The metric with its sign such that higher is better; NaN is worst."""
         value = evaluation.metrics[self.metric]
         if math.isnan(value):
             return -math.inf
         return -value if self.less_is_better else value
 
     def best(self, evaluations: Sequence[Evaluation]) -> Evaluation | None:
-        """The fittest; of equals the cheapest, then that of the smallest ratios."""
+        """The fittest evaluation; of equal ones the cheapest, then that of the lowest ratios."""
         return min(
             evaluations, key=lambda e: (-self.fitness(e), e.cost, e.schedule.ratios), default=None
         )
@@ -43,20 +43,20 @@ class Objective:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """Evaluated schedules of a search, and what they depend on.
 
     Attributes:
-        objective: The metric that counts.
-        budget: What a schedule may cost.
-        dense: The dense network.
-        found: Evaluated schedules by how they were found: 'evolution' and, if wanted, 'random' (all
-            inside the budget), 'uniform' (one ratio everywhere, at any cost) and 'uniform within
-            the budget' (the dearest of these that it allows).
-        settings: All the search depended on, JSON-ready.
-        ending: How many schedules each search drew, and what ended it.
-        measured: What the cost of the best schedule is when the network runs, if that can be told
-            without a clock.
-        times: Everything that a clock said, JSON-ready.
+        objective: The metric that is optimized.
+        budget: Allowed costs.
+        dense: Evaluation of the dense network.
+        found: Evaluations by method: 'evolution' and optionally 'random' (both inside the budget),
+            'uniform' (one ratio everywhere, at any cost) and 'uniform within the budget' (the most
+            expensive one that the budget allows).
+        settings: Settings that the results depend on, JSON-ready.
+        ending: For each search, how many schedules it drew and which limit ended it.
+        measured: MACs of the best schedule, counted while the network ran; None if the budget is in
+            milliseconds.
+        times: Measured times, JSON-ready.
     """
 
     objective: Objective
@@ -70,7 +70,7 @@ class SearchResult:
 
     @property
     def rows(self) -> dict[str, Evaluation]:
-        """The dense network and the best of each way to find a schedule inside the budget."""
+        """The dense network and the best schedule of each method that keeps the budget."""
         rows = {'dense': self.dense}
         for name in ('uniform within the budget', 'random', 'evolution'):
             best = self.objective.best(self.found.get(name, ()))
@@ -84,7 +84,7 @@ class SearchResult:
         return self.rows['evolution']
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-ready data, which `PruningSchedule.from_dict` reads, too."""
+        """The result as JSON-ready data, which `PruningSchedule.from_dict` can read."""
         return {
             **self.best.schedule.to_dict(),
             'metric': {
@@ -105,7 +105,7 @@ class SearchResult:
         }
 
     def table(self) -> Table:
-        """The rows for a terminal."""
+        """The rows as a table for the terminal."""
         table = Table(title=f'Budget: {self.budget}')
         for column, justify in (('', 'left'), ('ratios', 'left'), ('cost', 'right'), ('', 'right')):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ class SearchResult:
 
 
 def show_ratios(schedule: PruningSchedule) -> str:
-    """The ratios of a schedule, those of a pair of blocks once if every pair has one."""
+    """Formats the ratios of a schedule, one per pair of blocks if each pair has a common ratio."""
     stages = schedule.ratios
     if all(len(set(stage[i : i + 2])) == 1 for stage in stages for i in range(0, len(stage), 2)):
         stages = tuple(stage[::2] for stage in stages)

@@ -1,4 +1,4 @@
-"""Everything a search is told: plain data, read from a config's `test_cfg` or a command line."""
+"""Settings of a search, as read from the `test_cfg` of a config or from a command line."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from sparsevit_mm.search.split import SplitSettings
 
 
 def is_loss(metric: str) -> bool:
-    """Whether a metric key names a loss of the network, of which less is better."""
+    """Whether a metric key names a loss of the network, for which lower is better."""
     return 'loss' in metric
 
 
 @dataclass(frozen=True)
 class BudgetSettings:
-    """What a schedule may cost, and for which input.
+    """Allowed costs of a schedule, and the input they refer to.
 
     Attributes:
-        macs: Bounds on the backbone's MACs, see `Budget.parse`; or
-        latency: Bounds on its latency on this device.
-        shape: Height and width of the network's input in pixels; by default what most images of
-            the search come to.
-        batch: Images that MACs and latency are of.
+        macs: Bounds on the MACs of the backbone, see `Budget.parse`.
+        latency: Bounds on the latency of the backbone on this device, instead of `macs`.
+        shape: Height and width of the network's input in pixels; by default the most frequent one
+            of the images of the search.
+        batch: Number of images that MACs and latency refer to.
         dtype: Type of weights and images for the latency.
-        compile: Mode of `torch.compile` for the blocks, None for eager.
-        runs: Timed runs of every schedule.
-        table: A file with a latency table measured before.
+        compile: Mode of `torch.compile` for the blocks; None for eager.
+        runs: Number of timed runs of every schedule.
+        table: A file with a latency table that was measured before.
 
     Raises:
         ConfigError: If not exactly one of `macs` and `latency` is given.
@@ -63,25 +63,25 @@ class BudgetSettings:
 
     @property
     def bounds(self) -> str | float:
-        """The one that is given."""
+        """The bounds that are given, `macs` or `latency`."""
         return self.macs if self.latency is None else self.latency  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Everything a search is told, read from a config's `test_cfg`.
+    """All settings of a search, as given in the `test_cfg` of a config.
 
     Attributes:
-        metric: Key of the metric that counts, or of a loss.
-        budget: What a schedule may cost.
+        metric: Key of the metric, or of a loss, that is optimized.
+        budget: Allowed costs of a schedule.
         choices: Ratios to choose from.
         per: What gets a ratio of its own, a 'pair' of blocks or a 'block'.
-        split: Which images are looked at.
-        evolution: How the evolution goes.
+        split: Images of the search.
+        evolution: Sizes, probabilities and limits of the evolution.
         random_evaluations: Schedules that random search evaluates as a baseline.
         uniform: Whether schedules with one ratio everywhere are evaluated as a baseline.
-        less_is_better: Whether less of the metric is better; by default if it is a loss.
-        resume: Whether to go on with a search in the same folder.
+        less_is_better: Whether lower values of the metric are better; by default only for a loss.
+        resume: Whether to resume an interrupted search in the same folder.
         fp16: Whether to evaluate in mixed precision.
     """
 
@@ -99,7 +99,10 @@ class SearchSettings:
 
     @classmethod
     def read(cls, cfg: Mapping[str, Any]) -> SearchSettings:
-        """Reads the fields of a `test_cfg`, `type` left out.
+        """Reads the fields of a `test_cfg`; its `type` is ignored.
+
+        Args:
+            cfg: The settings, with those of `budget`, `split` and `evolution` as nested dicts.
 
         Raises:
             ConfigError: If a field is unknown, missing or out of range.
@@ -130,7 +133,7 @@ _Settings = TypeVar('_Settings')
 
 
 def _read(kind: type[_Settings], given: Mapping[str, Any], prefix: str) -> _Settings:
-    """Makes settings of a mapping whose keys must be theirs."""
+    """Makes settings from a mapping and refuses keys that they do not have."""
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     for key in given:
         if key not in known:

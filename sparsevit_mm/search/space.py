@@ -1,4 +1,4 @@
-"""Which schedules a search may draw, and how it makes new ones from old ones."""
+"""The schedules a search can draw, and mutation and crossover of schedules."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Genes = list[list[float]]
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Schedules whose ratios come from a few choices, non-decreasing in each stage.
+    """All schedules with ratios from a list of choices, non-decreasing in each stage.
 
-    Every method that draws takes the caller's random state; nothing global is read or moved.
+    Methods that draw use the random state of the caller; no global one is read or changed.
 
     Attributes:
         depths: Blocks in each stage.
-        choices: Ratios to choose from; kept sorted and without repeats.
+        choices: Ratios to choose from, sorted and without repeats.
         per: What gets a ratio of its own: a 'pair' of a plain and a shifted block, as in the paper,
-            or every 'block'.
+            or a 'block'.
 
     Raises:
         ConfigError: If there is no choice, one is out of range, or `per` is unknown.
@@ -43,7 +43,7 @@ class SearchSpace:
 
     @property
     def num_genes(self) -> tuple[int, ...]:
-        """Ratios to choose in each stage."""
+        """Number of ratios to choose in each stage."""
         return tuple(math.ceil(depth / BLOCKS_PER_RATIO[self.per]) for depth in self.depths)
 
     @property
@@ -53,12 +53,12 @@ class SearchSpace:
         return math.prod(math.comb(genes + ways - 1, genes) for genes in self.num_genes)
 
     def blocks_of_gene(self, stage: int, gene: int) -> range:
-        """Numbers of the blocks that share a ratio."""
+        """Indices of the blocks that share a ratio."""
         step = BLOCKS_PER_RATIO[self.per]
         return range(gene * step, min((gene + 1) * step, self.depths[stage]))
 
     def uniform(self, ratio: float) -> PruningSchedule:
-        """The schedule with one ratio everywhere, which need not be one of the choices."""
+        """Makes the schedule with one ratio everywhere, which need not be one of the choices."""
         return PruningSchedule.parse(ratio, self.depths)
 
     def sample(self, rng: random.Random) -> PruningSchedule:
@@ -68,12 +68,12 @@ class SearchSpace:
     def mutate(
         self, parent: PruningSchedule, rng: random.Random, probability: float
     ) -> PruningSchedule:
-        """Draws each ratio anew with a probability, then sorts each stage.
+        """Draws each ratio again with the given probability, then sorts each stage.
 
         Args:
             parent: A schedule of this space.
             rng: Random state.
-            probability: Chance of every single ratio.
+            probability: Probability for each ratio, independently.
         """
         return self._schedule(
             [
@@ -85,7 +85,13 @@ class SearchSpace:
     def crossover(
         self, first: PruningSchedule, second: PruningSchedule, rng: random.Random
     ) -> PruningSchedule:
-        """Takes each ratio from one of two parents at even odds, then sorts each stage."""
+        """Takes each ratio from one of two parents with equal probability, then sorts each stage.
+
+        Args:
+            first: A schedule of this space.
+            second: Another one.
+            rng: Random state.
+        """
         return self._schedule(
             [
                 [rng.choice(pair) for pair in zip(*stages)]

@@ -1,8 +1,8 @@
-"""Which images of a training set are held out for the search.
+"""Chooses the images of a training set that are held out for the search.
 
-Whether an image belongs to the held-out part follows from its name, the share and the seed alone.
-So training can leave out exactly what the search looks at, in another process, with other filters,
-in another order, without a list of names between them.
+Whether an image is held out depends only on its file name, the share and the seed. Training can
+therefore exclude exactly the images of the search without a list of names, also in another process
+and with other filters or another order.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sparsevit_mm.errors import ConfigError
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """What a search looks at.
+    """The images of a search.
 
     Attributes:
-        part: 'held_out', a part of the training set, or 'val', the config's validation set.
-        share: Share of the training images that is held out, about, in (0, 1).
-        images: At most so many images are looked at; None for all.
+        part: 'held_out' for a part of the training set, or 'val' for the validation set.
+        share: Approximate share of the training images that is held out, in (0, 1).
+        images: Maximum number of images; None for all.
         seed: Seed of the split.
 
     Raises:
@@ -46,30 +46,31 @@ def is_held_out(name: str, share: float, seed: int) -> bool:
     """Whether an image is held out.
 
     Args:
-        name: Name of its file, without folders.
+        name: File name without folders.
         share: Share of the images that is held out.
         seed: Seed of the split.
     """
-    return _place(name, seed) < share
+    return _hash(name, seed) < share
 
 
 def choose_images(names: Sequence[str], settings: SplitSettings) -> list[int]:
-    """Numbers of the images a search looks at.
+    """Chooses the images of a search.
 
     Args:
-        names: Names of the images' files, without folders.
+        names: File names of all images, without folders.
         settings: The split.
 
     Returns:
-        Ascending numbers. A smaller number of images is a subset of a larger one's.
+        Indices in ascending order. With a smaller `settings.images` they are a subset of those with
+        a larger one.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If no image is chosen.
     """
     held_out = settings.part == 'held_out'
     found = [
-        number
-        for number, name in enumerate(names)
+        index
+        for index, name in enumerate(names)
         if not held_out or is_held_out(name, settings.share, settings.seed)
     ]
     if not found:
@@ -77,11 +78,11 @@ def choose_images(names: Sequence[str], settings: SplitSettings) -> list[int]:
             f'split.share is {settings.share}, but none of the {len(names)} images falls into the '
             'held-out part: hold out a larger share.'
         )
-    found.sort(key=lambda number: _place(names[number], settings.seed))
+    found.sort(key=lambda index: _hash(names[index], settings.seed))
     return sorted(found[: settings.images])
 
 
-def _place(name: str, seed: int) -> float:
-    """An image's place in [0, 1): uniform over names, fixed for a seed."""
+def _hash(name: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the name and the seed and is uniform over names."""
     digest = hashlib.sha256(f'{seed}/{name}'.encode()).digest()
     return int.from_bytes(digest[:7], 'big') / 2**56

@@ -13,7 +13,7 @@ NAMES = [f'{number:06d}.jpg' for number in range(2000)]
 
 
 @given(st.permutations(NAMES[:60]), st.integers(0, 60), st.integers(0, 5))
-def test_membership_ignores_order_and_neighbours(names, dropped, seed):
+def test_membership_ignores_order_and_neighbors(names, dropped, seed):
     settings = SplitSettings(share=0.5, seed=seed)
     found = {NAMES[:60][n] for n in choose_images(NAMES[:60], settings)}
     rest = names[dropped:]

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from sparsevit_mm.checks.names import check_names
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.requirements_check import check_framework
 
@@ -71,21 +72,22 @@ def load_local_or_installed(name: str) -> Config:
 
 
 def register_framework(cfg: Config) -> None:
-    """Checks the framework that a config is for, and registers what is in it.
+    """Checks the framework that a config is for, registers what is in it, and checks our names.
 
     Raises:
-        ConfigError: If `default_scope` names no framework.
+        ConfigError: If `default_scope` names no framework, or a `type` is nearly a name of this
+            package.
         FrameworkError: If the framework is missing or of a version that does not work.
     """
     scope = cfg.get('default_scope')
-    if scope in (None, 'mmengine'):
-        return
-    if scope not in FRAMEWORKS:
+    if scope not in (None, 'mmengine', *FRAMEWORKS):
         raise ConfigError(
             f'default_scope is {scope!r}, but it must be one of {", ".join(FRAMEWORKS)}.'
         )
-    check_framework(scope)
-    import_module(f'{scope}.utils').register_all_modules(init_default_scope=False)
+    if scope in FRAMEWORKS:
+        check_framework(scope)
+        import_module(f'{scope}.utils').register_all_modules(init_default_scope=False)
+    check_names(cfg)
 
 
 def innermost_dataset(dataloader: ConfigDict) -> ConfigDict:

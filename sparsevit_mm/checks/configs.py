@@ -218,6 +218,27 @@ def dataset_configs(cfg: Any, field: str) -> Iterator[tuple[str, Mapping[str, An
         yield from dataset_configs(inner, f'{field}.datasets.{number}')
 
 
+def typed_configs(value: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Every part of a config that has a `type`, at any depth, outer ones first.
+
+    Args:
+        value: A config or a part of one.
+        prefix: What fields of the part are called in the whole config, with a dot at its end.
+
+    Yields:
+        Of every such part its prefix and itself.
+    """
+    children: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        if 'type' in value:
+            yield prefix, value
+        children = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        children = enumerate(value)
+    for key, child in children:
+        yield from typed_configs(child, f'{prefix}{key}.')
+
+
 def _dataset_paths(dataset: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The fields of a data set that name paths, joined as mmengine's `BaseDataset` joins them."""
     root = str(dataset.get('data_root') or '')

@@ -6,7 +6,7 @@ in an assertion deep in a worker for the others. The steps here load exactly as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from PIL import UnidentifiedImageError
 
-from sparsevit_mm.checks.configs import type_name
+from sparsevit_mm.checks.configs import type_name, typed_configs
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.registry import TRANSFORMS
 
@@ -26,10 +26,11 @@ _END = {
     b'\xff\xd8': (b'\xff\xd9', b'\xff\xda'),
     b'\x89PNG': (b'IEND', b'IDAT'),
 }
-_CHECKED = {
+CHECKED_LOADING = {
     'LoadImageFromFile': 'sparsevit_mm.LoadCheckedImage',
     'LoadImageFromFileMono3D': 'sparsevit_mm.LoadCheckedMono3DImage',
 }
+"""Steps of the frameworks that load an image, and the checked ones in their place."""
 
 
 def check_complete(path: str | Path) -> None:
@@ -86,20 +87,10 @@ def use_checked_loading(cfg: Config) -> None:
     """
     if cfg.get('default_scope') == 'mmdet3d':
         import_module('sparsevit_mm.det3d.datasets.checked_loading')
-    for step in _steps(cfg._cfg_dict):
+    for _, step in typed_configs(cfg._cfg_dict):
         kind = type_name(step)
-        if kind in _CHECKED and not step.get('ignore_empty'):
-            step['type'] = _CHECKED[kind]
-
-
-def _steps(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        if 'type' in value:
-            yield value
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for child in value:
-            yield from _steps(child)
+        if kind in CHECKED_LOADING and not step.get('ignore_empty'):
+            step['type'] = CHECKED_LOADING[kind]
 
 
 def _path(results: Mapping[str, Any]) -> str:

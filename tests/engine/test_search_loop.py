@@ -251,7 +251,7 @@ def test_validation_set_and_blocks_if_asked_for(tmp_path):
         (dict(budget=dict(flops='1x')), 'budget.flops is no setting of the search'),
         (dict(evolution=dict(parents=0)), 'parents is 0'),
         (dict(split=dict(share=1e-9)), 'none of the 20 images falls into the held-out part'),
-        (dict(choices=[1.5]), 'hold 1.5'),
+        (dict(choices=[1.5]), r'choices is \[1.5\]'),
         (dict(color='red'), 'color is no setting of the search'),
     ],
 )

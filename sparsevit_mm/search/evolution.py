@@ -246,8 +246,8 @@ class _Search:
         if not self.proposals:
             low, high = (self.cost.show(end) for end in self.cost.reachable(self.space))
             raise ConfigError(
-                f'none of {self.draws} random schedules lies in the budget of {self.budget}: they '
-                f'cost {low} to {high}, and the nearest one drawn costs '
+                f'none of {self.draws} schedules drawn lies in the budget of {self.budget}: they '
+                f'cost {low} to {high}, and the nearest drawn costs '
                 f'{self.cost.show(self.nearest)}; widen the budget.'
             )
         return SearchTrace(tuple(self.proposals), self.draws, ended_by)

@@ -1,1 +1,1 @@
-"""Other people's parameter layouts, and reading them into ours."""
+"""Reads, converts and writes checkpoints in the parameter layouts of other projects and ours."""

@@ -1,8 +1,8 @@
-"""Whole BEVDet checkpoints in the layouts of its authors.
+"""Converts whole BEVDet checkpoints from the layouts of its authors.
 
-Their first code (mmdet3d 0.17) has sizes as width, length, height and another zero and sense of the
-yaw: -yaw - π/2. Both live in the last convolutions of the head and are converted there. What is no
-parameter, such as the grid's constants, is left out.
+The authors' first code (mmdet3d 0.17) predicts sizes as width, length, height and the yaw as
+-yaw - π/2. Both are converted in the weights of the last convolutions of the head. Constants, such
+as those of the grid, are no parameters and are dropped.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ _HEADINGS = re.compile(r'^bbox_head\.task_heads\.\d+\.rot\.1\.')
 
 
 def bevdet_in_our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Translates a whole BEVDet in a layout of its authors; leaves anything else as it is.
+    """Translates a whole BEVDet from a layout of its authors; returns anything else unchanged.
 
     Args:
         weights: Named tensors of a checkpoint, see `read_weights`.
 
     Returns:
-        Parameters under our names, boxes in MMDetection3D's convention since 1.0.
+        Parameters under our names, for boxes in the convention of MMDetection3D 1.0 and later.
     """
     layout = recognize_layout(weights, BEVDET)
     if layout is None or layout is _OURS:

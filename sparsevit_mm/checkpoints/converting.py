@@ -1,7 +1,7 @@
-"""From one parameter layout to another, file by file.
+"""Converts checkpoint files from one parameter layout to another.
 
-Our Swin names are MMDetection's, so a file in them serves this package, MMDetection and
-MMSegmentation alike; what MMDetection has more is index buffers, which follow from the window.
+Our Swin has the parameter names of MMDetection, so one file serves this package, MMDetection and
+MMSegmentation. Only index buffers, which follow from the window size, are added for MMDetection.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _BIAS_TABLE = re.compile(r'attn\.w_msa\.relative_position_bias_table$')
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a file.
+    """Report of a conversion.
 
     Attributes:
         path: The file written.
         family: 'Swin', 'FasterViT' or 'BEVDet'.
-        layout: Name of the layout that was recognised.
-        backbone: Tensors of the backbone in the new file.
-        others: Tensors of heads and necks, which are taken over as they are.
-        dropped: Tensors of the old file that are not in the new one: classifiers and buffers that
-            follow from the architecture.
-        added: Tensors of the new file that follow from the architecture.
+        layout: Name of the layout that was recognized.
+        backbone: Number of backbone tensors in the new file.
+        others: Number of tensors of heads and necks, which are copied unchanged.
+        dropped: Number of tensors of the old file that are not in the new one: classifiers, and
+            buffers that follow from the architecture.
+        added: Number of added buffers that follow from the architecture.
     """
 
     path: Path
@@ -63,14 +63,14 @@ class Conversion:
 
 
 def convert_to_ours(source: str | Path, target: str | Path) -> Conversion:
-    """Converts a checkpoint of any known layout to the names of this package.
+    """Converts a checkpoint of any known layout to the parameter names of this package.
 
-    A Swin then loads into MMDetection's and MMSegmentation's `SwinTransformer`, too.
+    A converted Swin also loads into the `SwinTransformer` of MMDetection and MMSegmentation.
 
     Args:
-        source: A bare backbone, a whole model that has one as `backbone.`, or a BEVDet of its
-            authors, whose head then finds boxes in MMDetection3D's convention.
-        target: The file to write; it holds the whole model, if the source does.
+        source: A bare backbone, a whole model with the backbone under `backbone.`, or a BEVDet of
+            its authors, whose boxes are then in the convention of MMDetection3D.
+        target: The file to write; it holds the whole model if the source does.
 
     Returns:
         What was converted.
@@ -90,13 +90,13 @@ def convert_to_ours(source: str | Path, target: str | Path) -> Conversion:
 
 
 def convert_to_mmdet(source: str | Path, target: str | Path) -> Conversion:
-    """Converts a Swin of any known layout, a trained SparseViT too, to MMDetection's Swin.
+    """Converts a Swin of any known layout, or a trained SparseViT, to the Swin of MMDetection.
 
-    The file has every tensor that MMDetection's `SwinTransformer` saves, so it loads strictly.
-    Pruned or not, the parameters are the same; what is lost is the schedule, which is no parameter.
+    The file has every tensor that MMDetection's `SwinTransformer` saves, so it loads strictly. The
+    parameters do not depend on the pruning schedule, which is not in the file.
 
     Args:
-        source: A bare backbone, or a whole detector that has one as `backbone.`.
+        source: A bare backbone, or a whole detector with the backbone under `backbone.`.
         target: The file to write.
 
     Returns:
@@ -109,7 +109,7 @@ def convert_to_mmdet(source: str | Path, target: str | Path) -> Conversion:
 
 
 def relative_position_index(window_size: int) -> Tensor:
-    """Which entry of a bias table every pair of tokens of a window reads.
+    """Computes which entry of a bias table each pair of tokens of a window uses.
 
     Args:
         window_size: Side w of the window in tokens.
@@ -156,7 +156,7 @@ def _convert(
 
 
 def _index_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MMDetection's index buffer beside every bias table."""
+    """Makes MMDetection's index buffer for each bias table."""
     buffers = {}
     for name, table in weights.items():
         if _BIAS_TABLE.search(name):

@@ -16,18 +16,18 @@ from sparsevit_mm.errors import CheckpointError, ConfigError
 from sparsevit_mm.files import replace_bytes
 
 HASH_LENGTH = 8
-"""Digits of the SHA-256 in a file's name, which torch's downloader checks."""
+"""Number of digits of the SHA-256 in a file name, which torch checks after a download."""
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads weights and what a checkpoint says of them, without executing anything it holds.
+    """Reads the weights and metadata of a checkpoint without executing anything in it.
 
     Args:
         path: A file.
 
     Returns:
-        The named tensors, see `read_weights`, and `meta`, such as the classes and the config; empty
-        if there is none.
+        The named tensors, see `read_weights`, and the content of `meta`, such as classes and
+        config; empty if there is none.
 
     Raises:
         CheckpointError: If the file is missing or holds no named tensors.
@@ -42,9 +42,9 @@ def write_checkpoint(content: Mapping[str, Any], path: str | Path, hashed: bool 
     """Writes a checkpoint.
 
     Args:
-        content: What `torch.save` takes.
-        path: The file, whose folder is made.
-        hashed: Whether the first digits of the file's SHA-256 are added to its name, as in
+        content: The content, as for `torch.save`.
+        path: The file; its folder is created.
+        hashed: Whether to add the first digits of the SHA-256 of the file to its name, as in
             `name-0123abcd.pth`.
 
     Returns:

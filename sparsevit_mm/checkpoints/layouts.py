@@ -1,9 +1,9 @@
 """Parameter layouts of published backbones, as tables of names.
 
-A family of backbones is a list of layouts, of which the first is ours. A layout is recognised by a
-key that it has and the rows above it have not, and translated by a list of patterns; a new one is a
-new row in its family. Our Swin names are MMDetection's (and MMSegmentation's, and the SparseViT
-authors').
+Each family of backbones has a list of layouts, of which the first is ours. A layout is recognized
+by a key that no layout before it has, and translated by a list of patterns. To support another
+layout, add it to the list of its family. Our Swin names are those of MMDetection, MMSegmentation
+and the SparseViT authors.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch import Tensor
 DERIVED_BUFFERS = re.compile(
     r'(^|\.)(relative_position_index|attn_mask|relative_bias|relative_coords_table)$'
 )
-"""Buffers that follow from the architecture: never loaded, always computed."""
+"""Buffers that follow from the architecture; they are computed, never loaded."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How one kind of files names the parameters of a backbone.
+    """Parameter names of a backbone in one kind of files.
 
     Attributes:
-        name: What the kind is called in reports.
-        marker: Pattern of a key by which the kind is recognised.
-        renames: (pattern, replacement) pairs, applied to a key one after the other.
-        dropped: Pattern of keys that belong to no backbone, such as the classifier.
+        name: Name of the layout in reports.
+        marker: Pattern of a key by which the layout is recognized.
+        renames: (pattern, replacement) pairs, applied to each key in order.
+        dropped: Pattern of keys that do not belong to the backbone, such as the classifier.
         merges_position_first: Whether Swin's patch merging orders its 4 C inputs by position and
             then by channel, as Microsoft's code does, instead of by channel and then by position.
     """
@@ -42,11 +42,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Family:
-    """Backbones whose checkpoints fit each other.
+    """Backbones with the same parameters under different names.
 
     Attributes:
-        name: What the family is called in messages.
-        origins: Whose files are known, for messages.
+        name: Name of the family in messages.
+        origins: Sources of the known layouts, for messages.
         layouts: The known layouts, ours first.
         optional: Pattern of our parameters that a file may lack.
     """
@@ -78,7 +78,7 @@ _SWIN_LAYOUTS = (
         dropped=_CLASSIFIER,
         merges_position_first=True,
     ),
-    # timm's merging stands at the head of the next stage.
+    # timm has the patch merging at the beginning of the next stage.
     Layout(
         name='timm',
         marker=r'^layers[._]1\.downsample\.',
@@ -133,7 +133,15 @@ FASTERVIT = Family(
 
 
 def recognize_layout(keys: Iterable[str], family: Family) -> Layout | None:
-    """The layout a set of parameter names is in, or None if it is none of the family's."""
+    """Finds the layout of a set of parameter names.
+
+    Args:
+        keys: Names of the parameters.
+        family: The family whose layouts are tried in order.
+
+    Returns:
+        The layout, or None if it is none of the family.
+    """
     names = list(keys)
     for layout in family.layouts:
         if any(re.search(layout.marker, name) for name in names):
@@ -142,7 +150,15 @@ def recognize_layout(keys: Iterable[str], family: Family) -> Layout | None:
 
 
 def translate(weights: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """Renames a file's parameters to ours and drops what is derived or not of the backbone."""
+    """Renames parameters to our names.
+
+    Args:
+        weights: Named tensors in the given layout.
+        layout: The layout.
+
+    Returns:
+        The tensors under our names, without derived buffers and what is not of the backbone.
+    """
     translated = {}
     for name, weight in weights.items():
         if DERIVED_BUFFERS.search(name) or re.search(layout.dropped, name):
@@ -156,7 +172,7 @@ def translate(weights: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor
 
 
 def _channel_first_merging(weight: Tensor) -> Tensor:
-    """Reorders the last axis, 4 C, from position-first to channel-first.
+    """Reorders the last axis of length 4 C from position-first to channel-first.
 
     Microsoft's positions run down the rows first: (0, 0), (1, 0), (0, 1), (1, 1).
     """

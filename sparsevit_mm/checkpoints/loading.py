@@ -1,7 +1,7 @@
-"""Reading a checkpoint of any known layout into a backbone.
+"""Loads a checkpoint of any known layout into a backbone.
 
-Nothing is guessed: a file is recognised by its keys, every tensor must fit, and what was loaded,
-resized, missing and left over is reported.
+A file is recognized by its keys. Every tensor must fit, and the tensors that were loaded, resized,
+missing or left over are reported.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _OUTPUT_NORM = re.compile(r'^norm\d+\.')
 
 @dataclass
 class LoadReport:
-    """What became of a file's tensors.
+    """Report of the tensors of a file.
 
     Attributes:
         path: The file.
-        layout: Name of the recognised layout.
-        loaded: Our parameters that were set.
-        resized: Those of them that were interpolated to another window or image size.
-        missing: Our parameters the file does not have; only output norms may be.
-        left_over: Backbone tensors of the file that ours has no place for.
+        layout: Name of the recognized layout.
+        loaded: Parameters of the backbone that were set.
+        resized: Loaded parameters that were interpolated to another window or image size.
+        missing: Parameters of the backbone that the file lacks; only optional ones can be.
+        left_over: Backbone tensors of the file that this backbone does not have.
     """
 
     path: str
@@ -70,13 +70,13 @@ class LoadReport:
 
 
 def read_content(path: str) -> Any:
-    """Reads a checkpoint without executing anything it holds.
+    """Reads a checkpoint without executing anything in it.
 
     Args:
-        path: A file, or an address mmengine can fetch from.
+        path: A file, or an address that mmengine can fetch.
 
     Returns:
-        Whatever was saved.
+        The saved object.
 
     Raises:
         CheckpointError: If the file is missing, broken, or holds more than plain data.
@@ -98,13 +98,13 @@ def read_content(path: str) -> Any:
 
 
 def read_weights(path: str) -> dict[str, Tensor]:
-    """Reads the named tensors of a checkpoint, without executing anything it holds.
+    """Reads the named tensors of a checkpoint without executing anything in it.
 
     Args:
-        path: A file, or an address mmengine can fetch from.
+        path: A file, or an address that mmengine can fetch.
 
     Returns:
-        Names and tensors, freed of wrappers such as `state_dict` and of a leading `module.`.
+        Tensors by name, without wrappers such as `state_dict` and without a leading `module.`.
 
     Raises:
         CheckpointError: If the file is missing or holds no named tensors.
@@ -113,11 +113,17 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
 
 def named_tensors(content: Any, path: str) -> dict[str, Tensor]:
-    """The named tensors of a checkpoint's content, see `read_weights`.
+    """Takes the named tensors out of the content of a checkpoint.
 
     Args:
-        content: From `read_content`.
-        path: Where it comes from, for the error.
+        content: Returned by `read_content`.
+        path: File or address of the checkpoint, for the error.
+
+    Returns:
+        Tensors by name, without wrappers such as `state_dict` and without a leading `module.`.
+
+    Raises:
+        CheckpointError: If the content is no dictionary.
     """
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -138,13 +144,13 @@ def load_pretrained_swin(
     """Loads a Swin checkpoint of any known layout into a backbone with MMDetection's names.
 
     Args:
-        backbone: The backbone; its own parameters decide which tensors are wanted.
-        path: A bare backbone or a whole detector or segmentor that has one as `backbone.`.
-        prefix: Prefix of the backbone's keys in the file; `backbone.` is found without being told.
-        own: Pattern of parameters that the backbone has beyond Swin, which the file may lack.
+        backbone: The backbone.
+        path: A bare backbone, or a detector or segmentor with the backbone under `backbone.`.
+        prefix: Prefix of the backbone's keys in the file; `backbone.` is recognized by default.
+        own: Pattern of parameters that a Swin does not have and the file may lack.
 
     Returns:
-        What was loaded, resized, missing and left over.
+        Which tensors were loaded, resized, missing and left over.
 
     Raises:
         CheckpointError: If the file is no Swin or a Swin of other sizes; the backbone is then
@@ -169,16 +175,16 @@ def load_pretrained_fastervit(
     *,
     describe: Callable[[Mapping[str, Tensor]], str],
 ) -> LoadReport:
-    """Loads a FasterViT checkpoint, of any resolution and window, the authors' or ours.
+    """Loads a FasterViT checkpoint of its authors or of this package, of any window size.
 
     Args:
         backbone: A FasterViT.
-        path: A classifier, a bare backbone, or a whole model that has one as `backbone.`.
-        prefix: Prefix of the backbone's keys in the file; `backbone.` is found without being told.
-        describe: Names the variant that parameters belong to, for the error.
+        path: A classifier, a bare backbone, or a whole model with the backbone under `backbone.`.
+        prefix: Prefix of the backbone's keys in the file; `backbone.` is recognized by default.
+        describe: Returns the name of the variant that parameters belong to, for the error.
 
     Returns:
-        What was loaded, missing and left over.
+        Which tensors were loaded, missing and left over.
 
     Raises:
         CheckpointError: If the file is no FasterViT or one of another variant; the backbone is then
@@ -186,27 +192,27 @@ def load_pretrained_fastervit(
     """
     translated, report = _read_backbone(str(path), FASTERVIT, prefix)
     wanted = backbone.state_dict()
-    # A backbone whose last levels are not asked for does not have them.
-    levels = {name.split('.')[1] for name in wanted if name.startswith('levels.')}
+    # The backbone may lack the last stages, which are named `levels` in parameters.
+    stages = {name.split('.')[1] for name in wanted if name.startswith('levels.')}
     unused = [
         name
         for name in translated
-        if name.startswith('levels.') and name.split('.')[1] not in levels
+        if name.startswith('levels.') and name.split('.')[1] not in stages
     ]
     unused += [
         name
         for name in translated
-        if name.startswith(f'levels.{max(levels)}.downsample.') and name not in wanted
+        if name.startswith(f'levels.{max(stages)}.downsample.') and name not in wanted
     ]
     fitting = {name: weight for name, weight in translated.items() if name not in unused}
     wrong = _copy_fitting(backbone, fitting, report, FASTERVIT.optional)
     report.left_over += unused
-    for level in sorted(levels):
-        carriers = f'levels.{level}.carrier_pooling.conv.weight'
+    for stage in sorted(stages):
+        carriers = f'levels.{stage}.carrier_pooling.conv.weight'
         if (carriers in wanted) != (carriers in translated):
             has, lacks = ('has', 'has none') if carriers in translated else ('has no', 'wants them')
             raise CheckpointError(
-                f'the checkpoint {path} {has} carrier tokens in level {level}, but the network '
+                f'the checkpoint {path} {has} carrier tokens in stage {stage}, but the network '
                 f'{lacks} there: set hat to what the checkpoint was trained with.'
             )
     if wrong:
@@ -220,7 +226,7 @@ def load_pretrained_fastervit(
 def _read_backbone(
     path: str, family: Family, prefix: str | None
 ) -> tuple[dict[str, Tensor], LoadReport]:
-    """The backbone's tensors of a file, under our names."""
+    """Reads the backbone of a file under our names, and begins its report."""
     weights = read_weights(path)
     for candidate in (prefix, 'backbone.'):
         if candidate is not None:
@@ -238,10 +244,10 @@ def _read_backbone(
 def _copy_fitting(
     backbone: nn.Module, weights: Mapping[str, Tensor], report: LoadReport, optional: str
 ) -> list[str]:
-    """Copies the weights and reports, if everything but the optional fits; else copies nothing.
+    """Copies the weights if all fit and only optional ones are missing; else copies nothing.
 
     Returns:
-        What does not fit.
+        What does not fit, as sentences.
     """
     wanted: dict[str, Tensor] = backbone.state_dict(keep_vars=True)
     wrong = []
@@ -269,7 +275,7 @@ def _summary(wrong: list[str]) -> str:
 
 
 def _strip_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Keeps what stands under a prefix, if anything does."""
+    """Removes a prefix and keeps only names that have it; if none has, returns all as they are."""
     inner = {
         name[len(prefix) :]: weight for name, weight in weights.items() if name.startswith(prefix)
     }
@@ -277,7 +283,7 @@ def _strip_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _resize(backbone: Any, name: str, weight: Tensor) -> Tensor:
-    """Interpolates what depends on the window or the image size; returns anything else as it is."""
+    """Interpolates a table of positions to the size of the backbone; returns others unchanged."""
     target = dict(backbone.named_parameters()).get(name)
     if target is None or weight.ndim != target.ndim or weight.shape == target.shape:
         return weight

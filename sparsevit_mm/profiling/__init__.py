@@ -1,4 +1,4 @@
-"""What a schedule costs: MACs counted, latency measured."""
+"""Counts the MACs and measures the latency of backbones and models."""
 
 from sparsevit_mm.profiling.macs import BackboneMacs, BlockMacs, backbone_macs
 

@@ -1,4 +1,4 @@
-"""What a config costs at an input size: MACs and parameters, by part, dense and pruned."""
+"""Reports MACs and parameters of a model at an input size, by part, dense and pruned."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class StageCost:
     """Cost of the blocks of one stage.
 
     Attributes:
-        kept: Windows each block computes in each image.
-        total: Windows in the stage's grid.
-        dense_macs: MACs over the batch with every window.
-        macs: MACs over the batch at the schedule.
+        kept: Number of windows that each block computes in each image.
+        total: Number of windows in the grid of the stage.
+        dense_macs: MACs with all windows, summed over the batch.
+        macs: MACs with the schedule, summed over the batch.
     """
 
     kept: tuple[int, ...]
@@ -42,12 +42,12 @@ class BackboneCost:
     """Cost of a backbone with a schedule.
 
     Attributes:
-        ratios: The schedule, one ratio a block.
-        patch_embed: MACs of the patch embedding over the batch.
-        merging: MACs of all patch merging over the batch.
-        stages: The blocks, stage by stage.
-        dense_macs: MACs over the batch with every window.
-        macs: MACs over the batch at the schedule.
+        ratios: The schedule, one ratio per block.
+        patch_embed: MACs of the patch embedding, summed over the batch.
+        merging: MACs of all patch merging, summed over the batch.
+        stages: Cost of the blocks of each stage.
+        dense_macs: MACs with all windows, summed over the batch.
+        macs: MACs with the schedule, summed over the batch.
     """
 
     ratios: tuple[tuple[float, ...], ...]
@@ -65,12 +65,12 @@ class CostReport:
     Attributes:
         height: Height of the network's input in pixels.
         width: Width of the network's input in pixels.
-        batch: Images.
-        macs: MACs over the batch, at the backbone's schedule.
+        batch: Number of images.
+        macs: MACs with the schedule of the backbone, summed over the batch.
         parts: MACs of backbone, neck and heads.
         parameters: Number of parameters.
         part_parameters: Parameters of backbone, neck and heads.
-        backbone: Details of a backbone with a schedule, None for others.
+        backbone: Details of a backbone with a schedule; None for others.
     """
 
     height: int
@@ -90,13 +90,13 @@ class CostReport:
 def backbone_cost(
     backbone: PrunableBackbone, height: int, width: int, batch: int = 1
 ) -> BackboneCost:
-    """Counts a backbone dense and at its schedule.
+    """Counts the MACs of a backbone, dense and with its schedule.
 
     Args:
-        backbone: A Swin-shaped backbone.
+        backbone: A backbone with the architecture of a Swin.
         height: Input height in pixels.
         width: Input width in pixels.
-        batch: Images.
+        batch: Number of images.
     """
     arch, schedule = backbone.arch, backbone.pruning_schedule
     pruned = backbone_macs(arch, schedule, height, width, batch)
@@ -128,24 +128,29 @@ def cost_report(
     batch: int = 1,
     backbone: PrunableBackbone | None = None,
 ) -> CostReport:
-    """Counts a detector or segmentor by running it once on noise.
+    """Counts the MACs of a detector or segmentor by running it once on noise.
 
-    Detectors with proposals run their heads on as many as the test settings keep, so those parts
-    are what the framework spends at most.
+    Two-stage detectors run their heads on as many proposals as the test settings keep, so the MACs
+    of these parts are an upper limit.
 
     Args:
         model: The model.
         cfg: Its config.
         height: Height of the network's input in pixels.
         width: Width of the network's input in pixels.
-        batch: Images; for a BEVDet the cameras of one frame.
-        backbone: The model's backbone with a schedule, if it has one.
+        batch: Number of images; for a BEVDet the number of cameras of one frame.
+        backbone: The backbone of the model, if it has a schedule.
+
+    Returns:
+        The report.
 
     Raises:
-        ConfigError: If a number is not positive, or the framework is none of those known here.
+        ConfigError: If a number is not positive, or the framework is not supported.
     """
     if min(height, width, batch) < 1:
-        raise ConfigError(f'shape is {height} x {width} and batch {batch}, but must be positive.')
+        raise ConfigError(
+            f'shape is {height} x {width} and batch is {batch}, but both must be positive.'
+        )
     model.eval()
     macs = model_macs(model, _run_on_noise(model, cfg, height, width, batch))
     part_parameters = {name: _num_parameters(child) for name, child in model.named_children()}
@@ -162,7 +167,7 @@ def cost_report(
 
 
 def cost_table(report: CostReport) -> Table:
-    """Lays a report out for the terminal."""
+    """Formats a report as a table for the terminal."""
     images = '1 image' if report.batch == 1 else f'{report.batch} images'
     table = Table(title=f'{images}, {report.height} x {report.width}')
     detail = report.backbone
@@ -182,9 +187,9 @@ def cost_table(report: CostReport) -> Table:
     if detail is not None:
         saved = detail.dense_macs - detail.macs
         add('  patch embedding', detail.patch_embed)
-        for number, stage in enumerate(detail.stages):
+        for index, stage in enumerate(detail.stages):
             kept = f'{_range(stage.kept)} of {stage.total}'
-            add(f'  stage {number}', stage.macs, stage.dense_macs, kept)
+            add(f'  stage {index}', stage.macs, stage.dense_macs, kept)
         add('  patch merging', detail.merging)
     for name in {**report.part_parameters, **report.parts}:
         macs = report.parts.get(name, 0)
@@ -209,17 +214,17 @@ def _run_on_noise(
     make_samples = _SAMPLES.get(scope)
     if make_samples is None:
         raise ConfigError(
-            f'default_scope is {cfg.get("default_scope")!r}, but whole models are counted for '
-            f'{", ".join(_SAMPLES)} and mmdet3d only.'
+            f'default_scope is {cfg.get("default_scope")!r}, but must be one of '
+            f'{", ".join(_SAMPLES)}, mmdet3d to count a whole model.'
         )
     return lambda: model(images, make_samples(height, width, batch), mode='tensor')
 
 
 def _inputs_in_3d(model: nn.Module, images: Tensor) -> tuple[dict[str, Tensor], Any]:
-    """The images as those of one frame's cameras for a BEVDet, one camera's for other models."""
+    """Makes inputs of the images: for a BEVDet the cameras of a frame, else a batch of images."""
     if not hasattr(model, 'view_transform'):
         return {'imgs': images}, None
-    # Any calibration will do: what is counted does not depend on it.
+    # The MACs do not depend on the calibration.
     each = {name: np.tile(np.eye(3), (len(images), 1, 1)) for name in ('cam2img', 'img_aug')}
     meta = dict(each, cam2bev=np.tile(np.eye(4), (len(images), 1, 1)), bev_aug=np.eye(3))
     sample = import_module('mmdet3d.structures').Det3DDataSample(metainfo=meta)

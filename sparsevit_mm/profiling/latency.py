@@ -1,7 +1,7 @@
-"""Latency of several candidates, measured side by side.
+"""Measures the latency of several candidates side by side.
 
-Candidates take turns in one process, so that a machine that warms up, throttles or is shared slows
-all of them alike; what is reported is the median with its spread.
+The candidates take turns in one process, so that a change in the speed of the machine affects all
+of them alike. Median and quartiles are reported.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Latency:
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """First and third quartile in milliseconds: the middle half of the runs lies between."""
+        """First and third quartile in milliseconds."""
         if len(self.runs) == 1:
             return self.runs * 2
         first, _, third = statistics.quantiles(self.runs, n=4, method='inclusive')
@@ -61,27 +61,27 @@ def measure_latency(
     seed: int = 0,
     progress: Callable[[], None] | None = None,
 ) -> dict[str, Latency]:
-    """Times candidates in turn, in another order every round.
+    """Times candidates in turn, in a new random order each round.
 
     Args:
-        candidates: What to time, by name; each is called without arguments and does one run.
-        warmup: Rounds before timing starts.
-        runs: Timed rounds.
-        device: Where the work is done; a GPU is waited for before and after every run. By default
-            the current GPU if there is one.
+        candidates: Functions without arguments by name; each call is one run.
+        warmup: Number of rounds before timing starts.
+        runs: Number of timed rounds.
+        device: Where the candidates run; a GPU is synchronized before and after each run. By
+            default the current GPU if there is one.
         seed: Seed of the orders.
-        progress: Called after every round, warm-up included; its time is not counted.
+        progress: Called after each round, including warm-up; its time is not counted.
 
     Returns:
-        For every name its latency.
+        The latency of each candidate by name.
 
     Raises:
-        ConfigError: If there is no candidate, or a number of rounds is not allowed.
+        ConfigError: If there is no candidate, or a number of rounds is out of range.
     """
     if not candidates or warmup < 0 or runs < 1:
         raise ConfigError(
-            f'{len(candidates)} candidates, warmup {warmup} and runs {runs} were given, but there '
-            'must be a candidate, warmup must be at least 0 and runs at least 1.'
+            f'candidates has {len(candidates)} entries, warmup is {warmup} and runs is {runs}, but '
+            'they must be at least 1, 0 and 1.'
         )
     synchronize = _synchronizer(device)
     order, rng = list(candidates), random.Random(seed)

@@ -1,7 +1,7 @@
-"""Multiply-accumulates of a Swin backbone for any schedule and input size, counted exactly.
+"""Counts the multiply-accumulates of a Swin backbone for any schedule and input size.
 
-What the papers count is counted: matrix products (qkv, attention, projection, FFN, patch embedding
-and merging) on windows as padded. Norms, biases, softmax and activations are left out.
+As in the papers, only matrix products are counted (qkv, attention, projection, FFN, patch embedding
+and merging), with windows as padded. Norms, biases, softmax and activations are left out.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class BlockMacs:
     """Cost of one block.
 
     Attributes:
-        kept: Windows computed in each image.
-        total: Windows in the grid.
-        macs: MACs over the batch.
+        kept: Number of windows computed in each image.
+        total: Number of windows in the grid.
+        macs: MACs, summed over the batch.
     """
 
     kept: int
@@ -33,8 +33,8 @@ class BackboneMacs:
     """Cost of a backbone.
 
     Attributes:
-        patch_embed: MACs of the patch embedding over the batch.
-        blocks: For each stage one `BlockMacs` a block.
+        patch_embed: MACs of the patch embedding, summed over the batch.
+        blocks: For each stage one `BlockMacs` per block.
         merging: MACs of the patch merging after each stage but the last.
     """
 
@@ -54,11 +54,11 @@ class BackboneMacs:
 
 
 def block_macs_per_window(channels: int, hidden: int, window_size: int) -> int:
-    """MACs of one block on one window.
+    """Counts the MACs of one block on one window.
 
     Args:
         channels: Channels C of a token.
-        hidden: Hidden channels of the FFN; 4 * C gives SparseViT's 12 * C**2 + 98 * C a token.
+        hidden: Hidden channels of the FFN; 4 * C gives SparseViT's 12 * C**2 + 98 * C per token.
         window_size: Side of a window in tokens.
     """
     tokens = window_size**2
@@ -72,13 +72,13 @@ def backbone_macs(
 
     Args:
         arch: Sizes of the backbone.
-        schedule: Pruning ratios, one a block.
+        schedule: The pruning schedule.
         height: Input height in pixels.
         width: Input width in pixels.
-        batch: Images.
+        batch: Number of images.
 
     Returns:
-        MACs by part, over the batch.
+        MACs of each part, summed over the batch.
     """
     kept = schedule.kept_windows(height, width, arch.patch_size, arch.window_size)
 

@@ -1,8 +1,8 @@
-"""Multiply-accumulates of a whole model, counted while it runs.
+"""Counts the multiply-accumulates of a whole model while it runs.
 
-torch's own counter sees every matrix product and convolution, whichever part of which framework
-asks for it, and says which module it was in. Norms, activations, pooling and the frameworks' own
-operators (RoIAlign, NMS, deformable sampling) are not counted, as usual in the papers.
+torch's counter sees every matrix product and convolution of any framework, and the module it
+belongs to. As usual in papers, norms, activations, pooling and custom operators (RoIAlign, NMS,
+deformable sampling) are not counted.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class ModelMacs:
 
     Attributes:
         total: MACs of the run.
-        parts: MACs inside each direct child of the model, such as backbone, neck and heads;
-            children without any are left out.
+        parts: MACs of each direct child of the model, such as backbone, neck and heads, except
+            children without any.
     """
 
     total: int
@@ -35,18 +35,18 @@ class ModelMacs:
 
 @torch.no_grad()
 def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
-    """Counts what a model computes in one run.
+    """Counts the MACs of one run of a model.
 
     Args:
-        model: The model whose parts are told apart.
-        run: Runs it once, such as `lambda: model(images)`.
+        model: The model.
+        run: Runs the model once, such as `lambda: model(images)`.
 
     Returns:
-        The MACs, half the floating-point operations that torch counts.
+        The MACs, half the number of floating-point operations that torch counts.
     """
     counter = FlopCounterMode(display=False)
-    # Kernels are operators that torch does not count, and so is fused attention on some devices;
-    # its plain form is two matrix products.
+    # torch counts neither our kernels nor, on some devices, fused attention; in plain form both are
+    # matrix products.
     with plain_attention(), use('pytorch'), counter:
         run()
     by_module = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
@@ -62,7 +62,7 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
 
 
 def _inside(by_module: Mapping[str, int], module: nn.Module, name: str) -> int:
-    """What was counted in a module, or, if only parts of it were called, in those."""
+    """Operations of a module or, if it was not called itself, of its children."""
     if name in by_module:
         return by_module[name]
     return sum(

@@ -448,7 +448,7 @@ def test_checkpoints_of_other_variants_are_refused_by_name(tmp_path):
         net.init_weights()
     assert net.patch_embed[0].weight.equal(before)
     without = authors_file(tmp_path, 'windows14_no_carriers')
-    with pytest.raises(CheckpointError, match='has no carrier tokens in level 2.*set hat'):
+    with pytest.raises(CheckpointError, match='has no carrier tokens in stage 2.*set hat'):
         golden_network(
             tmp_path, 'scaled_propagate', init_cfg=dict(type='Pretrained', checkpoint=without)
         )

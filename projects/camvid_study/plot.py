@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from projects.camvid_study.findings import METRICS, Statistic, cost, over_seeds
 from projects.camvid_study.plan import ARMS, BUDGETS, Arm
+from sparsevit_mm.visualization.style import INK, new_plot, plain_axes
 
-_INK, _FAINT_INK = '#16191f', '#5c6370'
-_DPI = 150
 _COSTS = {
     'network_ms': 'network, ms, measured',
     'backbone_ms': 'backbone, ms, measured',
@@ -36,8 +33,7 @@ def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
     Args:
         report: The results.
     """
-    figure = Figure(figsize=(12.6, 7.2), dpi=_DPI, layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_plot(12.6, 7.2)
     panels = figure.subplots(len(METRICS), len(_COSTS), sharey='row')
     for row, (what, classes) in zip(panels, METRICS.items()):
         for axes, (key, title) in zip(row, _COSTS.items()):
@@ -55,10 +51,10 @@ def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
                         x, y, spread, color=color, marker=marker, linestyle=line, capsize=3,
                         markersize=9 if marker == '*' else 5, linewidth=1.2, label=label,
                     )  # fmt: skip
-            axes.set_xlabel(title, color=_INK)
-            _plain(axes)
-        row[0].set_ylabel(_TITLES[what], color=_INK)
-    panels[0][0].legend(frameon=False, fontsize=8, labelcolor=_INK)
+            axes.set_xlabel(title, color=INK)
+            plain_axes(axes)
+        row[0].set_ylabel(_TITLES[what], color=INK)
+    panels[0][0].legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
 
@@ -69,11 +65,3 @@ def _is(arm: Arm, kind: str, finetuned: bool) -> bool:
 
 def _unit(key: str) -> float:
     return 1e6 if key == 'macs' else 1.0
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(color='#e3e6eb', linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(colors=_FAINT_INK, labelsize=8)

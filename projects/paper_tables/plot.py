@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from projects.paper_tables.results import TableResults
 from projects.paper_tables.table import PaperTable, Row
-
-_INK, _FAINT_INK = '#16191f', '#5c6370'
-_COLORS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0', '#b0485f')
-_DPI = 150
+from sparsevit_mm.visualization.style import INK, SERIES_COLORS, new_plot, plain_axes
 
 _Figure = Callable[[Row], 'float | None']
 
@@ -48,13 +43,12 @@ def draw_table(table: PaperTable, results: TableResults, rows: Sequence[Row]) ->
     ]
     if not panels:
         return None
-    figure = Figure(figsize=(4.4 * len(panels), 3.6), dpi=_DPI, layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_plot(4.4 * len(panels), 3.6)
     families = list(dict.fromkeys(row.family for row in rows))
     evaluated_any = False
     for number, (title, cost) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
-        for family, color in zip(families, _COLORS * len(families)):
+        for family, color in zip(families, SERIES_COLORS * len(families)):
             of_family = [row for row in rows if row.family == family]
             points = sorted(
                 (x, *found)
@@ -74,11 +68,11 @@ def draw_table(table: PaperTable, results: TableResults, rows: Sequence[Row]) ->
                     [x], [y], 'o', color=color, markersize=5,
                     markerfacecolor=color if evaluated else 'white',
                 )  # fmt: skip
-        axes.set_xlabel(title, color=_INK)
-        _plain(axes)
+        axes.set_xlabel(title, color=INK)
+        plain_axes(axes)
     first = figure.axes[0]
-    first.set_ylabel(f'{headline.title}' + ('' if evaluated_any else ', paper'), color=_INK)
-    first.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    first.set_ylabel(f'{headline.title}' + ('' if evaluated_any else ', paper'), color=INK)
+    first.legend(frameon=False, fontsize=8, labelcolor=INK)
     if evaluated_any:
         first.set_title('filled: evaluated here; hollow: paper', fontsize=8, loc='left')
     return figure
@@ -99,11 +93,3 @@ def _costs(table: PaperTable, results: TableResults) -> list[tuple[str, _Figure]
     if 'ms' in table.columns:
         costs.append(('ms, paper', lambda row: row.published.get('ms')))
     return costs
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(color='#e3e6eb', linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(colors=_FAINT_INK, labelsize=8)

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,9 +22,9 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.carrier_tokens import pooling_matrices
 from sparsevit_mm.models.fastervit import FasterViT, FasterViTLevel, HierarchicalAttentionBlock
 from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.visualization.style import new_drawing, title_panel, to_pixels
 
-_DPI = 100
-_INK, _FAINT_INK, _TOKEN = '#16191f', '#5c6370', '#00e5ff'
+_TOKEN = '#00e5ff'
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,7 @@ def draw_attention(
     panel = np.asarray(Image.fromarray(image).resize((panel_width, panel_height)))
     margin, title = 24, 56
     size = 4 * margin + 3 * panel_width, 2 * margin + title + panel_height
-    figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, facecolor='white')
-    canvas = FigureCanvasAgg(figure)
+    figure = new_drawing(*size)
     share = float(attention.window.sum())
     panels = (
         ('The token and its window', 'of the level where it was traced', None),
@@ -163,11 +160,8 @@ def draw_attention(
         axes = figure.add_axes(box)
         axes.set_axis_off()
         _draw_panel(axes, panel, attention, weights)
-        text: dict[str, Any] = dict(xycoords='axes fraction', textcoords='offset pixels')
-        axes.annotate(name, (0, 1), (0, 28), size=12.5, color=_INK, weight='bold', **text)
-        axes.annotate(detail, (0, 1), (0, 9), size=10, color=_FAINT_INK, **text)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        title_panel(axes, name, detail)
+    return to_pixels(figure)
 
 
 def _draw_panel(

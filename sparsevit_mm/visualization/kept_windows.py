@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -27,11 +26,10 @@ from sparsevit_mm.ops.window_grid import WindowGrid
 from sparsevit_mm.pruning.prunable import PrunableBackbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
+from sparsevit_mm.visualization.style import FAINT_INK, INK, new_drawing, title_panel, to_pixels
 
-_DPI = 100
 _MARGIN, _GAP, _PANEL_TITLE, _HEADER, _LEGEND = 28, 20, 58, 52, 44  # pixels
 _MIN_WIDTH, _MAX_ASPECT = 420, 4  # of a panel: its title must fit, and no strip may grow endless
-_INK, _FAINT_INK, _PAPER = '#16191f', '#5c6370', '#ffffff'
 _SHADE = np.array([17, 24, 39])  # what skipped windows sink into
 _SHADE_STRENGTH = 0.72
 _EDGE = '#ffb454'
@@ -156,8 +154,7 @@ def draw_kept_windows(
         2 * _MARGIN + cols * width + (cols - 1) * _GAP,
         _HEADER + rows * (height + _PANEL_TITLE) + _LEGEND + _MARGIN,
     )
-    figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, facecolor=_PAPER)
-    canvas = FigureCanvasAgg(figure)
+    figure = new_drawing(*size)
     _draw_header(figure, size, uses)
     for number, use in enumerate(uses):
         left = _MARGIN + (number % cols) * (width + _GAP)
@@ -169,8 +166,7 @@ def draw_kept_windows(
         )
         _draw_stage(axes, panel, use, token, schedule)
     _draw_legend(figure, size)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return to_pixels(figure)
 
 
 def _computed_tokens(selection: WindowSelection, index: int) -> NDArray[np.int64]:
@@ -233,12 +229,7 @@ def _draw_stage(
     )
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    title, detail = _stage_title(use, schedule)
-    text: dict[str, Any] = dict(
-        xycoords='axes fraction', textcoords='offset pixels', va='baseline', ha='left'
-    )
-    axes.annotate(title, (0, 1), (0, 28), size=12.5, color=_INK, weight='bold', **text)
-    axes.annotate(detail, (0, 1), (0, 9), size=10, color=_FAINT_INK, **text)
+    title_panel(axes, *_stage_title(use, schedule))
 
 
 def _dim(image: NDArray[np.uint8], share: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -281,14 +272,14 @@ def _draw_header(figure: Figure, size: tuple[int, int], uses: Sequence[StageUse]
     kept = sum(sum(use.kept) for use in uses)
     total = sum(use.grid.num_windows * len(use.kept) for use in uses)
     figure.text(
-        _MARGIN / size[0], 1 - 36 / size[1], 'Kept windows', size=17, weight='bold', color=_INK
+        _MARGIN / size[0], 1 - 36 / size[1], 'Kept windows', size=17, weight='bold', color=INK
     )
     figure.text(
         1 - _MARGIN / size[0],
         1 - 36 / size[1],
         f'{kept} of {total} windows computed over all blocks  ({kept / total:.0%})',
         size=11,
-        color=_FAINT_INK,
+        color=FAINT_INK,
         ha='right',
     )
 
@@ -303,6 +294,6 @@ def _draw_legend(figure: Figure, size: tuple[int, int]) -> None:
     axes = _axes(figure, size, left, top, width, height)
     axes.imshow(bar, aspect='auto', interpolation='nearest')
     text: dict[str, Any] = dict(xycoords='axes fraction', textcoords='offset pixels', va='center')
-    text |= dict(size=10.5, color=_FAINT_INK)
+    text |= dict(size=10.5, color=FAINT_INK)
     axes.annotate('skipped by every block', (0, 0.5), (-10, 0), ha='right', **text)
     axes.annotate('computed by every block', (1, 0.5), (10, 0), ha='left', **text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -13,11 +12,16 @@ from sparsevit_mm.search.cost import MACS
 from sparsevit_mm.search.pareto import pareto_front
 from sparsevit_mm.search.records import Evaluation
 from sparsevit_mm.search.results import SearchResult
+from sparsevit_mm.visualization.style import (
+    FAINT_INK,
+    INK,
+    SERIES_COLORS,
+    new_plot,
+    plain_axes,
+)
 
-_INK, _FAINT_INK, _BAND = '#16191f', '#5c6370', '#f0f2f5'
+_BAND = '#f0f2f5'
 _RANDOM, _EVOLVED, _UNIFORM, _FRONT = '#b9c0cc', '#7fb2e5', '#d9822b', '#1f5f9e'
-_STAGE_COLORS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0')
-_DPI = 150
 
 
 def draw_search(result: SearchResult) -> Figure:
@@ -29,7 +33,7 @@ def draw_search(result: SearchResult) -> Figure:
     Returns:
         The figure; the budget is the shaded band.
     """
-    figure, key = _figure(7, 4.6), result.objective.metric
+    figure, key = new_plot(7, 4.6), result.objective.metric
     axes = figure.add_subplot()
     scale, unit = _scale(result)
 
@@ -59,17 +63,15 @@ def draw_search(result: SearchResult) -> Figure:
         *points([everything[number] for number in front]),
         color=_FRONT, linewidth=1.4, drawstyle='steps-post', label='Pareto front',
     )  # fmt: skip
-    axes.plot(*points([result.dense]), color=_INK, marker='D', linestyle='none', label='dense')
+    axes.plot(*points([result.dense]), color=INK, marker='D', linestyle='none', label='dense')
     axes.plot(
         *points([result.best]), color=_FRONT, marker='*', markersize=13, linestyle='none',
         label='the result',
     )  # fmt: skip
-    axes.set_xlabel(f'cost of the backbone, {unit}', color=_INK)
-    axes.set_ylabel(key, color=_INK)
-    axes.grid(color='#e3e6eb', linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
-    _plain(axes)
+    axes.set_xlabel(f'cost of the backbone, {unit}', color=INK)
+    axes.set_ylabel(key, color=INK)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    plain_axes(axes)
     return figure
 
 
@@ -80,40 +82,33 @@ def draw_ratios(result: SearchResult) -> Figure:
         result: The search.
     """
     schedule: PruningSchedule = result.best.schedule
-    figure = _figure(max(5.0, 0.32 * sum(schedule.depths) + 2), 3.2)
+    figure = new_plot(max(5.0, 0.32 * sum(schedule.depths) + 2), 3.2)
     axes = figure.add_subplot()
     first, middles = 0.0, []
     for stage, ratios in enumerate(schedule.ratios):
         places = [first + block for block in range(len(ratios))]
         axes.bar(
-            places, ratios, width=0.8, color=_STAGE_COLORS[stage % len(_STAGE_COLORS)], zorder=2
+            places, ratios, width=0.8, color=SERIES_COLORS[stage % len(SERIES_COLORS)], zorder=2
         )
         for place, ratio in zip(places, ratios):
             axes.annotate(
                 f'{ratio:g}', (place, ratio), (0, 2), textcoords='offset points', ha='center',
-                fontsize=7, color=_FAINT_INK,
+                fontsize=7, color=FAINT_INK,
             )  # fmt: skip
         middles.append(sum(places) / len(places))
         first = places[-1] + 1.8
     axes.set_xticks(middles, [f'stage {number}' for number in range(len(middles))])
     axes.set_ylim(0, 1)
-    axes.set_ylabel('windows skipped', color=_INK)
+    axes.set_ylabel('windows skipped', color=INK)
     axes.yaxis.set_major_formatter(lambda share, _: f'{share:.0%}')
-    axes.grid(axis='y', color='#e3e6eb', linewidth=0.6)
     scale, unit = _scale(result)
     best, key = result.best, result.objective.metric
     axes.set_title(
         f'{key} {best.metrics[key]:.4g} at {best.cost / scale:.4g} {unit}, '
         f'{best.cost / result.dense.cost:.2f} of dense',
-        fontsize=9, color=_INK, loc='left',
+        fontsize=9, color=INK, loc='left',
     )  # fmt: skip
-    _plain(axes)
-    return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout='constrained')
-    FigureCanvasAgg(figure)
+    plain_axes(axes, grid='y')
     return figure
 
 
@@ -122,9 +117,3 @@ def _scale(result: SearchResult) -> tuple[float, str]:
     if result.budget.unit != MACS:
         return 1.0, result.budget.unit
     return (1e9, 'GMACs') if result.dense.cost >= 1e9 else (1e6, 'MMACs')
-
-
-def _plain(axes: object) -> None:
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)  # type: ignore[attr-defined]
-    axes.tick_params(colors=_FAINT_INK, labelsize=8)  # type: ignore[attr-defined]

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
+from sparsevit_mm.visualization.style import FAINT_INK, INK, new_drawing, to_pixels
 
-_DPI = 100
 _PANEL_WIDTH = 480  # pixels of a camera's image
 _GAP, _TITLE = 6, 22  # pixels
 _COLUMNS = 3
-_INK, _FAINT, _PAPER = '#16191f', '#c9ced6', '#ffffff'
+_FAINT = '#c9ced6'
 
 _BOTTOM = (0, 4, 7, 3)  # bottom corners in MMDetection3D's order, the two at the rear first
 
@@ -116,8 +114,7 @@ def draw_birds_eye(
         (side, side, 3) uint8 RGB.
     """
     to_ego = np.eye(4) if lidar2ego is None else np.asarray(lidar2ego, np.float64)
-    figure = Figure(figsize=(side / _DPI, side / _DPI), dpi=_DPI, facecolor=_PAPER)
-    canvas = FigureCanvasAgg(figure)
+    figure = new_drawing(side, side)
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
@@ -128,17 +125,16 @@ def draw_birds_eye(
     for radius in range(step, int(reach) + 1, step):
         turn = np.linspace(0, 2 * np.pi, 181)
         axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=_FAINT, linewidth=0.6)
-        axes.text(0, radius, f'{radius} m', color='#5c6370', fontsize=6, ha='center', va='bottom')
+        axes.text(0, radius, f'{radius} m', color=FAINT_INK, fontsize=6, ha='center', va='bottom')
     vehicle = np.array([[-1.0, -0.9], [3.7, -0.9], [3.7, 0.9], [-1.0, 0.9]])
     axes.add_collection(PolyCollection([_from_above(vehicle)], facecolor='#8a919e', zorder=2))
     _draw_outlines(axes, predicted.moved(to_ego), _hex(predicted.colors), filled=True)
     handles = [axes.plot([], [], color='#1f77b4', linewidth=2, label='predicted')[0]]
     if annotated is not None:
-        _draw_outlines(axes, annotated.moved(to_ego), [_INK] * len(annotated.corners))
-        handles.append(axes.plot([], [], color=_INK, linewidth=1.2, label='annotated')[0])
+        _draw_outlines(axes, annotated.moved(to_ego), [INK] * len(annotated.corners))
+        handles.append(axes.plot([], [], color=INK, linewidth=1.2, label='annotated')[0])
     axes.legend(handles=handles, loc='lower right', fontsize=7, framealpha=0.9)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return to_pixels(figure)
 
 
 def _draw_outlines(

@@ -16,7 +16,7 @@ import yaml
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLES = ROOT / 'benchmarks' / 'results' / 'paper_tables'
+TABLES = ROOT / 'projects' / 'paper_tables' / 'results'
 PACKAGES = (
     'backbones', 'pruning', 'search', 'engine', 'swap', 'checkpoints', 'classification',
     'profiling', 'deployment', 'paper_tables', 'evaluation3d', 'visualization', 'layers',

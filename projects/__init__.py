@@ -1,1 +1,1 @@
-"""What is built on the package: demo, study and tables."""
+"""Projects built on the package: a demo, a study, and the papers' tables."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import _projects  # noqa: F401
 from _arguments import add_cfg_options
 
 from projects.street_scenes.dataset import DemoSettings
-from projects.street_scenes.walkthrough import Demo, run_demo
+from projects.street_scenes.demo import Demo, run_demo
 from sparsevit_mm.apis.user_errors import user_errors_exit
 
-CONFIG = 'projects/street_scenes/configs/mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
+CONFIGS = Path(__file__).parents[1] / 'projects' / 'street_scenes' / 'configs'
+CONFIG = CONFIGS / 'mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -27,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--validation', type=int, default=default.validation, help='validation scenes'
     )
-    parser.add_argument('--config', default=CONFIG, help='config of a detector')
+    parser.add_argument('--config', default=os.path.relpath(CONFIG), help='config of a detector')
     add_cfg_options(parser, default={})
     return parser.parse_args(argv)
 

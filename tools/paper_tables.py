@@ -27,7 +27,7 @@ from projects.paper_tables.table import load_table, table_names
 from sparsevit_mm.apis.user_errors import user_errors_exit
 
 OUT_DIR = 'work_dirs/paper_tables'
-SHIPPED = Path(__file__).parents[1] / 'benchmarks' / 'results' / 'paper_tables'
+SHIPPED = Path(__file__).parents[1] / 'projects' / 'paper_tables' / 'results'
 """What was found before, for tables that were not run here."""
 
 

@@ -1,4 +1,4 @@
-"""Runs SparseViT's recipe on drawn scenes: dense, adaptation, search, finetuning, and a table."""
+"""Pipeline demo: dense training, adaptation, search and finetuning on drawn scenes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 import _projects  # noqa: F401
 from _arguments import add_cfg_options
 
-from projects.street_scenes.recipe import SCENES, Recipe, run_recipe
+from projects.street_scenes.pipeline_demo import SCENES, PipelineDemo, run_pipeline_demo
 from sparsevit_mm.apis.user_errors import user_errors_exit
+
+CONFIGS = Path(__file__).parents[1] / 'projects' / 'street_scenes' / 'configs'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,20 +30,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--macs', metavar='BOUNDS', help='budget, such as 0.6x of dense')
     parser.add_argument('--evaluations', type=int, help='schedules the evolution evaluates')
-    parser.add_argument(
-        '--configs', type=Path, default=Path('projects/street_scenes/configs'), help='their folder'
-    )
+    parser.add_argument('--configs', type=Path, default=CONFIGS, help='their folder')
     add_cfg_options(parser, of="every step's config", default={})
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the recipe, or what is left of it."""
+    """Runs the pipeline demo, or the rest of an interrupted one."""
     args = parse_args(argv)
     name = 'recipe' if args.seed == 0 else f'recipe-seed{args.seed}'
     with user_errors_exit():
-        run_recipe(
-            Recipe(
+        run_pipeline_demo(
+            PipelineDemo(
                 configs=args.configs,
                 seed=args.seed,
                 work_dir=args.work_dir or Path('work_dirs') / name,

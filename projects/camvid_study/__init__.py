@@ -1,1 +1,1 @@
-"""Whether skipping windows beats lower resolution on real frames; see docs/evidence.md."""
+"""A study on CamVid: does skipping windows beat a lower resolution? See docs/evidence.md."""

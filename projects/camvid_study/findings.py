@@ -1,7 +1,7 @@
-"""What the evidence comes to: figures over seeds, and sparse arms against the dense curve.
+"""Statistics of the study: means over seeds, and sparse variants against the dense curve.
 
-A sparse network is held against the dense ones at equal cost, seed by seed: between the resolutions
-that were trained, the dense networks' metric is interpolated linearly over the cost.
+A sparse network is compared with the dense ones at equal cost, for each seed: between the
+resolutions that were trained, the dense networks' metric is interpolated linearly over the cost.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from projects.camvid_study.plan import ARMS, CLASSES, SMALL_CLASSES, Arm
+from projects.camvid_study.plan import CLASSES, SMALL_CLASSES, VARIANTS, Variant
 
 COSTS = {
     'network_ms': "equal latency of the network",
     'backbone_ms': "equal latency of the backbone",
     'macs': "equal MACs of the backbone",
 }  # fmt: skip
-"""Keys of the costs that are equal in a comparison."""
+"""Costs that a comparison may hold equal, with their names in tables."""
 
 METRICS = {'mIoU': CLASSES, 'small': SMALL_CLASSES}
 """Means of the IoU over these classes."""
@@ -28,10 +28,10 @@ METRICS = {'mIoU': CLASSES, 'small': SMALL_CLASSES}
 
 @dataclass(frozen=True)
 class Statistic:
-    """A figure over seeds.
+    """A number measured for several seeds.
 
     Attributes:
-        values: One a seed.
+        values: One per seed.
     """
 
     values: tuple[float, ...]
@@ -48,7 +48,7 @@ class Statistic:
 
     @property
     def verdict(self) -> str:
-        """Whether a difference stands out from the seeds' spread."""
+        """'better' or 'worse' if all seeds agree and the mean difference exceeds the spread."""
         if len(self.values) == 1:
             return 'one seed: no verdict'
         same_sign = len({value > 0 for value in self.values}) == 1
@@ -58,7 +58,7 @@ class Statistic:
 
 
 def metric(record: Mapping[str, Any], classes: Sequence[str]) -> float:
-    """Mean IoU in percent of some classes."""
+    """Mean IoU of some classes in percent."""
     return statistics.fmean(record['IoU'][name] for name in classes)
 
 
@@ -67,28 +67,30 @@ def cost(record: Mapping[str, Any], key: str) -> float:
     return record[key] if key == 'macs' else record[key]['median']
 
 
-def seeds_of(report: Mapping[str, Any], *arms: Arm) -> list[str]:
-    """Seeds for which all of some arms were tested."""
-    found = [set(report['arms'].get(arm.key, {})) for arm in arms]
+def seeds_of(report: Mapping[str, Any], *variants: Variant) -> list[str]:
+    """Seeds for which all given variants were tested."""
+    found = [set(report['variants'].get(variant.key, {})) for variant in variants]
     return sorted(set.intersection(*found), key=int)
 
 
-def over_seeds(report: Mapping[str, Any], arm: Arm, classes: Sequence[str]) -> Statistic | None:
-    """The metric of an arm, None if it was not tested."""
-    records = report['arms'].get(arm.key, {})
+def over_seeds(
+    report: Mapping[str, Any], variant: Variant, classes: Sequence[str]
+) -> Statistic | None:
+    """The metric of a variant for all seeds; None if it was not tested."""
+    records = report['variants'].get(variant.key, {})
     if not records:
         return None
     return Statistic(tuple(metric(records[s], classes) for s in sorted(records, key=int)))
 
 
 def against_curve(
-    report: Mapping[str, Any], arm: Arm, key: str, classes: Sequence[str]
+    report: Mapping[str, Any], variant: Variant, key: str, classes: Sequence[str]
 ) -> Statistic | None:
-    """How much better an arm is than dense networks of equal cost.
+    """Difference between a variant and dense networks of equal cost.
 
     Args:
-        report: The results.
-        arm: A sparse arm.
+        report: The study's results.
+        variant: A sparse variant.
         key: A key of `COSTS`.
         classes: Classes of the metric.
 
@@ -97,9 +99,11 @@ def against_curve(
         there is none.
     """
     differences = []
-    for seed in seeds_of(report, arm):
-        own = report['arms'][arm.key][seed]
-        curve = [report['arms'].get(dense.key, {}).get(seed, {}) for dense in ARMS if dense.curve]
+    for seed in seeds_of(report, variant):
+        own = report['variants'][variant.key][seed]
+        curve = [
+            report['variants'].get(dense.key, {}).get(seed, {}) for dense in VARIANTS if dense.curve
+        ]
         points = sorted((cost(r, key), metric(r, classes)) for r in curve if key in r)
         if len(points) < 2 or key not in own:
             continue
@@ -111,13 +115,13 @@ def against_curve(
     return Statistic(tuple(differences)) if differences else None
 
 
-def against_arm(
-    report: Mapping[str, Any], arm: Arm, other: Arm, classes: Sequence[str]
+def against_variant(
+    report: Mapping[str, Any], variant: Variant, other: Variant, classes: Sequence[str]
 ) -> Statistic | None:
-    """How much better an arm is than another, seed by seed; None if never both were tested."""
+    """Difference between two variants per seed; None if no seed has both."""
     differences = tuple(
-        metric(report['arms'][arm.key][seed], classes)
-        - metric(report['arms'][other.key][seed], classes)
-        for seed in seeds_of(report, arm, other)
+        metric(report['variants'][variant.key][seed], classes)
+        - metric(report['variants'][other.key][seed], classes)
+        for seed in seeds_of(report, variant, other)
     )
     return Statistic(differences) if differences else None

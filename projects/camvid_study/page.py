@@ -1,4 +1,4 @@
-"""The evidence as Markdown tables, and the page of the documentation that has them."""
+"""The study's results as Markdown tables, and the documentation page that shows them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from projects.camvid_study.findings import (
     COSTS,
     METRICS,
     Statistic,
-    against_arm,
     against_curve,
+    against_variant,
     over_seeds,
 )
-from projects.camvid_study.plan import ARMS, BUDGETS, CLASSES, SMALL_CLASSES, Arm
+from projects.camvid_study.plan import BUDGETS, CLASSES, SMALL_CLASSES, VARIANTS, Variant
 from sparsevit_mm.errors import ConfigError
 
-_BY_KEY = {arm.key: arm for arm in ARMS}
+_BY_KEY = {variant.key: variant for variant in VARIANTS}
 _SEARCHED = [
     _BY_KEY[key]
     for key in (
@@ -26,13 +26,13 @@ _SEARCHED = [
         'searched-0.7x-finetuned',
     )
 ]
-"""What is held against lower resolution."""
+"""Variants that are compared with lower resolution."""
 
 
 def tables(report: Mapping[str, Any]) -> dict[str, str]:
-    """Every generated table by the name it has on the page."""
+    """All tables by their name on the page."""
     return {
-        'arms': _arms(report),
+        'variants': _variants(report),
         'claim': _claim(report),
         'reasons': _reasons(report),
         'classes': _classes(report),
@@ -42,10 +42,10 @@ def tables(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def fill_in(page: str, report: Mapping[str, Any]) -> str:
-    """A page with its tables renewed: what stands between `<!-- NAME -->` and `<!-- end -->`.
+    """Returns a page with new tables between every `<!-- NAME -->` and `<!-- end -->`.
 
     Raises:
-        ConfigError: If the page has a table of another name.
+        ConfigError: If the page names an unknown table.
     """
     made = tables(report)
 
@@ -71,10 +71,10 @@ def _figure(found: Statistic | None, sign: str = '') -> str:
     return f'{found.mean:{sign}.1f}{spread}'
 
 
-def _arms(report: Mapping[str, Any]) -> str:
+def _variants(report: Mapping[str, Any]) -> str:
     rows = []
-    for arm in ARMS:
-        records = report['arms'].get(arm.key, {})
+    for variant in VARIANTS:
+        records = report['variants'].get(variant.key, {})
         if not records:
             continue
         latencies = [
@@ -86,16 +86,16 @@ def _arms(report: Mapping[str, Any]) -> str:
         macs = Statistic(tuple(record['macs'] / 1e6 for record in records.values()))
         rows.append(
             [
-                arm.name,
-                f'{arm.size[0]}×{arm.size[1]}',
+                variant.name,
+                f'{variant.size[0]}×{variant.size[1]}',
                 f'{macs.mean:.0f}',
                 *latencies,
-                *(_figure(over_seeds(report, arm, classes)) for classes in METRICS.values()),
+                *(_figure(over_seeds(report, variant, classes)) for classes in METRICS.values()),
                 str(len(records)),
             ]
         )
     head = [
-        'arm', 'input', 'MMACs, *counted*', 'backbone ms, *measured*', 'network ms, *measured*',
+        'variant', 'input', 'MMACs, *counted*', 'backbone ms, *measured*', 'network ms, *measured*',
         'mIoU, *measured*', 'small objects, *measured*', 'seeds',
     ]  # fmt: skip
     return _table(head, rows)
@@ -116,19 +116,20 @@ _HEAD = ['mIoU', 'verdict', 'small objects', 'verdict', 'mIoU, each seed']
 def _claim(report: Mapping[str, Any]) -> str:
     rows = []
     for key, name in COSTS.items():
-        for arm in _SEARCHED:
-            if not report['arms'].get(arm.key):
+        for variant in _SEARCHED:
+            if not report['variants'].get(variant.key):
                 continue
             found = {
-                what: against_curve(report, arm, key, classes) for what, classes in METRICS.items()
+                what: against_curve(report, variant, key, classes)
+                for what, classes in METRICS.items()
             }
-            rows.append(_compared(f'{arm.name}, at {name}', found))
+            rows.append(_compared(f'{variant.name}, at {name}', found))
     return _table(['searched sparsity against lower resolution', *_HEAD], rows)
 
 
 def _reasons(report: Mapping[str, Any]) -> str:
     dense, at_once = _BY_KEY['dense-at-480-360'], _BY_KEY['searched-0.5x-finetuned-at-once']
-    pairs: list[tuple[Arm, Arm]] = [
+    pairs: list[tuple[Variant, Variant]] = [
         (dense, _BY_KEY['dense-at-400-300']),
         (dense, _BY_KEY['dense-at-320-240']),
         (at_once, dense),
@@ -150,34 +151,39 @@ def _reasons(report: Mapping[str, Any]) -> str:
         (_BY_KEY['dense-at-320-240'], _BY_KEY['the-same-at-320-240-not-trained-there']),
     ]
     rows = []
-    for arm, other in pairs:
+    for variant, other in pairs:
         found = {
-            what: against_arm(report, arm, other, classes) for what, classes in METRICS.items()
+            what: against_variant(report, variant, other, classes)
+            for what, classes in METRICS.items()
         }
         if found['mIoU'] is not None:
-            rows.append(_compared(f'{arm.name} − {other.name}', found))
+            rows.append(_compared(f'{variant.name} − {other.name}', found))
     return _table(['difference', *_HEAD], rows)
 
 
 def _classes(report: Mapping[str, Any]) -> str:
-    arms = [arm for arm in ARMS if arm.priority < 2 and report['arms'].get(arm.key)]
+    variants = [
+        variant
+        for variant in VARIANTS
+        if variant.priority < 2 and report['variants'].get(variant.key)
+    ]
     rows = [
         [
             f'**{name}**' if name in SMALL_CLASSES else name,
-            *(_figure(over_seeds(report, arm, [name])) for arm in arms),
+            *(_figure(over_seeds(report, variant, [name])) for variant in variants),
         ]
         for name in CLASSES
     ]
-    return _table(['IoU, *measured*', *(arm.name for arm in arms)], rows)
+    return _table(['IoU, *measured*', *(variant.name for variant in variants)], rows)
 
 
 def _schedules(report: Mapping[str, Any]) -> str:
     rows = []
     for budget in BUDGETS:
         for kind in ('searched', 'uniform'):
-            records = report['arms'].get(f'{kind}-{budget}-adapted-only', {}) or report['arms'].get(
-                f'{kind}-{budget}-finetuned', {}
-            )
+            records = report['variants'].get(f'{kind}-{budget}-adapted-only', {}) or report[
+                'variants'
+            ].get(f'{kind}-{budget}-finetuned', {})
             for seed, record in records.items():
                 stages = ['/'.join(f'{r:g}' for r in stage[::2]) for stage in record['schedule']]
                 rows.append([f'{kind} {budget}, seed {seed}', *stages])

@@ -1,4 +1,4 @@
-"""What the evidence compares: the trainings, and the arms that are tested with their weights."""
+"""Plan of the study: the trainings, and the variants that are tested with their weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 FULL = (480, 360)
 LOWER = ((400, 300), (320, 240))
 BUDGETS = ('0.5x', '0.7x')
-"""Of the dense backbone's MACs at full resolution."""
+"""Budgets of the searches, relative to the dense backbone's MACs at full resolution."""
 
 CLASSES = (
     'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car', 'pedestrian',
@@ -24,9 +24,9 @@ class Training:
     """One training.
 
     Attributes:
-        config: Name of its config, without ending.
-        start: Training whose weights it starts from, None for nothing.
-        schedule: Name of the schedule it runs under, see `Arm.schedule`; None for the config's own.
+        config: File name of its config, without suffix.
+        start: Training whose weights it starts from; None for random weights.
+        schedule: Schedule during training, see `Variant.schedule`; None for the config's own.
     """
 
     config: str
@@ -35,19 +35,19 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """Weights, schedule and input size, judged on the test split.
+class Variant:
+    """A combination of weights, schedule and input size that is tested on the test split.
 
     Attributes:
-        name: What it is called in tables.
-        weights: Training whose weights it has.
+        name: Name in tables.
+        weights: Training whose weights it uses.
         schedule: 'dense', or 'searched-' or 'uniform-' and a budget.
-        size: Width and height in pixels that frames are resized to.
-        importance: What ranks the windows, see `AblatedSparseViT`.
-        priority: What is made first, for every seed: 0 for what the claim rests on at half the
-            cost, 1 for the rest of the claim, 2 for what explains it.
-        curve: Whether it is a point of the curve of dense networks that sparse ones are held
-            against at equal latency.
+        size: Width and height in pixels to which frames are resized.
+        importance: Score that ranks the windows, see `AblatedSparseViT`.
+        priority: Order of the runs, each for all seeds: 0 for the main comparison at half the
+            cost, 1 for the other comparisons with the dense curve, 2 for explanations.
+        curve: Whether it is a point of the dense curve, which sparse variants are compared with at
+            equal cost.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Arm:
 
     @property
     def key(self) -> str:
-        """Names the arm in files and on command lines."""
+        """Name in files and on command lines."""
         return '-'.join(''.join(c if c.isalnum() or c in '.%' else ' ' for c in self.name).split())
 
 
@@ -92,48 +92,48 @@ TRAININGS = {
         for size in (FULL, *LOWER)
     },
 }
-"""The trainings of a seed, by name."""
+"""All trainings of a seed by name."""
 
 
-def _dense(size: Size, priority: int) -> Arm:
+def _dense(size: Size, priority: int) -> Variant:
     name = f'dense at {size[0]}×{size[1]}'
-    return Arm(name, _longer(size), size=size, priority=priority, curve=True)
+    return Variant(name, _longer(size), size=size, priority=priority, curve=True)
 
 
-def _searched(budget: str, priority: int) -> Arm:
+def _searched(budget: str, priority: int) -> Variant:
     schedule = f'searched-{budget}'
-    return Arm(f'searched {budget}, finetuned', schedule, schedule, priority=priority)
+    return Variant(f'searched {budget}, finetuned', schedule, schedule, priority=priority)
 
 
-def _arms() -> list[Arm]:
-    arms = [
+def _variants() -> list[Variant]:
+    variants = [
         _searched('0.7x', 2),
         _searched('0.5x', 0),
         _dense(FULL, 1),
         *(_dense(size, 0) for size in LOWER),
-        Arm('searched 0.5x, finetuned at once', 'direct-0.5x', 'searched-0.5x', priority=1),
+        Variant('searched 0.5x, finetuned at once', 'direct-0.5x', 'searched-0.5x', priority=1),
     ]
     for budget in BUDGETS:
         schedule = f'uniform-{budget}'
-        arms.append(Arm(f'uniform {budget}, finetuned', schedule, schedule))
+        variants.append(Variant(f'uniform {budget}, finetuned', schedule, schedule))
     for budget in BUDGETS:
         schedule = f'searched-{budget}'
-        arms += [
-            Arm(f'searched {budget}, adapted only', 'adapted', schedule),
-            Arm(f'uniform {budget}, adapted only', 'adapted', f'uniform-{budget}'),
-            Arm(f'searched {budget}, random windows', schedule, schedule, importance='random'),
-            Arm(f'searched {budget}, not adapted', 'dense', schedule),
+        variants += [
+            Variant(f'searched {budget}, adapted only', 'adapted', schedule),
+            Variant(f'uniform {budget}, adapted only', 'adapted', f'uniform-{budget}'),
+            Variant(f'searched {budget}, random windows', schedule, schedule, importance='random'),
+            Variant(f'searched {budget}, not adapted', 'dense', schedule),
         ]
-    arms += [
-        Arm('adapted, nothing skipped', 'adapted'),
-        Arm('dense, before further training', 'dense'),
+    variants += [
+        Variant('adapted, nothing skipped', 'adapted'),
+        Variant('dense, before further training', 'dense'),
     ]
-    arms += [
-        Arm(f'the same at {size[0]}×{size[1]}, not trained there', 'dense', size=size)
+    variants += [
+        Variant(f'the same at {size[0]}×{size[1]}, not trained there', 'dense', size=size)
         for size in LOWER
     ]
-    return arms
+    return variants
 
 
-ARMS = tuple(_arms())
-"""Everything that is tested."""
+VARIANTS = tuple(_variants())
+"""All variants that are tested."""

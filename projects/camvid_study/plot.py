@@ -1,4 +1,4 @@
-"""mIoU over what an arm costs: dense networks as a curve over resolution, sparse ones beside it."""
+"""Plots mIoU over cost: dense networks of several resolutions, and sparse variants."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from projects.camvid_study.findings import METRICS, Statistic, cost, over_seeds
-from projects.camvid_study.plan import ARMS, BUDGETS, Arm
+from projects.camvid_study.plan import BUDGETS, VARIANTS, Variant
 from sparsevit_mm.visualization.style import INK, new_plot, plain_axes
 
 _COSTS = {
@@ -18,20 +18,20 @@ _COSTS = {
 }
 _TITLES = {'mIoU': 'mIoU, test split', 'small': 'IoU of small objects'}
 _SERIES = {
-    'dense, lower resolution': ('#16191f', 'D', '-', lambda arm: arm.curve),
-    'searched, finetuned': ('#1f5f9e', '*', '-', lambda arm: _is(arm, 'searched', True)),
-    'searched, finetuned at once': ('#3f8f5f', '^', '', lambda arm: 'at once' in arm.name),
-    'uniform, finetuned': ('#d9822b', 's', '-', lambda arm: _is(arm, 'uniform', True)),
-    'searched, adapted only': ('#7fb2e5', 'o', ':', lambda arm: _is(arm, 'searched', False)),
-    'searched, random windows': ('#b0485f', 'x', ':', lambda arm: arm.importance == 'random'),
+    'dense, lower resolution': ('#16191f', 'D', '-', lambda v: v.curve),
+    'searched, finetuned': ('#1f5f9e', '*', '-', lambda v: _is(v, 'searched', True)),
+    'searched, finetuned at once': ('#3f8f5f', '^', '', lambda v: 'at once' in v.name),
+    'uniform, finetuned': ('#d9822b', 's', '-', lambda v: _is(v, 'uniform', True)),
+    'searched, adapted only': ('#7fb2e5', 'o', ':', lambda v: _is(v, 'searched', False)),
+    'searched, random windows': ('#b0485f', 'x', ':', lambda v: v.importance == 'random'),
 }  # fmt: skip
 
 
 def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
-    """A row of panels for each metric, a panel for each cost; bars are the seeds' spread.
+    """Draws one row per metric and one column per cost; error bars are the spread over seeds.
 
     Args:
-        report: The results.
+        report: The study's results.
     """
     figure = new_plot(12.6, 7.2)
     panels = figure.subplots(len(METRICS), len(_COSTS), sharey='row')
@@ -39,9 +39,9 @@ def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
         for axes, (key, title) in zip(row, _COSTS.items()):
             for label, (color, marker, line, belongs) in _SERIES.items():
                 points = []
-                for arm in filter(belongs, ARMS):
-                    records = report['arms'].get(arm.key, {}).values()
-                    found = over_seeds(report, arm, classes)
+                for variant in filter(belongs, VARIANTS):
+                    records = report['variants'].get(variant.key, {}).values()
+                    found = over_seeds(report, variant, classes)
                     if found is not None and all(key in record for record in records):
                         at = Statistic(tuple(cost(record, key) for record in records))
                         points.append((at.mean / _unit(key), found.mean, found.spread))
@@ -58,9 +58,9 @@ def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _is(arm: Arm, kind: str, finetuned: bool) -> bool:
+def _is(variant: Variant, kind: str, finetuned: bool) -> bool:
     state = 'finetuned' if finetuned else 'adapted only'
-    return arm.name in [f'{kind} {budget}, {state}' for budget in BUDGETS]
+    return variant.name in [f'{kind} {budget}, {state}' for budget in BUDGETS]
 
 
 def _unit(key: str) -> float:

@@ -1,12 +1,10 @@
-"""Runs the evidence of one seed: each weight, schedule and metric is made when it is asked for.
+"""Runs the study for one seed: trains, searches and tests whatever a caller asks for.
 
-Everything is left on disk, and what is there is not made again, so that an interrupted run goes on
-where it stopped.
+Every result is saved to disk and not computed again, so that an interrupted run resumes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,13 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
-from projects.camvid_study.plan import CLASSES, DENSE, FULL, SEARCH, TRAININGS, Arm, Size
-from projects.street_scenes.training import train_with_progress
+from projects.camvid_study.plan import CLASSES, DENSE, FULL, SEARCH, TRAININGS, Variant
+from projects.runs import check_same_run, train_with_progress
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.search import search
 from sparsevit_mm.apis.test import test
-from sparsevit_mm.checks.configs import build_model, check_writable_folder
+from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.engine.search_loop import SCHEDULE_FILE
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text
@@ -44,18 +42,17 @@ _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 @dataclass(frozen=True)
-class EvidenceRun:
-    """The run of one seed.
+class StudyRun:
+    """The study of one seed.
 
     Attributes:
         seed: Seed of trainings and searches.
         configs: Folder of the configs.
-        data_root: CamVid in the folders of ADE20K.
-        work_dir: Gets a folder for the seed.
-        dense_seed: Seed whose dense network all seeds start from; None for each its own.
+        data_root: CamVid in the folder layout of ADE20K.
+        work_dir: Folder of all seeds.
+        dense_seed: Seed whose dense network this one starts from; None for its own.
         cfg_options: Fields to replace in every training's config.
         search_options: Settings of the searches to replace.
-        divisor: Every size in pixels is divided by it; more than 1 only to try the run out.
     """
 
     seed: int
@@ -65,11 +62,10 @@ class EvidenceRun:
     dense_seed: int | None = None
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     search_options: Mapping[str, Any] = field(default_factory=dict)
-    divisor: int = 1
 
     @property
     def folder(self) -> Path:
-        """Where everything of the seed lies."""
+        """Folder of the seed."""
         return self.work_dir / f'seed{self.seed}'
 
     @cached_property
@@ -78,14 +74,10 @@ class EvidenceRun:
         return find_prunable_backbone(build_model(self.config())).arch
 
     def config(self) -> Config:
-        """The dense config, which has the network of all trainings; its framework registered."""
+        """The dense config, which has the network of all trainings; registers its framework."""
         cfg = load_config(self._config(DENSE))
         register_framework(cfg)
         return cfg
-
-    def size(self, size: Size) -> Size:
-        """Width and height in pixels of an arm's frames."""
-        return size[0] // self.divisor, size[1] // self.divisor
 
     def prepare(self) -> None:
         """Checks that the folder is free or holds this run.
@@ -98,21 +90,10 @@ class EvidenceRun:
                 f'data_root is {self.data_root}, but it must hold images and annotations in the '
                 'folders training, validation and test.'
             )
-        check_writable_folder(self.folder, 'work_dir')
         names = sorted({training.config for training in TRAININGS.values()} | {SEARCH})
-        texts = [load_config(self._config(name)).pretty_text for name in names]
-        described = (
-            f'{self.dense_seed} {self.divisor} {self.cfg_options} {self.search_options} {texts}'
-        )
-        mine = {'seed': self.seed, 'sha256': hashlib.sha256(described.encode()).hexdigest()}
-        path = self.folder / 'evidence.json'
-        if path.exists() and json.loads(path.read_text()) != mine:
-            raise ConfigError(
-                f'work_dir is {self.work_dir}, but it holds a run with other settings: name '
-                'another folder or remove it.'
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(mine) + '\n')
+        texts = [load_config(self._config(name)).to_dict() for name in names]
+        settings = f'{self.dense_seed} {self.cfg_options} {self.search_options} {texts}'
+        check_same_run(self.folder, 'run', self.seed, settings)
 
     def weights(self, name: str) -> Path:
         """Checkpoint of a training, trained now if it is not there."""
@@ -127,11 +108,10 @@ class EvidenceRun:
         register_framework(cfg)
         for loader in _LOADERS:
             innermost_dataset(cfg[loader]).data_root = f'{self.data_root}/'
-        # The test split judges; looking at the validation split would only take time.
+        # Variants are compared on the test split: validation during training would only take time.
         cfg.train_cfg.val_begin = cfg.train_cfg.max_iters + 1
-        self._shrink(cfg)
         if training.start is not None:
-            # Not `load_from`: resuming would take that for the state to go on from.
+            # Not `load_from`: resuming would take that for the state to resume from.
             start = str(self.weights(training.start))
             cfg.model.init_cfg = dict(type='Pretrained', checkpoint=start)
         if training.schedule is not None:
@@ -142,7 +122,7 @@ class EvidenceRun:
     def schedule(self, name: str) -> PruningSchedule:
         """A schedule by name, searched now if it has to be."""
         kind, _, budget = name.partition('-')
-        arch, (width, height) = self.arch, self.size(FULL)
+        arch, (width, height) = self.arch, FULL
         dense = PruningSchedule.dense(arch.depths)
         if kind == 'dense':
             return dense
@@ -155,11 +135,11 @@ class EvidenceRun:
         return found
 
     def knows(self, name: str) -> bool:
-        """Whether a schedule is there without a search."""
+        """Whether a schedule is available without running a search."""
         return not name.startswith('searched') or self._search_result(name).exists()
 
     def predictor(self, name: str) -> ImagePredictor:
-        """The network of a training under its schedule, ready for frames."""
+        """Returns a predictor with the weights and the schedule of a training."""
         schedule = TRAININGS[name].schedule
         assert schedule is not None
         return ImagePredictor(
@@ -167,29 +147,29 @@ class EvidenceRun:
             str(self.weights(name)),
             'cpu',
             self.schedule(schedule),
-            {'test_dataloader.dataset.pipeline.1.scale': self.size(FULL)},
+            {'test_dataloader.dataset.pipeline.1.scale': FULL},
         )
 
-    def repeats(self, arm: Arm) -> bool:
-        """Whether another seed has the very same arm: the dense network they start from."""
+    def repeats(self, variant: Variant) -> bool:
+        """Whether `dense_seed` has the same variant: the dense network that both start from."""
         shared = self.dense_seed not in (None, self.seed)
-        return shared and TRAININGS[arm.weights].start is None and arm.schedule == 'dense'
+        return shared and TRAININGS[variant.weights].start is None and variant.schedule == 'dense'
 
-    def macs(self, arm: Arm) -> int:
+    def macs(self, variant: Variant) -> int:
         """MACs of the backbone on one frame, counted."""
-        width, height = self.size(arm.size)
-        return backbone_macs(self.arch, self.schedule(arm.schedule), height, width).total
+        width, height = variant.size
+        return backbone_macs(self.arch, self.schedule(variant.schedule), height, width).total
 
-    def result_file(self, arm: Arm) -> Path:
-        """Where `measure` leaves what it finds."""
-        return self.folder / 'tests' / f'{arm.key}.json'
+    def result_file(self, variant: Variant) -> Path:
+        """File with the result of `measure`."""
+        return self.folder / 'tests' / f'{variant.key}.json'
 
-    def measure(self, arm: Arm) -> dict[str, Any]:
-        """Metrics of an arm on the test split: mIoU, aAcc, mAcc and the IoU of every class."""
-        path = self.result_file(arm)
+    def measure(self, variant: Variant) -> dict[str, Any]:
+        """Metrics of a variant on the test split: mIoU, aAcc, mAcc and the IoU of every class."""
+        path = self.result_file(variant)
         if path.exists():
             return json.loads(path.read_text())
-        weights, schedule = self.weights(arm.weights), self.schedule(arm.schedule)
+        weights, schedule = self.weights(variant.weights), self.schedule(variant.schedule)
         predictions = path.with_suffix('') / 'predictions'
         path.parent.mkdir(exist_ok=True)
         schedule.save(path.with_suffix('.schedule.json'))
@@ -202,15 +182,15 @@ class EvidenceRun:
             cfg_options={
                 'randomness.seed': self.seed,
                 'test_dataloader.dataset.data_root': f'{self.data_root}/',
-                'test_dataloader.dataset.pipeline.1.scale': self.size(arm.size),
+                'test_dataloader.dataset.pipeline.1.scale': variant.size,
                 'model.backbone.type': 'sparsevit_mm.AblatedSparseViT',
-                'model.backbone.importance': arm.importance,
+                'model.backbone.importance': variant.importance,
             },
         )
         iou = class_iou(predictions, self.data_root / 'annotations' / 'test')
         found = {
             **{key: float(value) for key, value in metrics.items() if key in ('aAcc', 'mAcc')},
-            # The framework counts the unlabeled class, as never found, once a network predicts it.
+            # MMSegmentation's mIoU includes the unlabeled class with IoU 0 once it is predicted.
             'mIoU': round(fmean(iou.values()), 2),
             'IoU': iou,
             'schedule': [list(stage) for stage in schedule.ratios],
@@ -231,7 +211,7 @@ class EvidenceRun:
                 cfg_options={
                     'randomness.seed': self.seed,
                     'val_dataloader.dataset.data_root': f'{self.data_root}/',
-                    'val_dataloader.dataset.pipeline.1.scale': self.size(FULL),
+                    'val_dataloader.dataset.pipeline.1.scale': FULL,
                 },
             )
         return result
@@ -242,22 +222,13 @@ class EvidenceRun:
     def _config(self, name: str) -> str:
         return str(self.configs / f'{name}.py')
 
-    def _shrink(self, cfg: Config) -> None:
-        if self.divisor == 1:
-            return
-        steps = innermost_dataset(cfg.train_dataloader).pipeline
-        for step in [*steps, cfg.model.data_preprocessor]:
-            for key in ('scale', 'crop_size', 'size'):
-                if key in step:
-                    step[key] = tuple(side // self.divisor for side in step[key])
-
 
 def class_iou(predictions: Path, annotations: Path) -> dict[str, float]:
-    """IoU in percent of every class, over all frames, unlabeled pixels left out.
+    """Computes the IoU of every class over all frames in percent, without unlabeled pixels.
 
     Args:
-        predictions: Folder of label maps; 0 is no class.
-        annotations: Folder of the true ones, of the same names.
+        predictions: Folder of predicted label maps; 0 is no class.
+        annotations: Folder of annotated label maps of the same names.
     """
     both = np.zeros(len(CLASSES) + 1)
     either = np.zeros(len(CLASSES) + 1)

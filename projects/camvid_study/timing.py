@@ -1,4 +1,4 @@
-"""Latency of every arm, of backbone and whole network, side by side in one process."""
+"""Measures the latency of every variant, backbone and network, interleaved in one process."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Case = tuple[Size, PruningSchedule]
 def time_cases(
     model: nn.Module, cases: Mapping[str, Case], runs: int, original: Size = FULL
 ) -> dict[str, dict[str, Latency]]:
-    """Times one random frame on the CPU, everything taking turns.
+    """Times one random frame on the CPU, all cases interleaved.
 
     Args:
         model: A segmentor in evaluation mode; its weights do not matter.
         cases: What to time, by name.
         runs: Timed rounds.
-        original: Width and height of a frame before it was resized: the label map's size.
+        original: Width and height of a frame before resizing, which is the label map's size.
 
     Returns:
-        For each name the latency of 'backbone' and of 'network'. The network's is from the resized
-        frame to the label map at the original size.
+        For each name the latency of 'backbone' and of 'network': the latter from the resized frame
+        to the label map of the original size.
     """
     prunable = find_prunable_backbone(model)
     assert isinstance(prunable, nn.Module)

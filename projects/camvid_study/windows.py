@@ -1,7 +1,7 @@
-"""Which windows are computed on real frames: pictures, and how much of every class they hold.
+"""Which windows are computed on real frames: drawings, and the share of every class's pixels.
 
-CamVid's licence keeps its frames out of the repository. So a frame has two pictures: on the frame
-itself, for the work dir, and on coarse outlines of its classes, which can be shown to others.
+CamVid's license keeps its frames out of the repository. So windows are drawn twice: on the frame
+itself, for the work dir, and on coarse outlines of its classes, which may be published.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sparsevit_mm.visualization.images import read_image
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, stage_use
 
 _PAPER, _OUTLINE = 214, 40
-_BLOCK = 8  # pixels; outlines are drawn as coarse as this, so that no label map can be read back
+_BLOCK = 8  # pixels; outlines are this coarse so that they do not reveal the label map
 
 
 def computed_share(
     predictor: ImagePredictor, frames: Sequence[Path], annotations: Path
 ) -> dict[str, float]:
-    """For every class the share of blocks that compute its pixels, over all blocks and frames.
+    """Computes, for every class, the mean share of blocks that compute its pixels.
 
     Args:
         predictor: The network with its schedule.
-        frames: Pictures.
+        frames: Image files.
         annotations: Folder of their label maps.
     """
     blocks, pixels = np.zeros(len(CLASSES) + 1), np.zeros(len(CLASSES) + 1)
@@ -52,7 +52,7 @@ def draw_frame(
 
     Args:
         predictor: The network with its schedule.
-        frame: The picture.
+        frame: The image file.
         annotations: Folder of label maps.
         on_frame: File for the windows on the frame.
         on_outlines: File for the windows on the outlines of the label map.
@@ -63,14 +63,14 @@ def draw_frame(
     assert predictor.backbone is not None
     for background, path in ((image, on_frame), (_outlines(labels), on_outlines)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = draw_kept_windows(
+        drawn = draw_kept_windows(
             background,
             prediction.passes[0],
             resized=tuple(prediction.sample.img_shape[:2]),
             patch_size=predictor.backbone.arch.patch_size,
             schedule=predictor.backbone.pruning_schedule,
         )
-        Image.fromarray(picture).save(path)
+        Image.fromarray(drawn).save(path)
 
 
 def _share_of_blocks(
@@ -88,7 +88,7 @@ def _share_of_blocks(
 
 
 def _outlines(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) light picture with a dark line where the class changes."""
+    """(H, W, 3) light image with a dark line where the class changes."""
     coarse = labels[::_BLOCK, ::_BLOCK].repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
     coarse = coarse[: labels.shape[0], : labels.shape[1]]
     change = np.zeros(labels.shape, dtype=bool)

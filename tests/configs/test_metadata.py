@@ -173,7 +173,7 @@ COUNTED = {
 def test_macs_of_other_backbones_are_those_of_the_papers_tables():
     seen = set()
     for name in table_names():
-        table, results = load_table(name), ROOT / 'benchmarks/results/paper_tables' / f'{name}.json'
+        table, results = load_table(name), ROOT / 'projects/paper_tables/results' / f'{name}.json'
         rows = json.loads(results.read_text())['rows']
         for row in table.rows:
             if str(row.config) in COUNTED:

@@ -1,5 +1,5 @@
 # Search for the ratios of the adapted network, under half of the dense backbone's MACs, on images
-# of the validation set. The other budget of the evidence: --macs 0.7x.
+# of the validation set. The other budget of the study: --macs 0.7x.
 #   python tools/search.py THIS_FILE \
 #       work_dirs/sparsevit-micro_upernet_saa-400it_camvid-480x360/iter_400.pth
 _base_ = './_base_/upernet_micro_camvid.py'

@@ -1,4 +1,4 @@
-# The dense network of the evidence on CamVid, from scratch on crops between half and one and a
+# The dense network of the study on CamVid, from scratch on crops between half and one and a
 # quarter of the frames' size: one network for all resolutions that every other one starts from.
 _base_ = './_base_/upernet_micro_camvid.py'
 

@@ -1,4 +1,4 @@
-"""The whole command, tiny, on made-up frames: it reports, and what is done is not done again."""
+"""The whole command, tiny, on synthetic frames: it reports, and repeats nothing that is done."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
-from benchmarks.evidence import main
+from projects.camvid_study.__main__ import CONFIGS, main
 from projects.camvid_study.plan import CLASSES
-from projects.camvid_study.run import EvidenceRun
+from projects.camvid_study.run import StudyRun
 
 
 def command(folder, *flags):
-    arms = ('searched-0.7x-finetuned', 'dense-at-320-240')
+    variants = ('searched-0.7x-finetuned', 'dense-at-320-240')
     where = ('--work-dir', str(folder), '--seeds', '0', '--runs', '1')
-    main(['--smoke', *where, '--arms', *arms, *flags])
+    main(['--smoke', *where, '--variants', *variants, *flags])
 
 
-def test_evidence_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch):
+def test_study_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch):
     command(tmp_path, '--steps', 'weights', 'metrics', 'latency', 'report')
     report = json.loads((tmp_path / 'camvid.json').read_text())
-    sparse = report['arms']['searched-0.7x-finetuned']['0']
-    smaller = report['arms']['dense-at-320-240']['0']
-    assert sparse['macs'] <= 0.7 * EvidenceRun.macs(*dense_arm(tmp_path))
+    sparse = report['variants']['searched-0.7x-finetuned']['0']
+    smaller = report['variants']['dense-at-320-240']['0']
+    assert sparse['macs'] <= 0.7 * StudyRun.macs(*dense_variant(tmp_path))
     assert smaller['network_ms']['median'] > smaller['backbone_ms']['median'] > 0
-    for arm, record in (('searched-0.7x-finetuned', sparse), ('dense-at-320-240', smaller)):
-        counted = framework_iou(tmp_path / 'seed0/tests' / arm, tmp_path / 'frames')
+    for variant, record in (('searched-0.7x-finetuned', sparse), ('dense-at-320-240', smaller)):
+        counted = framework_iou(tmp_path / 'seed0/tests' / variant, tmp_path / 'frames')
         assert [record['IoU'][name] for name in CLASSES] == pytest.approx(counted, abs=0.01)
         assert record['mIoU'] == pytest.approx(sum(counted) / len(CLASSES), abs=0.01)
     assert (tmp_path / 'tradeoff.png').stat().st_size > 0
@@ -63,12 +63,11 @@ def framework_iou(tested, frames):
     return (100 * both / either.clamp(min=1))[1:].tolist()
 
 
-def dense_arm(folder):
-    from benchmarks.evidence import CONFIGS, SMOKE_DIVISOR
-    from projects.camvid_study.plan import ARMS
+def dense_variant(folder):
+    from projects.camvid_study.plan import VARIANTS
 
-    run = EvidenceRun(0, CONFIGS, folder / 'frames', folder, divisor=SMOKE_DIVISOR)
-    return run, next(arm for arm in ARMS if arm.key == 'dense-at-480-360')
+    run = StudyRun(0, CONFIGS, folder / 'frames', folder)
+    return run, next(variant for variant in VARIANTS if variant.key == 'dense-at-480-360')
 
 
 def test_missing_data_are_one_sentence(tmp_path, capsys):

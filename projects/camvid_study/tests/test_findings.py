@@ -1,4 +1,4 @@
-"""Figures over seeds, sparse arms against the dense curve, and the page they are printed on."""
+"""Figures over seeds, sparse variants against the dense curve, and the page they are printed on."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import pytest
 
 from projects.camvid_study.findings import (
     Statistic,
-    against_arm,
     against_curve,
+    against_variant,
     over_seeds,
     seeds_of,
 )
 from projects.camvid_study.page import fill_in, tables
-from projects.camvid_study.plan import ARMS, CLASSES, SMALL_CLASSES
+from projects.camvid_study.plan import CLASSES, SMALL_CLASSES, VARIANTS
 from projects.camvid_study.plot import draw_tradeoff
 from sparsevit_mm.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
-RESULTS = ROOT / 'benchmarks' / 'results' / 'evidence' / 'camvid.json'
+RESULTS = ROOT / 'projects/camvid_study/results/camvid.json'
 PAGE = ROOT / 'docs' / 'evidence.md'
-ARM = {arm.key: arm for arm in ARMS}
-SPARSE = ARM['searched-0.5x-finetuned']
+VARIANT = {variant.key: variant for variant in VARIANTS}
+SPARSE = VARIANT['searched-0.5x-finetuned']
 
 
 def record(iou, macs, milliseconds, small=None):
@@ -40,7 +40,7 @@ def record(iou, macs, milliseconds, small=None):
 def report():
     """Two seeds; dense networks at 10, 20 and 40 ms, a sparse one at 30."""
     return {
-        'arms': {
+        'variants': {
             'dense-at-320-240': {'0': record(30, 1e9, 10), '1': record(32, 1e9, 10)},
             'dense-at-400-300': {'0': record(40, 2e9, 20), '1': record(40, 2e9, 20)},
             'dense-at-480-360': {'0': record(44, 4e9, 40), '1': record(50, 4e9, 40)},
@@ -49,7 +49,7 @@ def report():
     }
 
 
-def test_dense_curve_is_interpolated_at_the_cost_of_the_sparse_arm(report):
+def test_dense_curve_is_interpolated_at_the_cost_of_the_sparse_variant(report):
     at_equal_latency = against_curve(report, SPARSE, 'network_ms', CLASSES)
     assert at_equal_latency.values == pytest.approx((45 - 42, 47 - 45))
     at_equal_macs = against_curve(report, SPARSE, 'macs', CLASSES)
@@ -57,20 +57,20 @@ def test_dense_curve_is_interpolated_at_the_cost_of_the_sparse_arm(report):
 
 
 def test_nothing_is_extrapolated(report):
-    for arm in report['arms']['searched-0.5x-finetuned'].values():
-        arm['network_ms'] = dict(median=41.0)
+    for variant in report['variants']['searched-0.5x-finetuned'].values():
+        variant['network_ms'] = dict(median=41.0)
     assert against_curve(report, SPARSE, 'network_ms', CLASSES) is None
 
 
 def test_seeds_without_a_curve_are_left_out(report):
-    del report['arms']['dense-at-320-240']['1']
-    assert seeds_of(report, SPARSE, ARM['dense-at-320-240']) == ['0']
+    del report['variants']['dense-at-320-240']['1']
+    assert seeds_of(report, SPARSE, VARIANT['dense-at-320-240']) == ['0']
     assert against_curve(report, SPARSE, 'macs', CLASSES).values == pytest.approx((5, 7))
-    del report['arms']['dense-at-400-300']['1']
+    del report['variants']['dense-at-400-300']['1']
     assert against_curve(report, SPARSE, 'macs', CLASSES).values == pytest.approx((5,))
     assert len(over_seeds(report, SPARSE, CLASSES).values) == 2
-    assert over_seeds(report, ARM['uniform-0.5x-finetuned'], CLASSES) is None
-    assert against_arm(report, SPARSE, ARM['uniform-0.5x-finetuned'], CLASSES) is None
+    assert over_seeds(report, VARIANT['uniform-0.5x-finetuned'], CLASSES) is None
+    assert against_variant(report, SPARSE, VARIANT['uniform-0.5x-finetuned'], CLASSES) is None
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,17 @@ def test_a_difference_must_stand_out_from_the_spread_of_the_seeds(values, verdic
 
 
 def test_small_objects_are_judged_alone(report):
-    report['arms']['searched-0.5x-finetuned']['0'] = record(45, 2e9, 30, small=1)
+    report['variants']['searched-0.5x-finetuned']['0'] = record(45, 2e9, 30, small=1)
     assert over_seeds(report, SPARSE, SMALL_CLASSES).values == (1, 47)
 
 
 def test_page_is_filled_in_once_and_for_all(report):
-    page = 'Before\n<!-- arms -->\nold\n<!-- end -->\nbetween\n<!-- claim -->\n<!-- end -->\nafter'
+    page = (
+        'Before\n<!-- variants -->\nold\n<!-- end -->\nbetween\n<!-- claim -->\n<!-- end -->\nafter'
+    )
     filled = fill_in(page, report)
     assert 'old' not in filled
-    assert tables(report)['arms'] in filled
+    assert tables(report)['variants'] in filled
     assert tables(report)['claim'] in filled
     assert filled.startswith('Before\n')
     assert filled.endswith('\nafter')
@@ -108,9 +110,12 @@ def test_page_is_filled_in_once_and_for_all(report):
 def test_tables_say_what_was_found(report):
     made = tables(report)
     costs = '1000 | 10.0 ± 0.0 | 10.0 ± 0.0'
-    assert f'| dense at 320×240 | 320×240 | {costs} | 31.0 ± 1.4 | 31.0 ± 1.4 | 2 |' in made['arms']
+    assert (
+        f'| dense at 320×240 | 320×240 | {costs} | 31.0 ± 1.4 | 31.0 ± 1.4 | 2 |'
+        in made['variants']
+    )
     assert 'equal latency of the network | +2.5 ± 0.7 | better |' in made['claim']
-    assert 'searched 0.7x, finetuned' not in made['arms']
+    assert 'searched 0.7x, finetuned' not in made['variants']
 
 
 def test_picture_has_a_panel_for_every_metric_and_cost(report):

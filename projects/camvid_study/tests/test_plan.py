@@ -1,4 +1,4 @@
-"""The arms of the evidence are told apart, and all of them are trained alike."""
+"""The variants of the study differ, and all of them are trained alike."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
 from projects.camvid_study import run as module
-from projects.camvid_study.plan import ARMS, BUDGETS, CLASSES, FULL, LOWER, TRAININGS
-from projects.camvid_study.run import EvidenceRun
+from projects.camvid_study.plan import BUDGETS, CLASSES, FULL, LOWER, TRAININGS, VARIANTS
+from projects.camvid_study.run import StudyRun
 
 CONFIGS = Path(__file__).parents[3] / 'projects/camvid_study/configs'
 
@@ -36,12 +36,15 @@ def learning_rates(cfg):
     return rates
 
 
-def test_arms_are_told_apart():
-    for names in ([arm.name for arm in ARMS], [arm.key for arm in ARMS]):
+def test_variants_are_told_apart():
+    for names in ([variant.name for variant in VARIANTS], [variant.key for variant in VARIANTS]):
         assert len(set(names)) == len(names)
-    what = {(arm.weights, arm.schedule, arm.size, arm.importance) for arm in ARMS}
-    assert len(what) == len(ARMS)
-    assert {arm.size for arm in ARMS if arm.curve} == {FULL, *LOWER}
+    what = {
+        (variant.weights, variant.schedule, variant.size, variant.importance)
+        for variant in VARIANTS
+    }
+    assert len(what) == len(VARIANTS)
+    assert {variant.size for variant in VARIANTS if variant.curve} == {FULL, *LOWER}
 
 
 @pytest.mark.parametrize('name', TRAININGS)
@@ -78,13 +81,17 @@ def test_learning_rate_stays_below_what_the_config_says(name):
 
 
 def test_classes_are_those_of_the_configs(tmp_path):
-    run = EvidenceRun(0, CONFIGS, tmp_path, tmp_path)
+    run = StudyRun(0, CONFIGS, tmp_path, tmp_path)
     assert tuple(run.config().classes) == ('unlabeled', *CLASSES)
 
 
 def test_uniform_schedules_just_keep_their_budget(tmp_path):
-    run = EvidenceRun(0, CONFIGS, tmp_path, tmp_path)
-    macs = {arm.key: run.macs(arm) for arm in ARMS if not arm.schedule.startswith('searched')}
+    run = StudyRun(0, CONFIGS, tmp_path, tmp_path)
+    macs = {
+        variant.key: run.macs(variant)
+        for variant in VARIANTS
+        if not variant.schedule.startswith('searched')
+    }
     for budget in BUDGETS:
         share = macs[f'uniform-{budget}-finetuned'] / macs['dense-at-480-360']
         assert float(budget[:-1]) - 0.02 < share <= float(budget[:-1])
@@ -98,9 +105,7 @@ def test_seeds_may_start_from_one_dense_network(tmp_path, monkeypatch):
         return tmp_path / 'weights.pth'
 
     monkeypatch.setattr(module, 'train_with_progress', train)
-    own, shared = (
-        EvidenceRun(1, CONFIGS, tmp_path, tmp_path, dense_seed) for dense_seed in (None, 0)
-    )
+    own, shared = (StudyRun(1, CONFIGS, tmp_path, tmp_path, dense_seed) for dense_seed in (None, 0))
     for run in (own, shared):
         run.weights('adapted')
     assert trained == [
@@ -109,11 +114,13 @@ def test_seeds_may_start_from_one_dense_network(tmp_path, monkeypatch):
         (str(tmp_path / 'seed0/dense'), 0),
         (str(tmp_path / 'seed1/adapted'), 1),
     ]
-    repeated = {arm.key for arm in ARMS if shared.repeats(arm)}
+    repeated = {variant.key for variant in VARIANTS if shared.repeats(variant)}
     assert repeated == {
         'dense-before-further-training',
         'the-same-at-400-300-not-trained-there',
         'the-same-at-320-240-not-trained-there',
     }
-    assert not any(own.repeats(arm) for arm in ARMS)
-    assert not any(EvidenceRun(0, CONFIGS, tmp_path, tmp_path, 0).repeats(arm) for arm in ARMS)
+    assert not any(own.repeats(variant) for variant in VARIANTS)
+    assert not any(
+        StudyRun(0, CONFIGS, tmp_path, tmp_path, 0).repeats(variant) for variant in VARIANTS
+    )

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from projects.camvid_study.made_up import make_frames
 from projects.camvid_study.plan import CLASSES
 from projects.camvid_study.run import class_iou
+from projects.camvid_study.synthetic_frames import make_frames
 from projects.camvid_study.windows import computed_share, draw_frame
 from sparsevit_mm.apis.inference import Prediction
 from sparsevit_mm.models import SparseViT

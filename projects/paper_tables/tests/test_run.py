@@ -12,7 +12,7 @@ from projects.paper_tables.report import markdown
 from projects.paper_tables.results import TableResults
 from tests.tools.conftest import ROOT, call_tool
 
-SHIPPED = ROOT / 'benchmarks' / 'results' / 'paper_tables'
+SHIPPED = ROOT / 'projects' / 'paper_tables' / 'results'
 ROWS = 'swin-t-672,swin-t-w0.6,sparsevit-cfg2'
 QUICK = ['--scale', '0.1', '--batch', '1', '--warmup', '0', '--rows', ROWS]
 

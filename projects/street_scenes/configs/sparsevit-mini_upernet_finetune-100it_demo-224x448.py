@@ -1,4 +1,4 @@
-# Step 4 of the demo's recipe: finetuning of the adapted network at the searched ratios.
+# Step 4 of the pipeline demo: finetuning of the adapted network at the searched ratios.
 _base_ = './sparsevit-mini_upernet_adaptation_demo-224x448.py'
 
 load_from = 'work_dirs/sparsevit-mini_upernet_saa-300it_demo-224x448/iter_300.pth'

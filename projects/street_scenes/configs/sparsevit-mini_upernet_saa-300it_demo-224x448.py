@@ -1,4 +1,4 @@
-# Step 2 of the demo's recipe: sparsity-aware adaptation of the dense network, a random schedule in
+# Step 2 of the pipeline demo: sparsity-aware adaptation of the dense network, a random schedule in
 # every iteration. Every block draws a ratio of its own: in a network of two blocks a stage, whether
 # the first one sees every window matters most.
 _base_ = './sparsevit-mini_upernet_adaptation_demo-224x448.py'

@@ -1,4 +1,4 @@
-# Step 3 of the demo's recipe: the ratio of every block, by evolution, for at most 0.6 of the dense
+# Step 3 of the pipeline demo: the ratio of every block, by evolution, for at most 0.6 of the dense
 # backbone's MACs. It looks at the held-out quarter of the training scenes alone.
 #   python tools/search.py THIS_FILE work_dirs/sparsevit-mini_upernet_saa-300it_demo-224x448/iter_300.pth
 _base_ = './sparsevit-mini_upernet_adaptation_demo-224x448.py'

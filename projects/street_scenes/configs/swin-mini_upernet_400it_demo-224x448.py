@@ -1,4 +1,4 @@
-# Step 1 of the demo's recipe: the dense network, 400 iterations from scratch. A quarter of the
+# Step 1 of the pipeline demo: the dense network, 400 iterations from scratch. A quarter of the
 # training scenes is held out for the search of step 3.
 _base_ = './sparsevit-mini_upernet_adaptation_demo-224x448.py'
 

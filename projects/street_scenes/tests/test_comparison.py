@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from projects.street_scenes.comparison import backbone_latency, comparison_table, list_candidates
-from projects.street_scenes.walkthrough import SPARSE_SCHEDULES
+from projects.street_scenes.demo import SPARSE_SCHEDULES
 from sparsevit_mm import PruningSchedule, SparseViT
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
@@ -64,7 +64,7 @@ def test_the_demos_rows_cost_alike_in_pairs():
     """The schedules were chosen so that the resolutions there are come close to them."""
     from mmengine.config import Config
 
-    from projects.street_scenes.tests.test_walkthrough import CONFIG
+    from projects.street_scenes.tests.test_demo import CONFIG
 
     backbone = Config.fromfile(CONFIG).model.backbone
     arch = SwinArch(backbone.embed_dims, tuple(backbone.depths), tuple(backbone.num_heads))

@@ -1,4 +1,4 @@
-# The network of the evidence and CamVid, laid out as ADE20K: images/ and annotations/ with
+# The network of the study and CamVid, laid out as ADE20K: images/ and annotations/ with
 # training, validation and test, PNG labels of class + 1 and 0 for unlabeled pixels.
 _base_ = ['mmseg::_base_/models/upernet_swin.py', 'mmseg::_base_/default_runtime.py']
 

@@ -1,36 +1,32 @@
-"""SparseViT's recipe on the demo's label maps, from nothing to a table.
+"""The pipeline demo: SparseViT's whole training pipeline on the demo's label maps.
 
-Dense training, sparsity-aware adaptation, search under a MACs budget, finetuning; then everything
-is judged on the validation scenes, which none of the steps has seen. Every step leaves its result
-on disk, and a run that was interrupted goes on from there.
+Dense training, sparsity-aware adaptation, search under a MACs budget, finetuning; then a comparison
+on the validation scenes, which no step has used. Every step saves its result to disk, so that an
+interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from projects.runs import check_same_run, progress_bar, redirect_output, train_with_progress
 from projects.street_scenes.comparison import list_candidates
 from projects.street_scenes.dataset import DemoSettings, make_dataset
-from projects.street_scenes.training import train_with_progress
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.search import search
 from sparsevit_mm.apis.test import test
-from sparsevit_mm.checks.configs import build_model, check_writable_folder
+from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.engine.search_loop import SCHEDULE_FILE
-from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
@@ -50,15 +46,15 @@ _HALF = 0.5
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What the recipe is run with.
+class PipelineDemo:
+    """Settings of a pipeline demo.
 
     Attributes:
         configs: Folder of the steps' configs.
         seed: Seed of scenes, training and search.
-        work_dir: Gets checkpoints, logs, the search and the results.
+        work_dir: Folder for checkpoints, logs, the search and the results.
         data_root: Folder of the scenes.
-        settings: What the scenes are made from.
+        settings: Settings of the scenes.
         cfg_options: Fields to replace in every step's config.
         search_options: Settings of the search to replace.
     """
@@ -109,42 +105,41 @@ class Row:
     ends_section: bool = False
 
 
-def run_recipe(recipe: Recipe) -> None:
-    """Runs the recipe, or what is left of it, and reports on standard output.
+def run_pipeline_demo(demo: PipelineDemo) -> None:
+    """Runs the pipeline, or the rest of an interrupted run, and reports on standard output.
 
     Raises:
         SparseVitError: If a folder cannot be written or holds another run.
     """
     console, started = Console(file=sys.stdout, highlight=False), time.monotonic()
-    check_writable_folder(recipe.work_dir, 'work_dir')
-    _check_same_run(recipe)
-    console.print(f'[bold]1/6 Scenes[/] in {recipe.data_root}')
-    with _bar(console, 'Drawing') as show:
-        make_dataset(
-            recipe.data_root, recipe.settings, progress=lambda n, of: show('Drawing', n, of)
-        )
-    with _libraries_write_to(recipe.work_dir / 'libraries.log'):
-        register_framework(recipe.config('dense'))
+    texts = [load_config(str(demo.configs / name)).to_dict() for name in CONFIGS.values()]
+    settings = f'{demo.settings} {demo.options} {demo.search_options} {texts}'
+    check_same_run(demo.work_dir, 'pipeline demo', demo.seed, settings)
+    console.print(f'[bold]1/6 Scenes[/] in {demo.data_root}')
+    with progress_bar(console, 'Drawing') as show:
+        make_dataset(demo.data_root, demo.settings, progress=show)
+    with redirect_output(demo.work_dir / 'libraries.log'):
+        register_framework(demo.config('dense'))
         console.print('[bold]2/6 Dense network[/] from scratch; a part of the scenes is held out')
-        weights = {'dense': train_with_progress(recipe.config('dense'), console)}
+        weights = {'dense': train_with_progress(demo.config('dense'), console)}
 
         console.print('[bold]3/6 Adaptation[/] a random schedule in every iteration')
-        weights['saa'] = _train_from(recipe.config('saa'), weights['dense'], console)
+        weights['saa'] = _train_from(demo.config('saa'), weights['dense'], console)
 
         console.print('[bold]4/6 Search[/] on the held-out scenes')
-        found = _search(recipe, weights['saa'], console)
-        console.print(f'      pictures of it are in {recipe.folder("search")}')
+        found = _search(demo, weights['saa'], console)
+        console.print(f'      plots of it are in {demo.folder("search")}')
 
         console.print('[bold]5/6 Finetuning[/] at the schedule that was found')
-        schedule = str(recipe.folder('search') / SCHEDULE_FILE)
-        tuned = recipe.config('finetune')
+        schedule = str(demo.folder('search') / SCHEDULE_FILE)
+        tuned = demo.config('finetune')
         tuned.custom_hooks[0].schedule = schedule
         weights['finetune'] = _train_from(tuned, weights['saa'], console)
 
         console.print('[bold]6/6 Comparison[/] on the validation scenes')
-        rows = _rows(recipe, found)
-        metrics = _evaluate(recipe, rows, weights, console)
-        table = _table(recipe, rows, metrics, found)
+        rows = _rows(demo, found)
+        metrics = _evaluate(demo, rows, weights, console)
+        table = _table(demo, rows, metrics, found)
     console.print(table)
     console.print(
         f'The schedule is {schedule}; use it with\n'
@@ -155,44 +150,44 @@ def run_recipe(recipe: Recipe) -> None:
 
 
 def _train_from(cfg: Config, start: Path, console: Console) -> Path:
-    """Trains from other weights, or goes on with a run of its own that was interrupted."""
-    # An initialisation, not `load_from`: resuming would take that for the state to go on from.
+    """Trains from the weights of another step, or resumes its own interrupted training."""
+    # As an initialization, not `load_from`: resuming would take that for the state to resume from.
     cfg.model.init_cfg = dict(type='Pretrained', checkpoint=str(start))
     return train_with_progress(cfg, console)
 
 
-def _search(recipe: Recipe, checkpoint: Path, console: Console) -> Mapping[str, Any]:
+def _search(demo: PipelineDemo, checkpoint: Path, console: Console) -> Mapping[str, Any]:
     """The result of the search, or that of an earlier run."""
-    result = recipe.folder('search') / SCHEDULE_FILE
+    result = demo.folder('search') / SCHEDULE_FILE
     if not result.exists():
         loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-        roots = {f'{loader}.dataset.data_root': f'{recipe.data_root}/' for loader in loaders}
-        with _bar(console, 'Searching') as show:
+        roots = {f'{loader}.dataset.data_root': f'{demo.data_root}/' for loader in loaders}
+        with progress_bar(console, 'Searching') as show:
             search(
-                str(recipe.configs / CONFIGS['search']),
+                str(demo.configs / CONFIGS['search']),
                 str(checkpoint),
                 settings={
-                    **recipe.search_options,
+                    **demo.search_options,
                     'evolution': {
-                        'seed': recipe.seed, **(recipe.search_options.get('evolution') or {}),
+                        'seed': demo.seed, **(demo.search_options.get('evolution') or {}),
                     },
                     'resume': True,
                 },
-                work_dir=str(recipe.folder('search')),
-                cfg_options={**recipe.options, **roots},
-                progress=show,
+                work_dir=str(demo.folder('search')),
+                cfg_options={**demo.options, **roots},
+                progress=lambda step, done, total: show(done, total, step),
             )  # fmt: skip
     return json.loads(result.read_text())
 
 
-def _rows(recipe: Recipe, found: Mapping[str, Any]) -> list[Row]:
+def _rows(demo: PipelineDemo, found: Mapping[str, Any]) -> list[Row]:
     """What is compared: everything that the search compared, and lower resolution at equal cost."""
-    arch = find_prunable_backbone(build_model(recipe.config('dense'))).arch
+    arch = find_prunable_backbone(build_model(demo.config('dense'))).arch
     schedules = {
         name: PruningSchedule.parse(row['schedule'], arch.depths)
         for name, row in found['rows'].items()
     }
-    size = (recipe.settings.width, recipe.settings.height)
+    size = (demo.settings.width, demo.settings.height)
     evolved = schedules['evolution']
     _, _, smaller = list_candidates(arch, *size, {'evolved': evolved})
     dense, half = PruningSchedule.dense(arch.depths), PruningSchedule.parse(_HALF, arch.depths)
@@ -215,46 +210,46 @@ def _rows(recipe: Recipe, found: Mapping[str, Any]) -> list[Row]:
 
 
 def _evaluate(
-    recipe: Recipe, rows: list[Row], weights: Mapping[str, Path], console: Console
+    demo: PipelineDemo, rows: list[Row], weights: Mapping[str, Path], console: Console
 ) -> list[float]:
     """The metric of every row on the validation scenes; those of an earlier run are kept."""
-    path = recipe.work_dir / 'results.json'
+    path = demo.work_dir / 'results.json'
     results = json.loads(path.read_text()) if path.exists() else {}
-    with _bar(console, 'Evaluating') as show:
+    with progress_bar(console, 'Evaluating') as show:
         for number, row in enumerate(rows):
-            show('Evaluating', number, len(rows))
+            show(number, len(rows))
             if row.name in results:
                 continue
-            schedule = recipe.work_dir / 'schedules' / f'{row.name.replace(" ", "-")}.json'
+            schedule = demo.work_dir / 'schedules' / f'{row.name.replace(" ", "-")}.json'
             schedule.parent.mkdir(exist_ok=True)
             row.schedule.save(schedule)
-            pipeline = recipe.config(row.step).test_dataloader.dataset.pipeline
+            pipeline = demo.config(row.step).test_dataloader.dataset.pipeline
             resize = [step['type'] for step in pipeline].index('Resize')
             results[row.name] = test(
-                str(recipe.configs / CONFIGS['dense']),
+                str(demo.configs / CONFIGS['dense']),
                 str(weights[row.step]),
-                work_dir=str(recipe.work_dir / 'evaluation'),
+                work_dir=str(demo.work_dir / 'evaluation'),
                 schedule=str(schedule),
                 cfg_options={
-                    **recipe.options,
-                    'test_dataloader.dataset.data_root': f'{recipe.data_root}/',
+                    **demo.options,
+                    'test_dataloader.dataset.data_root': f'{demo.data_root}/',
                     f'test_dataloader.dataset.pipeline.{resize}.scale': (row.width, row.height),
                 },
             )
             replace_text(path, json.dumps(results, indent=2) + '\n')
-        show('Evaluating', len(rows), len(rows))
+        show(len(rows), len(rows))
     return [results[row.name][METRIC] for row in rows]
 
 
 def _table(
-    recipe: Recipe, rows: list[Row], metrics: list[float], found: Mapping[str, Any]
+    demo: PipelineDemo, rows: list[Row], metrics: list[float], found: Mapping[str, Any]
 ) -> Table:
-    arch = find_prunable_backbone(build_model(recipe.config('dense'))).arch
+    arch = find_prunable_backbone(build_model(demo.config('dense'))).arch
     table = Table(
-        title="SparseViT's recipe on the demo scenes",
+        title="SparseViT's pipeline on the demo scenes",
         caption=(
             'MACs are counted, of the backbone on one image. Held out: the part of the training '
-            'scenes that the search looked at. Validation: scenes that no step has seen.'
+            'scenes that the search used. Validation: scenes that no step has used.'
         ),
     )
     table.add_column('', no_wrap=True)
@@ -264,7 +259,7 @@ def _table(
     for row, metric in zip(rows, metrics):
         macs = backbone_macs(arch, row.schedule, row.height, row.width).total
         key = str([list(stage) for stage in row.schedule.ratios])
-        seen = row.step == 'saa' and row.width == recipe.settings.width and key in held_out
+        seen = row.step == 'saa' and row.width == demo.settings.width and key in held_out
         table.add_row(
             row.name,
             f'{row.width}×{row.height}',
@@ -274,37 +269,3 @@ def _table(
             end_section=row.ends_section,
         )
     return table
-
-
-def _check_same_run(recipe: Recipe) -> None:
-    """Leaves the run's fingerprint in the work dir, or checks the one that is there."""
-    texts = [load_config(str(recipe.configs / name)).pretty_text for name in CONFIGS.values()]
-    text = f'{recipe.settings} {recipe.options} {recipe.search_options} {texts}'
-    mine = {'seed': recipe.seed, 'fingerprint': hashlib.sha256(text.encode()).hexdigest()}
-    path = recipe.work_dir / 'recipe.json'
-    if path.exists() and json.loads(path.read_text()) != mine:
-        raise ConfigError(
-            f'work_dir is {recipe.work_dir}, but it holds a recipe with other settings: name '
-            'another folder or remove it.'
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(mine) + '\n')
-
-
-@contextlib.contextmanager
-def _bar(console: Console, what: str) -> Iterator[Any]:
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, redirect_stdout=False
-    ) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda name, done, total: progress.update(
-            task, description=name, completed=done, total=total
-        )
-
-
-@contextlib.contextmanager
-def _libraries_write_to(path: Path) -> Iterator[None]:
-    """Sends what libraries print, which would tear the progress bar, to a file."""
-    with path.open('a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        yield

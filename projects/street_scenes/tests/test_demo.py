@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from projects.street_scenes import training, walkthrough
+from projects import runs
+from projects.street_scenes import demo as module
 from projects.street_scenes.dataset import DemoSettings
-from projects.street_scenes.walkthrough import Demo, run_demo
+from projects.street_scenes.demo import Demo, run_demo
 from sparsevit_mm.errors import ConfigError
 
 CONFIG = str(
@@ -44,15 +45,15 @@ def tiny_demo(folder, **changes):
 
 @pytest.fixture
 def quick(monkeypatch):
-    schedule = walkthrough.SPARSE_SCHEDULES['sparse']
-    monkeypatch.setattr(walkthrough, 'SPARSE_SCHEDULES', {'sparse': schedule})
-    monkeypatch.setattr(walkthrough, 'LATENCY_RUNS', 1)
+    schedule = module.SPARSE_SCHEDULES['sparse']
+    monkeypatch.setattr(module, 'SPARSE_SCHEDULES', {'sparse': schedule})
+    monkeypatch.setattr(module, 'LATENCY_RUNS', 1)
 
 
 def test_interrupted_demo_goes_on_and_a_finished_one_is_not_repeated(
     tmp_path, quick, monkeypatch, capsys
 ):
-    demo, train_iter = tiny_demo(tmp_path), training.TrainingProgressHook.after_train_iter
+    demo, train_iter = tiny_demo(tmp_path), runs.TrainingProgressHook.after_train_iter
 
     def interrupted(self, runner, *args, **kwargs):
         if runner.iter == 2:
@@ -60,7 +61,7 @@ def test_interrupted_demo_goes_on_and_a_finished_one_is_not_repeated(
         train_iter(self, runner, *args, **kwargs)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training.TrainingProgressHook, 'after_train_iter', interrupted)
+        patch.setattr(runs.TrainingProgressHook, 'after_train_iter', interrupted)
         run_demo(demo)
     images = {path: path.stat().st_mtime_ns for path in (tmp_path / 'data').rglob('*.jpg')}
     assert (demo.work_dir / 'iter_2.pth').exists()
@@ -82,7 +83,7 @@ def test_interrupted_demo_goes_on_and_a_finished_one_is_not_repeated(
     assert names == {'dense.png', 'sparse.png', 'sparse-windows.png'}
 
     checkpoint = (demo.work_dir / 'iter_4.pth').stat().st_mtime_ns
-    monkeypatch.setattr(walkthrough, 'test', lambda *args, **kwargs: pytest.fail('evaluated again'))
+    monkeypatch.setattr(module, 'test', lambda *args, **kwargs: pytest.fail('evaluated again'))
     run_demo(demo)
     assert (demo.work_dir / 'iter_4.pth').stat().st_mtime_ns == checkpoint
     assert 'box AP' in capsys.readouterr().out

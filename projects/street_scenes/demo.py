@@ -1,16 +1,14 @@
-"""The demo from nothing to pictures: scenes, training, comparison, what was skipped.
+"""The demo: draws scenes, trains a detector, compares pruning schedules and draws what is kept.
 
-Every step leaves its result on disk, and a run that was interrupted goes on from there.
+Every step saves its result to disk, so that an interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,8 @@ import cv2
 from mmengine.config import Config
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from projects.runs import check_same_run, progress_bar, redirect_output, train_with_progress
 from projects.street_scenes.comparison import (
     Candidate,
     backbone_latency,
@@ -28,12 +26,10 @@ from projects.street_scenes.comparison import (
     list_candidates,
 )
 from projects.street_scenes.dataset import SPLITS, DemoSettings, make_dataset
-from projects.street_scenes.training import train_with_progress
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.test import test
-from sparsevit_mm.checks.configs import check_writable_folder
-from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.visualization.images import read_image
 
 SPARSE_SCHEDULES: dict[str, Any] = {
@@ -41,7 +37,7 @@ SPARSE_SCHEDULES: dict[str, Any] = {
     'sparser': [[0.0, 0.8], [0.0, 0.8], [0.0, 0.8], [0.0]],
 }
 """Pruning ratios the demo compares. The first block of a stage computes every window, so that the
-second ranks them by what came of it: raw colors say little about what matters."""
+second can rank them by its features: raw colors say little about what matters."""
 
 LATENCY_RUNS = 30
 NUM_PICTURES = 3
@@ -52,14 +48,14 @@ _VALIDATION = SPLITS[1]
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demo is run with.
+    """Settings of a demo.
 
     Attributes:
         config: Path of the detector's config.
         seed: Seed of the scenes and of the training.
-        work_dir: Gets checkpoints, logs, schedules, results and pictures.
+        work_dir: Folder for checkpoints, logs, schedules, results and pictures.
         data_root: Folder of the scenes.
-        settings: What the scenes are made from.
+        settings: Settings of the scenes.
         cfg_options: Fields of the config to replace.
     """
 
@@ -85,24 +81,19 @@ class Demo:
 
 
 def run_demo(demo: Demo) -> None:
-    """Runs the demo, or what is left of it, and reports on standard output.
+    """Runs the demo, or the rest of an interrupted one, and reports on standard output.
 
     Raises:
         SparseVitError: If a folder cannot be written or holds another run.
     """
     console, started = Console(file=sys.stdout, highlight=False), time.monotonic()
     cfg = load_config(demo.config, demo.options, str(demo.work_dir))
-    check_writable_folder(demo.work_dir, 'work_dir')
-    _check_same_run(demo, cfg)
+    check_same_run(demo.work_dir, 'demo', demo.seed, f'{demo.settings} {cfg.to_dict()}')
 
     console.print(f'[bold]1/4 Scenes[/] in {demo.data_root}')
-    with _bar(console, 'Drawing') as (progress, task):
-        make_dataset(
-            demo.data_root,
-            demo.settings,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    with _libraries_write_to(demo.work_dir / 'libraries.log'):
+    with progress_bar(console, 'Drawing') as show:
+        make_dataset(demo.data_root, demo.settings, progress=show)
+    with redirect_output(demo.work_dir / 'libraries.log'):
         console.print(
             '[bold]2/4 Training[/] Mask R-CNN with a small SparseViT from scratch; the second half '
             'skips random windows'
@@ -128,34 +119,17 @@ def run_demo(demo: Demo) -> None:
     console.print(f'\nDone in {(time.monotonic() - started) / 60:.1f} minutes.')
 
 
-def _check_same_run(demo: Demo, cfg: Config) -> None:
-    """Leaves the run's fingerprint in the work dir, or checks the one that is there.
-
-    Raises:
-        ConfigError: If an earlier run in the folder was another one.
-    """
-    text = f'{demo.settings} {cfg.pretty_text}'
-    mine = {'seed': demo.seed, 'fingerprint': hashlib.sha256(text.encode()).hexdigest()}
-    path = demo.work_dir / 'demo.json'
-    found = _read_json(path)
-    if found not in (None, mine):
-        raise ConfigError(
-            f'work_dir is {demo.work_dir}, but it holds a demo with other settings: name another '
-            'folder or remove it.'
-        )
-    _write_json(path, mine)
-
-
 def _evaluate(
     demo: Demo, cfg: Config, candidates: list[Candidate], checkpoint: Path, console: Console
 ) -> list[dict[str, float]]:
-    """CocoMetric's numbers of every candidate; those of an earlier run are kept."""
+    """Returns CocoMetric's numbers of every candidate; an earlier run's are not computed again."""
     path = demo.work_dir / 'results.json'
-    results = _read_json(path) or {}
+    results = json.loads(path.read_text()) if path.exists() else {}
     steps = [step['type'] for step in cfg.test_dataloader.dataset.pipeline]
     resize = f'test_dataloader.dataset.pipeline.{steps.index("Resize")}.scale'
-    with _bar(console, 'Evaluating') as (progress, task):
-        for candidate in progress.track(candidates, task_id=task):
+    with progress_bar(console, 'Evaluating') as show:
+        for number, candidate in enumerate(candidates):
+            show(number, len(candidates))
             if candidate.key in results:
                 continue
             schedule = demo.work_dir / 'schedules' / f'{candidate.key}.json'
@@ -168,17 +142,18 @@ def _evaluate(
                 schedule=str(schedule),
                 cfg_options={**demo.options, resize: (candidate.width, candidate.height)},
             )
-            _write_json(path, results)
+            replace_text(path, json.dumps(results, indent=2) + '\n')
+        show(len(candidates), len(candidates))
     return [results[candidate.key] for candidate in candidates]
 
 
 def _draw(demo: Demo, predictor: ImagePredictor, candidates: Mapping[str, Candidate]) -> None:
-    """Writes detections, dense and sparse, and the sparse network's windows of some scenes."""
+    """Draws detections, dense and sparse, and the kept windows of some scenes."""
     folder = demo.work_dir / 'pictures'
     folder.mkdir(exist_ok=True)
     assert predictor.backbone is not None
     for path in _busiest_scenes(demo.data_root):
-        # The network resizes it back; the drawing has room for its text.
+        # Enlarged for the captions; the pipeline resizes it back for the network.
         image = read_image(path)
         image = cv2.resize(
             image, None, fx=_PICTURE_ZOOM, fy=_PICTURE_ZOOM, interpolation=cv2.INTER_CUBIC
@@ -193,7 +168,7 @@ def _draw(demo: Demo, predictor: ImagePredictor, candidates: Mapping[str, Candid
 
 
 def _busiest_scenes(data_root: Path) -> list[Path]:
-    """The validation images with the most things that are easy to see."""
+    """The validation images with the most large objects."""
     coco = json.loads((data_root / 'annotations' / f'instances_{_VALIDATION}.json').read_text())
     large = [a['image_id'] for a in coco['annotations'] if a['area'] > 400]
     images = sorted(coco['images'], key=lambda image: -large.count(image['id']))
@@ -206,7 +181,7 @@ def _farewell(demo: Demo, checkpoint: Path, sparse: Candidate) -> str:
         f'Detections and kept windows are in [bold]{demo.work_dir / "pictures"}[/], the network is '
         f'{checkpoint}.\n\n'
         'Try next\n'
-        '  your own picture:       python tools/image_demo.py PICTURE \\\n'
+        '  your own image:         python tools/image_demo.py PICTURE \\\n'
         f'      {demo.config} \\\n      {checkpoint} --ratios 0.5\n'
         '  another schedule:       python tools/test.py \\\n'
         f'      {demo.config} \\\n      {checkpoint} --ratios "{ratios}"\n'
@@ -214,31 +189,3 @@ def _farewell(demo: Demo, checkpoint: Path, sparse: Candidate) -> str:
         '      projects/street_scenes/configs/sparsevit-mini_upernet_*.py\n'
         "  a network of your own:  set its backbone to type='sparsevit_mm.SparseViT'"
     )
-
-
-@contextlib.contextmanager
-def _bar(console: Console, what: str) -> Iterator[tuple[Progress, TaskID]]:
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=console, redirect_stdout=False) as progress:
-        yield progress, progress.add_task(what, total=None)
-
-
-@contextlib.contextmanager
-def _libraries_write_to(path: Path) -> Iterator[None]:
-    """Sends what libraries print, which would tear the progress bar, to a file."""
-    with path.open('a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        yield
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix('.tmp')
-    scratch.write_text(json.dumps(content, indent=2) + '\n')
-    scratch.replace(path)

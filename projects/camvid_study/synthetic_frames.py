@@ -1,4 +1,4 @@
-"""Frames of colored blocks in CamVid's folders, to try the evidence out without CamVid."""
+"""Makes frames of colored blocks in CamVid's folder layout, to try the study without CamVid."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BLOCK = 12
 
 
 def make_frames(root: Path, width: int, height: int, frames: int = 4, seed: int = 0) -> None:
-    """Writes frames whose colors tell the class, for training, validation and test each.
+    """Writes frames whose colors tell the class, for training, validation and test.
 
     Args:
-        root: Gets images/ and annotations/.
+        root: Folder to which images/ and annotations/ are written.
         width: Width of a frame in pixels.
         height: Height of a frame in pixels.
-        frames: Frames a split.
+        frames: Frames per split.
         seed: Seed of the blocks and the noise.
     """
     rng = np.random.default_rng(seed)

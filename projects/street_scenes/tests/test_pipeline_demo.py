@@ -1,4 +1,4 @@
-"""The whole recipe, tiny: interrupted, taken up again, and repeated."""
+"""The whole pipeline demo, tiny: interrupted, resumed, and repeated."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from projects.street_scenes import recipe as module
+from projects.street_scenes import pipeline_demo as module
 from projects.street_scenes.dataset import DemoSettings
-from projects.street_scenes.recipe import CONFIGS, Recipe, run_recipe
+from projects.street_scenes.pipeline_demo import CONFIGS, PipelineDemo, run_pipeline_demo
 from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -28,7 +28,7 @@ TINY = {
 }
 
 
-def tiny_recipe(folder, **changes):
+def tiny_pipeline(folder, **changes):
     settings = dict(
         configs=FOLDER,
         seed=1,
@@ -41,14 +41,14 @@ def tiny_recipe(folder, **changes):
             'random_evaluations': 4,
         },
     )
-    return Recipe(**{**settings, **changes})
+    return PipelineDemo(**{**settings, **changes})
 
 
 @pytest.mark.slow
-def test_interrupted_recipe_goes_on_and_a_finished_one_is_not_repeated(
+def test_interrupted_pipeline_goes_on_and_a_finished_one_is_not_repeated(
     tmp_path, monkeypatch, capsys
 ):
-    recipe, measure, calls = tiny_recipe(tmp_path), ScheduleEvaluator.measure, []
+    demo, measure, calls = tiny_pipeline(tmp_path), ScheduleEvaluator.measure, []
 
     def interrupted(self, schedule):
         calls.append(schedule)
@@ -58,12 +58,12 @@ def test_interrupted_recipe_goes_on_and_a_finished_one_is_not_repeated(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ScheduleEvaluator, 'measure', interrupted)
-        run_recipe(recipe)
-    log = recipe.work_dir / 'search' / 'candidates.jsonl'
+        run_pipeline_demo(demo)
+    log = demo.work_dir / 'search' / 'candidates.jsonl'
     assert len(log.read_text().splitlines()) == 11
 
     capsys.readouterr()
-    run_recipe(recipe)
+    run_pipeline_demo(demo)
     said = capsys.readouterr()
     assert 'mmengine' not in said.out + said.err, 'libraries write to their log'
     for row in (
@@ -74,25 +74,25 @@ def test_interrupted_recipe_goes_on_and_a_finished_one_is_not_repeated(
         assert row in said.out
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len({str(line['schedule']) for line in lines}) == len(lines) > 11
-    result = json.loads((recipe.work_dir / 'search' / 'schedule.json').read_text())
+    result = json.loads((demo.work_dir / 'search' / 'schedule.json').read_text())
     assert result['cost']['predicted'] <= 0.6 * result['cost']['dense']
-    tuned = PruningSchedule.load(recipe.work_dir / 'search' / 'schedule.json')
-    assert PruningSchedule.load(recipe.work_dir / 'schedules' / 'evolved-+-finetuned.json') == tuned
+    tuned = PruningSchedule.load(demo.work_dir / 'search' / 'schedule.json')
+    assert PruningSchedule.load(demo.work_dir / 'schedules' / 'evolved-+-finetuned.json') == tuned
 
     def again(*args, **kwargs):
         pytest.fail('done again')
 
     monkeypatch.setattr(module, 'test', again)
     monkeypatch.setattr(module, 'search', again)
-    run_recipe(recipe)
+    run_pipeline_demo(demo)
     assert 'evolved + finetuned' in capsys.readouterr().out
-    with pytest.raises(ConfigError, match='holds a recipe with other settings'):
-        run_recipe(tiny_recipe(tmp_path, seed=2))
+    with pytest.raises(ConfigError, match='holds a pipeline demo with other settings'):
+        run_pipeline_demo(tiny_pipeline(tmp_path, seed=2))
 
 
 def test_steps_follow_each_other():
     """Each starts from the last checkpoint of the one before; all keep the same images out."""
-    steps = {step: tiny_recipe(Path('x'), cfg_options={}).config(step) for step in CONFIGS}
+    steps = {step: tiny_pipeline(Path('x'), cfg_options={}).config(step) for step in CONFIGS}
     last = {step: f'work_dirs/{Path(CONFIGS[step]).stem}' for step in CONFIGS}
     assert steps['saa'].load_from == f'{last["dense"]}/iter_400.pth'
     assert steps['finetune'].load_from == f'{last["saa"]}/iter_300.pth'
@@ -110,4 +110,4 @@ def test_steps_follow_each_other():
 def test_folders_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(ConfigError, match='work_dir is'):
-        run_recipe(tiny_recipe(tmp_path, work_dir=tmp_path / 'file' / 'run'))
+        run_pipeline_demo(tiny_pipeline(tmp_path, work_dir=tmp_path / 'file' / 'run'))

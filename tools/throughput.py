@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from _arguments import add_cfg_options
 
-from sparsevit_mm.apis.throughput import DTYPES, measure_throughput
+from sparsevit_mm.apis.throughput import measure_throughput
 from sparsevit_mm.apis.user_errors import user_errors_exit
+from sparsevit_mm.profiling.inputs import DTYPES
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

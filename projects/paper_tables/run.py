@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from projects.paper_tables.accuracy import evaluate_row
 from projects.paper_tables.networks import count_macs, count_parameters
 from projects.paper_tables.plot import draw_table
@@ -16,7 +14,7 @@ from projects.paper_tables.table import load_table
 from projects.paper_tables.timing import time_rows
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.search.measure import DTYPES
+from sparsevit_mm.profiling.inputs import check_device, check_dtype
 
 WHAT = ('params', 'macs', 'latency', 'accuracy')
 
@@ -52,7 +50,7 @@ def run_table(
         warmup: Rounds before timing starts.
         scale: Factor on the sides of the timed inputs, for machines that are too slow for the
             table's; MACs are always counted at the table's size.
-        dtype: A key of `DTYPES`, for timing.
+        dtype: A key of `sparsevit_mm.profiling.inputs.DTYPES`, for timing.
         device: Where to time; by default a GPU if there is one.
         command: What called this, for the record.
         progress: Called with what is done, how much of it so far and in all.
@@ -69,7 +67,7 @@ def run_table(
     unknown = set(checkpoints or {}) - {row.name for row in table.rows}
     if unknown:
         raise ConfigError(f'checkpoint names {sorted(unknown)[0]}, which is no row of {name}.')
-    place = _device(device)
+    place = check_device(device)
     folder = Path(out_dir)
     check_writable_folder(folder, 'out_dir')
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,14 +126,4 @@ def _check(
             f'runs {runs}, warmup {warmup}, scale {scale} and batch {batch} were given, but there '
             'must be a run, no negative warm-up, and a positive scale and batch.'
         )
-    if dtype not in DTYPES:
-        raise ConfigError(f'dtype is {dtype!r}, but it must be one of {", ".join(DTYPES)}.')
-
-
-def _device(name: str | None) -> torch.device:
-    try:
-        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise ConfigError(f'device is {name}, but it must be one that is here.') from None
-    return device
+    check_dtype(dtype)

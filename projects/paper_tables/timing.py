@@ -12,8 +12,9 @@ import torch
 from projects.paper_tables.networks import build_network, inference_form
 from projects.paper_tables.results import Conditions, TableResults
 from projects.paper_tables.table import Row
+from sparsevit_mm.profiling.inputs import DTYPES
 from sparsevit_mm.profiling.latency import measure_latency
-from sparsevit_mm.search.measure import DTYPES, device_name
+from sparsevit_mm.search.measure import device_name
 
 _ROUNDS_AT_ONCE = 5
 _SIDE_STEP = 16

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
-from sparsevit_mm.apis.export_onnx import check_shape, load_model, noise, ready
+from sparsevit_mm.apis.export_onnx import load_model, noise, ready
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, write_onnx
 from sparsevit_mm.deployment.parts import PARTS, exportable
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
+from sparsevit_mm.profiling.inputs import check_shape
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 
 
@@ -60,7 +62,7 @@ def benchmark_config(
         check_writable_folder(Path(out).parent, 'out')
     check_shape(height, width, batch)
     if runs < 1:
-        raise ConfigError(f'runs is {runs}, but it must be positive.')
+        raise ConfigError(f'runs is {runs}, but must be positive.')
     candidates: dict[str, Callable[[], Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, schedule) in enumerate(schedules.items()):
@@ -82,5 +84,5 @@ def benchmark_config(
             'threads': torch.get_num_threads(),
             'milliseconds': {name: list(latency.runs) for name, latency in timed.items()},
         }
-        Path(out).write_text(json.dumps(data, indent=2) + '\n')
+        replace_text(out, json.dumps(data, indent=2) + '\n')
     return timed

@@ -25,6 +25,7 @@ from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, largest_difference, write_onnx
 from sparsevit_mm.deployment.parts import PARTS, exportable
 from sparsevit_mm.errors import ConfigError, SparseVitError
+from sparsevit_mm.profiling.inputs import check_shape
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 
 TOLERANCE = 1e-4
@@ -169,15 +170,3 @@ def load_model(
         check_weights_fit(model, checkpoint)
         load_checkpoint(model, checkpoint, map_location='cpu')
     return model
-
-
-def check_shape(height: int, width: int, batch: int) -> None:
-    """Checks that a batch of images holds pixels.
-
-    Raises:
-        ConfigError: If a number is not positive.
-    """
-    if min(height, width, batch) < 1:
-        raise ConfigError(
-            f'shape is {height} x {width} and batch {batch}, but they must be positive.'
-        )

@@ -12,6 +12,7 @@ from rich.console import Console
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.cost_report import CostReport, cost_report, cost_table
 from sparsevit_mm.pruning.prunable import find_prunable_backbone, prunable_or_none
 
@@ -57,5 +58,5 @@ def count_config(
     Console().print(cost_table(report))
     if out is not None:
         data = {'config': config, **report.to_dict()}
-        Path(out).write_text(json.dumps(data, indent=2) + '\n')
+        replace_text(out, json.dumps(data, indent=2) + '\n')
     return report

@@ -26,6 +26,7 @@ from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_f
 from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
 from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.inputs import check_device
 from sparsevit_mm.pruning.prunable import (
     find_prunable_backbone,
     prunable_or_none,
@@ -90,7 +91,7 @@ class ImagePredictor:
         cfg_options: Mapping[str, Any] | None = None,
     ) -> None:
         check_checkpoint_exists(checkpoint, 'checkpoint')
-        self.device = _usable_device(device)
+        self.device = check_device(device or get_device())
         self.cfg = load_config(config, cfg_options)
         register_framework(self.cfg)
         self.scope = self.cfg.get('default_scope')
@@ -229,17 +230,6 @@ def _camera(cam2img: NDArray[np.float64] | None) -> dict[str, Any]:
         )
     box_type, box_mode = get_box_type('Camera')
     return dict(cam2img=cam2img.tolist(), box_type_3d=box_type, box_mode_3d=box_mode)
-
-
-def _usable_device(name: str | None) -> torch.device:
-    try:
-        device = torch.device(name or get_device())
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise ConfigError(
-            f'device is {name}, but it must be one that is here, such as {get_device()}.'
-        ) from None
-    return device
 
 
 def _dataset_meta(cfg: Config) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rich.table import Table
 from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
 from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.test import test
+from sparsevit_mm.checkpoints.files import write_checkpoint
 from sparsevit_mm.checkpoints.loading import read_weights
 from sparsevit_mm.checks.configs import (
     build_model,
@@ -28,6 +29,7 @@ from sparsevit_mm.checks.configs import (
     check_writable_folder,
 )
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
@@ -140,7 +142,7 @@ def sparsify_model(
     swap = sparsify(Config.fromfile(base), plain)
     write_config(swap, Config.fromfile(base), str(base), path, f'{name} that skips windows.')
     weights = out_dir / f'{name}_sparse.pth'
-    torch.save({'state_dict': read_weights(checkpoint)}, weights)
+    write_checkpoint({'state_dict': read_weights(checkpoint)}, weights)
 
     # Without ratios the new network is the old one.
     metrics = [
@@ -159,7 +161,7 @@ def sparsify_model(
     images = _draw(path, weights, out_dir / 'pictures', num_images)
     comparison = Comparison(columns[0], columns[1], path, weights, tuple(images))
     report = dict(dense=asdict(columns[0]), sparse=asdict(columns[1]), shape=shape)
-    (out_dir / f'{name}_comparison.json').write_text(json.dumps(report, indent=2) + '\n')
+    replace_text(out_dir / f'{name}_comparison.json', json.dumps(report, indent=2) + '\n')
     return comparison
 
 

@@ -1,4 +1,4 @@
-"""Throughput of the network of a config on the machine at hand."""
+"""Measures how many images per second the network of a config computes on this machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import torch
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
-from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.classifier import ImageClassifier
+from sparsevit_mm.profiling.inputs import check_device, check_dtype, check_shape
 from sparsevit_mm.profiling.latency import Latency, measure_latency
-
-DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
 
 def measure_throughput(
@@ -37,7 +35,7 @@ def measure_throughput(
         width: Width of the images in pixels.
         batch: Images at once.
         device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
-        dtype: A key of `DTYPES`; other than float32 runs under autocast.
+        dtype: A key of `profiling.inputs.DTYPES`; all but float32 run under autocast.
         deploy: Whether to use the inference form where there is one.
         runs: Timed runs, after 3 that are not.
         cfg_options: Fields of the config to replace.
@@ -48,20 +46,18 @@ def measure_throughput(
     Raises:
         SparseVitError: If something given is wrong.
     """
-    if dtype not in DTYPES:
-        raise ConfigError(f'dtype is {dtype!r}, but it must be one of {", ".join(DTYPES)}.')
-    if min(height, width, batch) < 1:
-        raise ConfigError(f'the input is {batch} x {height} x {width}, but all must be positive.')
+    torch_dtype = check_dtype(dtype)
+    check_shape(height, width, batch)
+    place = check_device(device)
     cfg = load_config(config, cfg_options)
     register_framework(cfg)
     model = build_model(cfg)
     network: Any = model if isinstance(model, ImageClassifier) else model.backbone
-    place = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     network = network.to(place).eval()
     if deploy and hasattr(network, 'switch_to_deploy'):
         network.switch_to_deploy()
     images = torch.randn(batch, 3, height, width, device=place)
-    mixed: Any = nullcontext() if dtype == 'float32' else torch.autocast(place.type, DTYPES[dtype])
+    mixed: Any = nullcontext() if dtype == 'float32' else torch.autocast(place.type, torch_dtype)
     with torch.inference_mode(), mixed:
         return measure_latency({'network': lambda: network(images)}, runs=runs, device=place)[
             'network'

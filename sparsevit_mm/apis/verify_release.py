@@ -24,6 +24,7 @@ from sparsevit_mm.checks.configs import (
     check_writable_folder,
 )
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 
 METRICS = {
     # name in a metafile, without what its source is: name in the evaluator's report, percent of it.
@@ -125,7 +126,7 @@ def verify_release(
             if key in scores:
                 report.measured[name] = scores[key] * percent
     if out is not None:
-        Path(out).write_text(json.dumps(asdict(report), indent=2) + '\n')
+        replace_text(out, json.dumps(asdict(report), indent=2) + '\n')
     return report
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.inputs import check_shape
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.profiling.model_macs import model_macs
 from sparsevit_mm.pruning.prunable import PrunableBackbone
@@ -147,10 +148,7 @@ def cost_report(
     Raises:
         ConfigError: If a number is not positive, or the framework is not supported.
     """
-    if min(height, width, batch) < 1:
-        raise ConfigError(
-            f'shape is {height} x {width} and batch is {batch}, but both must be positive.'
-        )
+    check_shape(height, width, batch)
     model.eval()
     macs = model_macs(model, _run_on_noise(model, cfg, height, width, batch))
     part_parameters = {name: _num_parameters(child) for name, child in model.named_children()}

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.inputs import check_dtype, check_shape
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 from sparsevit_mm.profiling.model_macs import model_macs
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
@@ -34,7 +34,6 @@ from sparsevit_mm.search.latency_table import LatencyConditions, LatencyTable, T
 from sparsevit_mm.search.space import SearchSpace
 from sparsevit_mm.versions import __version__
 
-DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 _WARMUP = 3
 
 
@@ -46,7 +45,7 @@ class BackboneBench:
         height: Height of the network's input in pixels.
         width: Width of the network's input in pixels.
         batch: Number of images.
-        dtype: Type of weights and images, a key of `DTYPES`.
+        dtype: Type of weights and images, a key of `profiling.inputs.DTYPES`.
         compile_mode: Mode of `torch.compile` for each block ('default', 'reduce-overhead', …); None
             runs eagerly.
         device: Where to run; by default the device of the backbone.
@@ -65,19 +64,15 @@ class BackboneBench:
         compile_mode: str | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        if min(height, width, batch) < 1:
-            raise ConfigError(
-                f'shape is {height} x {width} and batch is {batch}, but both must be positive.'
-            )
-        if dtype not in DTYPES:
-            raise ConfigError(f'dtype is {dtype!r}, but must be one of {", ".join(DTYPES)}.')
+        check_shape(height, width, batch)
+        torch_dtype = check_dtype(dtype)
         self.device = torch.device(device or next(backbone.parameters()).device)
-        self.module = deepcopy(backbone).to(self.device, DTYPES[dtype]).eval()
+        self.module = deepcopy(backbone).to(self.device, torch_dtype).eval()
         self.prunable = find_prunable_backbone(self.module)
         self.prunable.window_observer = None
         arch = self.prunable.arch
         self.images = torch.rand(
-            batch, arch.in_channels, height, width, device=self.device, dtype=DTYPES[dtype]
+            batch, arch.in_channels, height, width, device=self.device, dtype=torch_dtype
         )
         self.conditions = LatencyConditions(
             device=device_name(self.device),

@@ -1,0 +1,62 @@
+"""What a network is run on: the type, the size and the device of its input, checked."""
+
+from __future__ import annotations
+
+import torch
+
+from sparsevit_mm.errors import ConfigError
+
+DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
+"""Types that networks are timed in, by name."""
+
+
+def check_dtype(name: str) -> torch.dtype:
+    """The type of a name.
+
+    Args:
+        name: A key of `DTYPES`.
+
+    Raises:
+        ConfigError: If there is no such type.
+    """
+    if name not in DTYPES:
+        raise ConfigError(f'dtype is {name!r}, but must be one of {", ".join(DTYPES)}.')
+    return DTYPES[name]
+
+
+def check_shape(height: int, width: int, batch: int) -> None:
+    """Checks that a batch of images holds pixels.
+
+    Args:
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        batch: Number of images.
+
+    Raises:
+        ConfigError: If a number is not positive.
+    """
+    if min(height, width, batch) < 1:
+        raise ConfigError(
+            f'the input is {batch} x {height} x {width} (batch, height, width), but all must be '
+            'positive.'
+        )
+
+
+def check_device(name: str | None) -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: Such as 'cpu' or 'cuda:0'; None is a GPU if there is one, else the CPU.
+
+    Raises:
+        ConfigError: If there is no such device on this machine.
+    """
+    usual = 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(name or usual)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise ConfigError(
+            f'device is {name}, but must be one of this machine, such as {usual}.'
+        ) from None
+    return device

@@ -122,7 +122,7 @@ def test_benchmark_compares_schedules(tmp_path, onnx, capsys):
         (['--out', 'model.tflite'], 'out is model.tflite'),
         (['--out', 'model.pt2', '--part', 'head'], "part is 'head'"),
         (['--out', 'model.pt2', '--dynamic-size'], 'dynamic_size is asked for SparseViT'),
-        (['--out', 'model.pt2', '--batch', '0'], 'batch 0'),
+        (['--out', 'model.pt2', '--batch', '0'], 'the input is 0 x'),
     ],
 )
 def test_refuses(flags, message, tmp_path, monkeypatch, capsys):

@@ -65,7 +65,7 @@ def test_refusals(tiny, trained, tmp_path, capsys):
     config = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
     with pytest.raises(SystemExit):
         call_tool('sparsify', config, trained, '--ratios', '0.5', '--out-dir', tmp_path / 'out')
-    assert 'the backbone is ResNet, but only a Swin' in capsys.readouterr().err
+    assert 'the backbone is ResNet, but must be a Swin' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         call_tool('sparsify', tiny.plain, 'no.pth', '--ratios', '0.5')
     assert 'no such file' in capsys.readouterr().err

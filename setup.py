@@ -75,7 +75,6 @@ setup(
     author='The sparsevit_mm authors',
     cmdclass={'build_py': BuildWithMim},
     packages=find_packages(include=['sparsevit_mm', 'sparsevit_mm.*']),
-    package_data={'projects.paper_tables': ['tables/*.yml']},
     python_requires=f'>={FIRST[0]}.{FIRST[1]}',
     install_requires=[
         f'torch>={VERSIONS["SUPPORTED"]["torch"][1]}',

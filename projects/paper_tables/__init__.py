@@ -1,4 +1,4 @@
-"""The tables of both papers as data: counted, measured and evaluated beside what was published."""
+"""The tables of both papers as data, with published numbers beside our own."""
 
 from projects.paper_tables.table import Column, PaperTable, Row, load_table, table_names
 

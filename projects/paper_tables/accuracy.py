@@ -1,4 +1,4 @@
-"""Accuracy of the rows of a table, by the test that their configs describe."""
+"""Evaluates the rows of a table by testing their configs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sparsevit_mm.errors import SparseVitError
 def evaluate_row(
     row: Row, result: RowResult, checkpoints: Mapping[str, str], work_dir: Path
 ) -> None:
-    """Tests a row, or notes why it cannot be tested.
+    """Tests a row, or records why it cannot be tested.
 
     Args:
         row: The row.
-        result: Where its numbers go; numbers of the same checkpoint are kept.
-        checkpoints: Paths or addresses of weights by row, before the row's own.
-        work_dir: Where the test's log goes.
+        result: Gets the numbers; a row with numbers of the same checkpoint is not tested again.
+        checkpoints: Paths or addresses of weights by row; they replace the row's own.
+        work_dir: Folder for the test's log.
     """
     checkpoint = checkpoints.get(row.name, row.checkpoint)
     config = row.config_path

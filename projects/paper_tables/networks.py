@@ -1,4 +1,4 @@
-"""The networks of a table's rows: built, counted and made ready to be timed."""
+"""Builds the networks of a table's rows, counts them and prepares them for timing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_network(row: Row, device: str | torch.device = 'cpu') -> nn.Module:
 
 
 def inference_form(network: nn.Module) -> nn.Module:
-    """Folds what can be folded, in place, where a network knows how to."""
+    """Switches a network to its inference form in place, if it has one."""
     switch = getattr(network, 'switch_to_deploy', None)
     if callable(switch):
         switch()
@@ -36,15 +36,15 @@ def inference_form(network: nn.Module) -> nn.Module:
 
 
 def count_parameters(row: Row) -> int:
-    """Parameters of the network of a row, exactly."""
+    """Counts the parameters of the network of a row."""
     return sum(parameter.numel() for parameter in build_network(row, 'meta').parameters())
 
 
 def count_macs(row: Row, batch: int) -> int:
-    """Multiply-accumulates of the network of a row in its inference form, exactly.
+    """Counts the multiply-accumulates of the network of a row in its inference form.
 
-    Swin backbones with and without a schedule are counted by formula, other networks by running
-    them; those need memory for their maps and none for their weights where the network allows it.
+    Swin backbones, with and without a schedule, are counted by formula, other networks by running
+    them, on the meta device where the network allows it.
 
     Args:
         row: A row that has a network.
@@ -67,7 +67,7 @@ def count_macs(row: Row, batch: int) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Data as the registry takes it."""
+    """Returns plain dictionaries and lists, as the registry needs them."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return list(map(_plain, value)) if isinstance(value, (list, tuple)) else value

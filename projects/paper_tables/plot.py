@@ -1,4 +1,4 @@
-"""Accuracy over MACs and over latency, as in the papers."""
+"""Plots accuracy over MACs and over latency, as the papers do."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _Figure = Callable[[Row], 'float | None']
 
 
 def draw_table(table: PaperTable, results: TableResults, rows: Sequence[Row]) -> Figure | None:
-    """Accuracy over what a row costs, one panel for each kind of cost that is known.
+    """Plots accuracy over cost, with one panel for each known cost.
 
-    A point is accuracy as evaluated here where it was, else as published; every axis says which
-    kind of cost it shows.
+    Accuracy is the one evaluated here if there is one, otherwise the published one. Axis labels
+    name the cost.
 
     Args:
         table: The table.
-        results: What was found for it.
+        results: Its results.
         rows: The rows to show.
 
     Returns:

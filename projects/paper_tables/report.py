@@ -1,4 +1,4 @@
-"""A table as Markdown: what was published beside what was counted, measured and evaluated."""
+"""Formats a table as Markdown, with published numbers beside our own."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def markdown(
     rows: Sequence[Row],
     columns: Sequence[str] | None = None,
 ) -> str:
-    """Lays a table out; a column that would hold nothing is left out.
+    """Formats a table without its empty columns.
 
     Args:
         table: The table.
-        results: What was found for it, possibly nothing.
+        results: Its results so far.
         rows: The rows to show.
         columns: Names of the paper's columns to show; all by default.
 
@@ -77,7 +77,7 @@ def _number_notes(rows: Sequence[Row]) -> dict[str, str]:
 def _column(
     table: PaperTable, results: TableResults, key: str, column: Column
 ) -> list[tuple[str, _Cell]]:
-    """What a column of the paper becomes: published, ours, and both relative to the dense row."""
+    """The columns for one of the paper's: published, ours, and both relative to the dense row."""
 
     def published(row: Row) -> str | None:
         return _number(row.published.get(key))
@@ -163,5 +163,5 @@ def _several(number: int, noun: str) -> str:
 
 
 def _number(value: float | None) -> str | None:
-    """A figure with the digits it was published with."""
+    """A number with the digits of its publication."""
     return None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""What was found for the rows of a table, kept on disk from one run to the next."""
+"""The results of a table's rows, kept on disk between runs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.latency import Latency
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What latency was measured under; runs under others are never mixed.
+    """Conditions of a latency measurement; runs under different ones are never mixed.
 
     Attributes:
         device: Name of the device.
         threads: Threads of a CPU.
         torch: Version of torch.
         dtype: Type of weights and images.
-        batch: Images at once.
+        batch: Images per batch.
         scale: Factor on the sides of every row's input, 1 for the table's own.
-        warmup: Rounds before timing starts, each time it is taken up.
-        rows: What took turns.
+        warmup: Rounds before timing starts or resumes.
+        rows: Rows that were interleaved.
     """
 
     device: str
@@ -38,14 +39,14 @@ class Conditions:
 
 @dataclass
 class RowResult:
-    """What was found for one row.
+    """Results of one row.
 
     Attributes:
         params: Parameters of the network.
         macs: MACs over the table's batch.
         accuracy: The evaluator's numbers by its names.
-        checkpoint: What was evaluated.
-        reason: Why nothing was evaluated, if it was asked for.
+        checkpoint: The evaluated checkpoint.
+        reason: Why the row could not be evaluated.
     """
 
     params: int | None = None
@@ -57,13 +58,13 @@ class RowResult:
 
 @dataclass
 class TableResults:
-    """What was found for a table.
+    """Results of a table.
 
     Attributes:
         table: Name of the table.
-        command: What found it.
+        command: Command that produced them.
         rows: Results by row.
-        conditions: What latency was measured under; None if it was not.
+        conditions: Conditions of the latency; None if it was not measured.
         runs: Every timed run of every row in milliseconds.
     """
 
@@ -74,7 +75,7 @@ class TableResults:
     runs: dict[str, list[float]] = field(default_factory=dict)
 
     def of(self, row: str) -> RowResult:
-        """The results of a row, empty ones if there are none yet."""
+        """Returns the results of a row; empty ones if there are none yet."""
         return self.rows.setdefault(row, RowResult())
 
     def latency(self, row: str) -> Latency | None:
@@ -83,14 +84,12 @@ class TableResults:
         return Latency(tuple(runs)) if runs else None
 
     def save(self, path: Path) -> None:
-        """Writes JSON, whole or not at all."""
-        unfinished = path.with_suffix('.tmp')
-        unfinished.write_text(json.dumps(asdict(self), indent=2) + '\n', encoding='utf-8')
-        unfinished.replace(path)
+        """Writes a JSON file."""
+        replace_text(path, json.dumps(asdict(self), indent=2) + '\n')
 
     @classmethod
     def load(cls, path: Path, table: str) -> TableResults:
-        """Reads what an earlier run wrote; empty results if there is no file.
+        """Reads the results of an earlier run; empty ones if there is no file.
 
         Raises:
             ConfigError: If the file holds something else, or another table.

@@ -1,4 +1,4 @@
-"""Filling a table in: counts, latency and accuracy of its rows, written as they are found."""
+"""Fills a table with counts, latency and accuracy, and saves each as soon as it is known."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ def run_table(
     command: str = '',
     progress: Callable[[str, int, int], None] | None = None,
 ) -> TableResults:
-    """Fills a table in, from where an earlier run into the same folder ended.
+    """Fills a table and resumes an earlier run into the same folder.
 
-    Writes `<name>.json`, `<name>.md` and, if there is something to draw, `<name>.png`.
+    Writes `<name>.json`, `<name>.md` and, if there is something to plot, `<name>.png`.
 
     Args:
         name: Name of the table.
-        out_dir: Folder for what is found.
-        rows: Names of rows; all by default. Those that are timed are in memory at once.
-        what: Any of `WHAT`.
+        out_dir: Folder of the results.
+        rows: Names of rows; all by default. Rows that are timed are in memory together.
+        what: What to compute, any of `WHAT`.
         checkpoints: Paths or addresses of weights by row.
-        batch: Images at once in timing; the table's by default.
+        batch: Images per batch in timing; the table's by default.
         runs: Timed rounds.
         warmup: Rounds before timing starts.
         scale: Factor on the sides of the timed inputs, for machines that are too slow for the
             table's; MACs are always counted at the table's size.
         dtype: A key of `sparsevit_mm.profiling.inputs.DTYPES`, for timing.
-        device: Where to time; by default a GPU if there is one.
-        command: What called this, for the record.
-        progress: Called with what is done, how much of it so far and in all.
+        device: Device for timing; by default a GPU if there is one.
+        command: Command line to record.
+        progress: Called with the step, the number done and the total.
 
     Returns:
-        Everything found so far.
+        All results so far.
 
     Raises:
-        SparseVitError: If something given is wrong.
+        SparseVitError: If an argument is invalid.
     """
     table = load_table(name)
     chosen = table.choose(rows)

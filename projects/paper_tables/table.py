@@ -1,7 +1,7 @@
-"""What a table of a paper is: rows, columns, published figures and where each comes from.
+"""The tables of the papers as data: rows, columns, published numbers and their source.
 
-Each table is one file below `tables/`, in the words of the classes here. A figure stands there only
-if it was published; what could not be read is left out, and what cannot be reproduced says why.
+Each table is one YAML file in `tables/`, with the fields of the classes here. It holds published
+numbers only; illegible ones are left out, and rows that cannot be reproduced say why.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ MEASURED = ('ms', 'img_s')
 
 @dataclass(frozen=True)
 class Column:
-    """A figure that a table publishes.
+    """A column of published numbers.
 
     Attributes:
-        title: What the paper calls it, with its unit.
+        title: Title in the paper, with its unit.
         counted: 'params' (millions) or 'macs' (billions over the table's batch), if this package
             counts it.
         measured: 'ms' (of a batch) or 'img_s' (images a second), if this package measures it.
-        metric: Name that the config's evaluator gives it, if this package evaluates it.
-        factor: What the evaluator's number is multiplied by to be the paper's.
+        metric: Name in the results of the config's evaluator, if this package evaluates it.
+        factor: Factor from the evaluator's number to the paper's.
     """
 
     title: str
@@ -59,17 +59,17 @@ class Row:
     """One network of a table.
 
     Attributes:
-        name: What the command line calls it.
-        label: What the paper calls it.
-        family: Networks that a plot joins by one line.
+        name: Name on the command line.
+        label: Name in the paper.
+        family: Rows of one family are joined by a line in plots.
         config: Path of the config that trains and tests it, from the root of the repository.
         checkpoint: Address of published weights.
-        network: What is counted and timed, as the `model` or `backbone` of a config.
+        network: Config of the network that is counted and timed.
         ratios: Pruning ratios to test the checkpoint at, if not the config's.
         cfg_options: Fields of the config to replace in the test.
         height: Height of the input in pixels.
         width: Width of the input in pixels.
-        published: Published figures by column.
+        published: Published numbers by column.
         notes: Keys of the table's footnotes.
         missing: Why the row cannot be reproduced, if it cannot.
     """
@@ -90,14 +90,14 @@ class Row:
 
     @property
     def config_path(self) -> Path | None:
-        """Where the config lies: in the repository, or where an installed package keeps configs."""
+        """Path of the config in the repository, or in the installed package's copy of it."""
         if self.config is None:
             return None
         return _ROOT / self.config
 
     @property
     def command(self) -> str | None:
-        """What evaluates the row by hand."""
+        """Command that evaluates the row."""
         if self.config is None:
             return None
         words = ['python', 'tools/test.py', self.config, self.checkpoint or 'CHECKPOINT']
@@ -113,17 +113,17 @@ class PaperTable:
     """A table of a paper.
 
     Attributes:
-        name: What the command line calls it.
-        title: What it compares, and whose it is.
-        source: Where its figures are from.
-        conditions: How the published latency was measured, as far as known.
-        batch: Images that MACs are summed over and latency is of.
-        dense: Row that latency is given relative to.
+        name: Name on the command line.
+        title: What it compares, and its authors.
+        source: Source of the published numbers.
+        conditions: Conditions of the published latency, as far as known.
+        batch: Number of images that MACs and latency refer to.
+        dense: Row relative to which latency is given.
         columns: Its columns by name.
-        headline: The column that plots show.
+        headline: Column that plots show.
         rows: Its rows.
-        footnotes: Oddities of single rows.
-        remarks: What concerns all rows.
+        footnotes: Remarks on single rows, by key.
+        remarks: Remarks on all rows.
         missing: What cannot be reproduced, and why.
 
     Raises:
@@ -166,12 +166,12 @@ class PaperTable:
 
     @property
     def reference(self) -> str:
-        """What latency is given relative to: 'dense' among schedules, else the label of a row."""
+        """Reference of relative latency: 'dense' among schedules, otherwise the label of a row."""
         schedules = any('pruning_ratios' in (row.network or {}) for row in self.rows)
         return 'dense' if schedules else self.choose([self.dense])[0].label
 
     def choose(self, names: Iterable[str] | None) -> list[Row]:
-        """The rows of these names in the table's order; all rows for None.
+        """Returns the rows of these names in the table's order; all rows for None.
 
         Raises:
             ConfigError: If there is no row of a name.

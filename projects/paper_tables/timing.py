@@ -1,4 +1,4 @@
-"""Latency of the rows of a table, all of them taking turns in one process."""
+"""Measures the latency of a table's rows, interleaved in one process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIDE_STEP = 16
 
 
 def scaled_side(pixels: int, scale: float) -> int:
-    """A side of the input times a factor, a multiple of 16 pixels unless the factor is 1."""
+    """Scales a side of the input and rounds it to a multiple of 16 pixels, unless scale is 1."""
     if scale == 1:
         return pixels
     return max(round(pixels * scale / _SIDE_STEP), 1) * _SIDE_STEP
@@ -40,19 +40,19 @@ def time_rows(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Times rows side by side on random images, and adds to runs under the same conditions.
+    """Times rows on random images and adds to earlier runs under the same conditions.
 
     Args:
-        rows: Rows that have a network; all of them are in memory at once.
-        results: Where the runs go; what was measured otherwise is dropped.
-        save: Called after every few rounds, so that an interruption loses no more than those.
-        batch: Images at once.
-        runs: Timed rounds in the end.
+        rows: Rows that have a network; all of them are in memory together.
+        results: Gets the runs; runs under other conditions are dropped.
+        save: Called after every few rounds, which are the most that an interruption loses.
+        batch: Images per batch.
+        runs: Total number of timed rounds.
         warmup: Rounds before timing starts.
         scale: Factor on the sides of every input.
         dtype: A key of `DTYPES`.
-        device: Where to run.
-        progress: Called with the rounds so far and in all, warm-up included.
+        device: Device to run on.
+        progress: Called with the rounds done and the total, warm-up included.
     """
     conditions = Conditions(
         device=device_name(device),

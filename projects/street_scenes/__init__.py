@@ -1,1 +1,1 @@
-"""Procedural street scenes to try the package on, with nothing to download."""
+"""Drawn street scenes as data sets, with nothing to download, and the demos that use them."""

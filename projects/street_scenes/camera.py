@@ -1,8 +1,8 @@
-"""The pinhole camera.
+"""The pinhole camera of the street scenes.
 
-Scenes live in a vehicle's frame: x forward, y left, z up, in meters, the ground at z = 0. Cameras
-see in OpenCV's frame: x right, y down, z forward. Pixel (column, row) has its center at whole
-numbers.
+Scenes are in a vehicle's frame: x forward, y left, z up, in meters, the ground at z = 0. Cameras
+see in OpenCV's frame: x right, y down, z forward. Pixel centers are at integer (column, row)
+coordinates.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 NEAR = 0.1
-"""Nothing closer to the camera than this is seen, in meters along its axis."""
+"""Smallest visible distance along the camera's axis, in meters."""
 
-# The 12 edges of a box whose corners are counted in binary: corners that differ in one bit.
+# The 12 edges of a box: pairs of corners whose binary indices differ in one bit.
 _EDGES = np.array([(a, b) for a, b in itertools.combinations(range(8), 2) if a ^ b in (1, 2, 4)])
 
 
@@ -33,8 +33,8 @@ class Camera:
         height: Image height in pixels.
         focal: Focal length in pixels.
         position: (x, y, z) in the vehicle's frame, in meters.
-        yaw: Turn to the left in radians, 0 looking forward.
-        pitch: Turn downward in radians.
+        yaw: Rotation to the left in radians; 0 looks forward.
+        pitch: Rotation downward in radians.
     """
 
     width: int
@@ -61,11 +61,11 @@ class Camera:
 
     @property
     def leveled(self) -> Camera:
-        """The camera in the same place, looking the same way, but neither up nor down."""
+        """The camera in the same position with the same yaw, but without pitch."""
         return replace(self, pitch=0.0)
 
     def to_camera(self, points: Array) -> Array:
-        """Moves (..., 3) points from the vehicle's frame into the camera's."""
+        """Transforms (..., 3) points from the vehicle's frame to the camera's."""
         return (np.asarray(points) - self.position) @ self.rotation.T
 
     def project(self, points: Array) -> tuple[Array, Array]:
@@ -84,7 +84,7 @@ class Camera:
         return pixels[..., :2] / np.where(depth == 0, NEAR, depth)[..., None], depth
 
     def rays(self) -> Array:
-        """Directions of all pixels' rays.
+        """Returns the directions of the rays through all pixels.
 
         Returns:
             (height * width, 3) float32 in the vehicle's frame, row-major over the image, scaled so
@@ -96,17 +96,17 @@ class Camera:
         return (pixels @ to_vehicle).astype(np.float32)
 
     def image_extents(self, corners: Array) -> tuple[Array, Array]:
-        """How far boxes reach in the image, and beyond its borders.
+        """Returns the bounds of boxes in the image plane, also beyond the image.
 
         Args:
             corners: (N, 8, 3) in the vehicle's frame, each box's counted in binary along its axes.
 
         Returns:
-            (N, 2) least and (N, 2) greatest column and row of what is before the camera; infinite
-            and minus infinite for a box behind it.
+            (N, 2) smallest and (N, 2) largest column and row of the parts in front of the camera;
+            infinity and minus infinity for a box behind it.
         """
         in_camera = self.to_camera(corners)
-        # What counts are the corners before the camera, and the edges where they pass its plane.
+        # Uses the corners in front of the camera, and the edges' intersections with its near plane.
         start, end = in_camera[:, _EDGES[:, 0]], in_camera[:, _EDGES[:, 1]]
         rise = end[..., 2] - start[..., 2]
         with np.errstate(divide='ignore', invalid='ignore'):
@@ -120,14 +120,14 @@ class Camera:
         return np.where(counts, pixels, np.inf).min(1), np.where(counts, pixels, -np.inf).max(1)
 
     def image_rectangles(self, corners: Array) -> NDArray[np.int64]:
-        """The parts of the image in which boxes can be seen.
+        """Returns the rectangles of the image in which boxes are visible.
 
         Args:
             corners: As in `image_extents`.
 
         Returns:
-            (N, 4) first column, first row, last column + 1, last row + 1; a box out of view has
-            nothing between them.
+            (N, 4) first column, first row, last column + 1, last row + 1; empty for a box out of
+            view.
         """
         low, high = self.image_extents(corners)
         size = np.array([self.width, self.height])

@@ -1,4 +1,4 @@
-"""Names and colors of what street scenes are made of: the one place they are written down."""
+"""Class names and colors of the street scenes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PALETTE: dict[str, tuple[int, int, int]] = {
     'person': (220, 40, 70),
     'sign': (235, 200, 40),
 }
-"""Every class of a scene and the RGB color it is drawn in, in the order of the label maps."""
+"""RGB color of every class, in the order of the label maps."""
 
 SEMANTIC_CLASSES = tuple(PALETTE)
-"""Classes of the label maps; a map holds the index + 1, and 0 where nothing is labeled."""
+"""Classes of the label maps, which hold the index + 1, and 0 for unlabeled pixels."""
 
 THING_CLASSES = ('car', 'person', 'sign')
 """Classes that have instances, in the order of COCO's category ids, which count from 1."""

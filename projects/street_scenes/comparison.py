@@ -1,4 +1,4 @@
-"""Skipping windows against lowering the resolution: what each costs and what is left of the AP."""
+"""Compares skipping windows with lowering the resolution: cost and AP of each."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Candidate:
     """One way to run a trained network.
 
     Attributes:
-        name: What it is called in the table.
-        width: Width in pixels that images are resized to.
+        name: Name in the table.
+        width: Width in pixels to which images are resized.
         height: Height in pixels.
         schedule: Pruning schedule.
     """
@@ -37,7 +37,7 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """Names the candidate in files."""
+        """Name in files."""
         return f'{self.name.replace(" ", "-")}-{self.width}x{self.height}'
 
     def macs(self, arch: SwinArch) -> int:
@@ -56,7 +56,7 @@ class Candidate:
 def list_candidates(
     arch: SwinArch, width: int, height: int, sparse: Mapping[str, Any]
 ) -> list[Candidate]:
-    """The dense network, sparse ones, and for each of these a dense one at equal MACs.
+    """Lists the dense network, sparse ones, and for each of these a dense one of equal MACs.
 
     Args:
         arch: Sizes of the backbone.
@@ -74,7 +74,7 @@ def list_candidates(
 
 
 def _at_equal_macs(arch: SwinArch, sparse: Candidate, dense: PruningSchedule) -> Candidate:
-    """The dense network at the largest resolution whose MACs are nearest to a sparse one's."""
+    """The dense network at the resolution whose MACs are nearest to those of a sparse one."""
     budget, aspect = sparse.macs(arch), sparse.height / sparse.width
     smaller = [
         Candidate('dense', width, round(width * aspect), dense)
@@ -86,11 +86,11 @@ def _at_equal_macs(arch: SwinArch, sparse: Candidate, dense: PruningSchedule) ->
 def backbone_latency(
     backbone: nn.Module, candidates: Sequence[Candidate], runs: int
 ) -> list[Latency]:
-    """Times the backbone on one image on the CPU, the candidates taking turns in this process.
+    """Times the backbone on one image on the CPU, with the candidates interleaved.
 
     Args:
-        backbone: In evaluation mode; its schedule is put back afterwards.
-        candidates: What to time.
+        backbone: In evaluation mode; its schedule is restored afterwards.
+        candidates: Candidates to time.
         runs: Timed rounds.
     """
     prunable = find_prunable_backbone(backbone)
@@ -121,7 +121,7 @@ def comparison_table(
     metrics: Sequence[Mapping[str, float]],
     latencies: Sequence[Latency],
 ) -> Table:
-    """What every candidate costs and finds.
+    """Makes the table of cost and AP.
 
     Args:
         candidates: The rows; those from the second on come in pairs of equal MACs.

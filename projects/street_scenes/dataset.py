@@ -7,7 +7,7 @@ A data set's folder holds:
 - annotations/instances_{training,validation}.json: COCO instances with exact masks
 - annotations/nuscenes_infos_{training,validation}.json: 3D boxes of the same cars and persons, see
   `projects.street_scenes.nuscenes_infos`
-- settings.json: what the folder was made from
+- settings.json: the settings
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SCENES_VERSION = 1  # what the images and their labels look like
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What a data set is made from; equal settings give equal files.
+    """Settings of a data set; equal settings give equal files.
 
     Attributes:
         training: Number of training scenes.
@@ -75,7 +75,7 @@ class DemoSettings:
                 raise ConfigError(f'{field.name} is {value}, but it must be at least {least}.')
 
     def scene(self, split: str, index: int) -> Scene:
-        """One scene of a split."""
+        """Returns one scene of a split."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split), index])
         return sample_scene(rng, self.width, self.height)
 
@@ -86,13 +86,13 @@ def make_dataset(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> bool:
-    """Makes a data set, unless it is there already, see `make_folder`.
+    """Makes a data set, unless it exists already, see `make_folder`.
 
     Args:
         root: Folder of the data set.
-        settings: What to make it from.
+        settings: Settings of the data set.
         workers: Processes to draw scenes with; all cores by default.
-        progress: Called with the scenes done and the scenes in all after every scene.
+        progress: Called after every scene with the number done and the total.
 
     Returns:
         Whether anything was made.
@@ -135,15 +135,15 @@ def by_split(
     """Draws the scenes of every split in several processes.
 
     Args:
-        task: Draws a scene, from the folder, the settings, the split and its number there.
+        task: Draws a scene, given the folder, the settings, the split and the index in it.
         root: The folder.
-        settings: What to draw from.
+        settings: Settings of the data set.
         counts: Scenes of each split.
         workers: Processes; all cores by default.
-        progress: Called with the scenes done and the scenes in all after every scene.
+        progress: Called after every scene with the number done and the total.
 
     Returns:
-        For each split what the task returned, in order.
+        For each split the results of the task, in order.
     """
     jobs = [
         (root, settings, split, index)
@@ -158,7 +158,7 @@ def by_split(
 
 @dataclass(frozen=True)
 class _SceneLabels:
-    """What of a scene goes into the files of its split."""
+    """Labels of a scene for the files of its split."""
 
     instances: list[dict[str, Any]]
     frame: dict[str, Any]
@@ -170,8 +170,8 @@ def _write_scene(job: tuple[Path, DemoSettings, str, int]) -> _SceneLabels:
     scene = settings.scene(split, index)
     rendering = render(scene)
     labels = label_map(scene, rendering)
-    write_picture(root / 'images' / split / f'{index:06d}.jpg', rendering.image)
-    write_picture(root / 'annotations' / split / f'{index:06d}.png', labels)
+    write_image(root / 'images' / split / f'{index:06d}.jpg', rendering.image)
+    write_image(root / 'annotations' / split / f'{index:06d}.png', labels)
     return _SceneLabels(
         instances(scene, rendering),
         frame_info(
@@ -184,12 +184,12 @@ def _write_scene(job: tuple[Path, DemoSettings, str, int]) -> _SceneLabels:
     )
 
 
-def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Writes an RGB image or a label map; JPEG at quality 95."""
-    if picture.ndim == 3:
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == '.jpg' else []
-    path.write_bytes(cv2.imencode(path.suffix, picture, options)[1].tobytes())
+    path.write_bytes(cv2.imencode(path.suffix, image, options)[1].tobytes())
 
 
 def label_map(scene: Scene, rendering: Rendering) -> NDArray[np.uint8]:
@@ -202,13 +202,13 @@ def label_map(scene: Scene, rendering: Rendering) -> NDArray[np.uint8]:
 
 
 def visible_pixels(scene: Scene, rendering: Rendering) -> NDArray[np.int64]:
-    """(N,) number of pixels that show each of a scene's objects."""
+    """(N,) number of visible pixels of each of a scene's objects."""
     counts = np.bincount(rendering.object_ids.ravel() - SKY, minlength=len(scene.objects) + 1)
     return counts[1:]
 
 
 def visible_things(scene: Scene, rendering: Rendering) -> list[int]:
-    """Numbers of a scene's things of which enough is visible to be labeled."""
+    """Indices of the things of a scene that are visible enough to be labeled."""
     visible = visible_pixels(scene, rendering)
     share = visible / np.maximum(rendering.outline_areas, 1)
     return [
@@ -221,7 +221,7 @@ def visible_things(scene: Scene, rendering: Rendering) -> list[int]:
 
 
 def instances(scene: Scene, rendering: Rendering) -> list[dict[str, Any]]:
-    """Visible things of a scene as COCO annotations, without ids.
+    """Returns the visible things of a scene as COCO annotations, without ids.
 
     Returns:
         Annotations with `category_id`, `bbox` (x, y, width, height), `area`, `segmentation` (a

@@ -1,4 +1,4 @@
-"""Folders that are made once, whole or not at all, by several processes."""
+"""Makes a data folder completely or not at all, with several processes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _Result = TypeVar('_Result')
 
 
 def make_folder(root: Path, settings: Mapping[str, Any], write: Callable[[Path], None]) -> bool:
-    """Makes a data set's folder, unless it is there already.
+    """Makes a data set's folder, unless it exists with the same settings.
 
-    Everything is written beside the folder and moved into place at the end, so a folder is either
-    whole or absent.
+    Everything is written beside the folder and moved into place at the end: a folder is complete or
+    absent.
 
     Args:
-        root: The folder; `settings.json` in it says what it was made from.
-        settings: What to make it from; a folder made from other settings is replaced.
+        root: The folder; `settings.json` in it holds the settings it was made with.
+        settings: Settings of the data set; a folder made with other settings is replaced.
         write: Writes the content into the new folder it is given.
 
     Returns:
@@ -69,7 +69,7 @@ def make_folder(root: Path, settings: Mapping[str, Any], write: Callable[[Path],
 
 
 def _settings_of(root: Path) -> dict[str, Any] | None:
-    """The settings a folder was made from; None if it is no demo data set."""
+    """The settings a folder was made with; None if it is no demo data set."""
     try:
         return json.loads((root / _SETTINGS_FILE).read_text())
     except (OSError, ValueError):
@@ -82,13 +82,13 @@ def in_processes(
     workers: int | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[_Result]:
-    """Does jobs in several processes.
+    """Runs jobs in several processes.
 
     Args:
-        task: What is done with a job.
+        task: Function that does a job.
         jobs: The jobs.
         workers: Processes; all cores by default.
-        progress: Called with the jobs done and the jobs in all after every job.
+        progress: Called after every job with the number done and the total.
 
     Yields:
         Results in the order of the jobs.

@@ -1,7 +1,7 @@
-"""What surfaces look like: procedural textures as plain functions of the point on a surface.
+"""Procedural textures: the color of a surface as a function of the point on it.
 
-A material's `albedo` gets points in the frame of the solid it covers. Patterns fade where they are
-finer than a pixel, so that distant ones do not flicker.
+A material's `albedo` gets points in the frame of the solid that it covers. Patterns fade to their
+mean where they are finer than a pixel, which avoids aliasing.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""Scenes as nuScenes infos in MMDetection3D's version 2, for monocular 3D detection.
+"""Makes nuScenes infos (MMDetection3D's version 2) of scenes, for monocular 3D detection.
 
-Boxes stand upright in the vehicle's frame. In the frame of a camera that looks a little downward
-they would lean, which the seven numbers of a box cannot say. So the camera's frame of these infos
-is that of the camera leveled (same place, same direction, no pitch), and `cam2img` leads from
-there into the image with the pitch inside: boxes and their projections are exact.
+Boxes are upright in the vehicle's frame. In the frame of a camera that looks slightly downward they
+would lean, which the seven numbers of a box cannot express. So the camera's frame in these infos is
+that of the leveled camera (same position and heading, no pitch), and `cam2img` includes the pitch:
+boxes and their projections are exact.
 
-Columns and rows are counted as frameworks count them when they flip: the first pixel reaches from
-0 to 1. The LiDAR's frame, of which there is none, is the vehicle's. Nothing moves: a scene is a
-moment.
+Pixel coordinates follow the frameworks' flips: the first pixel spans 0 to 1. The LiDAR's frame is
+the vehicle's. Nothing moves.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ CATEGORIES = (
     'car', 'truck', 'trailer', 'bus', 'construction_vehicle', 'bicycle', 'motorcycle', 'pedestrian',
     'traffic_cone', 'barrier',
 )  # fmt: skip
-"""nuScenes' classes, in the order of the labels in infos."""
+"""nuScenes' classes in the order of their labels in info files."""
 
 NUSCENES_NAMES = {'car': 'car', 'person': 'pedestrian'}
-"""What a scene's things are called in nuScenes, which has no class for signs."""
+"""nuScenes' names of our classes; it has none for signs."""
 
 _ATTRIBUTE_LABELS = {'car': 6, 'person': 3}  # vehicle.parked, pedestrian.standing
 _PIXEL_CENTER = 0.5  # where the first pixel's center lies; `Camera` has it at 0
 
 
 def camera_info(camera: Camera, lidar2ego: NDArray[np.float64] | None = None) -> dict[str, Any]:
-    """Calibration of a camera.
+    """Returns the calibration of a camera.
 
     Args:
         camera: The camera.
-        lidar2ego: (4, 4) from the LiDAR's frame to the vehicle's; by default they are one.
+        lidar2ego: (4, 4) from the LiDAR's frame to the vehicle's; the identity by default.
 
     Returns:
         `height`, `width`, `cam2img` (3, 3), `cam2ego` and `lidar2cam` (4, 4), as nested lists.
@@ -64,11 +63,11 @@ def camera_info(camera: Camera, lidar2ego: NDArray[np.float64] | None = None) ->
 
 
 def cam_instances(scene: Scene, numbers: Iterable[int]) -> list[dict[str, Any]]:
-    """3D boxes of a scene's objects in the frame of its leveled camera.
+    """Returns the 3D boxes of a scene's objects in the frame of its leveled camera.
 
     Args:
         scene: The scene.
-        numbers: Which objects; those that nuScenes has no class for are left out.
+        numbers: Indices of the objects; those without a class in nuScenes are left out.
 
     Returns:
         Annotations with `bbox_3d` (x, y, z of the middle; length, height, width; yaw, in meters and
@@ -104,14 +103,14 @@ def cam_instances(scene: Scene, numbers: Iterable[int]) -> list[dict[str, Any]]:
 def frame_info(
     scene: Scene, index: int, token: str, img_path: str, numbers: Iterable[int]
 ) -> dict[str, Any]:
-    """The info of one frame.
+    """Makes the info of one frame.
 
     Args:
         scene: The scene.
-        index: Number of the frame in its split.
+        index: Index of the frame in its split.
         token: Name of the frame.
         img_path: Name of the image in its folder.
-        numbers: Objects that are labeled.
+        numbers: Indices of the labeled objects.
     """
     return {
         'sample_idx': index,
@@ -123,7 +122,7 @@ def frame_info(
 
 
 def infos_file(frames: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The content of an infos file."""
+    """Makes the content of an info file."""
     metainfo = {
         'categories': {name: label for label, name in enumerate(CATEGORIES)},
         'dataset': 'nuscenes',
@@ -133,7 +132,7 @@ def infos_file(frames: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _covered(camera: Camera, corners: NDArray[np.float64]) -> list[float]:
-    """Left, top, right and bottom of what an object's box covers of the image."""
+    """Left, top, right and bottom of the part of the image that a box covers."""
     size = np.array([camera.width, camera.height])
     return [
         float(side)

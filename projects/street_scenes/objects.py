@@ -1,7 +1,7 @@
-"""What stands in a street, built from solids.
+"""Builds the objects of a street from solids.
 
-Every builder draws an object's looks from a random state and returns its solids in the object's own
-frame: x forward, y left, z up, the origin on the ground below its middle.
+Every builder samples an object's appearance and returns its solids in the object's own frame:
+x forward, y left, z up, the origin on the ground below its center.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def car(rng: np.random.Generator) -> list[Solid]:
 
 
 def person(rng: np.random.Generator) -> list[Solid]:
-    """Somebody walking or standing, facing along x."""
+    """A person walking or standing, facing along x."""
     tall = rng.uniform(1.55, 1.9)
     unit = tall / 1.75
     skin = materials.plain(_pick(rng, SKINS, 0.02), 0.05)

@@ -1,8 +1,8 @@
-"""From a scene to an image with its depth and the object every pixel shows.
+"""Renders a scene: its image, its depth and the object that every pixel shows.
 
-Rays are cast through pixel centers and the nearest hit wins, so masks are exactly the visible
-pixels. Colors are shaded with sun, sky, shadows on the ground, mirror images of the sky and haze,
-and only they are smoothed along outlines.
+One ray per pixel center finds the nearest object, so that masks are exactly the visible pixels.
+Colors have sunlight, skylight, shadows on the ground, reflections of the sky and haze. Only colors
+are smoothed along outlines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from projects.street_scenes.solids import hit_depth, hit_surface
 Array = NDArray[Any]
 
 SKY = -1
-"""Number of the object in pixels that show the sky."""
+"""Object index of pixels that show the sky."""
 
 _GROUND = ('road', 'sidewalk', 'terrain')
 _GAMMA = 2.2
@@ -31,7 +31,7 @@ _GAMMA = 2.2
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """An image and what it shows.
+    """An image with the depth and the object of every pixel.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -47,7 +47,7 @@ class Rendering:
 
 
 def render(scene: Scene) -> Rendering:
-    """Draws a scene."""
+    """Renders a scene."""
     camera = scene.camera
     shape = camera.height, camera.width
     rays = camera.rays()

@@ -1,7 +1,7 @@
-"""One street in 3D as plain data, and how it is drawn from a seed.
+"""The 3D layout of one street as plain data, sampled from a seed.
 
-The vehicle that carries the camera is in the right-hand lane, heading along x. The layout knows
-nothing of pixels: labels, masks and boxes all follow from it.
+The vehicle that carries the camera drives in the right-hand lane and heads along x. The layout has
+no pixels: images, labels, masks and boxes are all computed from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Range = tuple[float, float]
 
 LANE_WIDTH = 3.4
 FAR_END = 140.0
-"""Where the street ends, in meters ahead."""
+"""Distance ahead at which the street ends, in meters."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ class Box3D:
     """An upright box around an object.
 
     Attributes:
-        center: (x, y, z) of its middle in meters.
+        center: (x, y, z) of its center in meters.
         size: Length, width and height in meters.
-        yaw: Turn in radians, see `in_vehicle` and `in_camera` for the axes.
+        yaw: Rotation in radians; to the left about z in the vehicle's frame, see `in_camera` for
+            the camera's.
     """
 
     center: tuple[float, float, float]
@@ -41,17 +42,17 @@ class Box3D:
     yaw: float
 
     def moved(self, position: Array, yaw: float) -> Box3D:
-        """The box turned to the left by `yaw` about the origin's vertical and then shifted."""
+        """Returns the box rotated to the left by `yaw` about the origin and then shifted."""
         x, y, z = (yaw_rotation(yaw) @ self.center + position).tolist()
         return Box3D((x, y, z), self.size, math.remainder(self.yaw + yaw, 2 * math.pi))
 
     def corners(self) -> Array:
-        """(8, 3) corners of a box whose yaw turns left about z, as in the vehicle's frame."""
+        """(8, 3) corners of a box in the vehicle's frame."""
         corners = box_corners(np.array(self.size) / 2)
         return corners @ yaw_rotation(self.yaw).T + self.center
 
     def in_camera(self, camera: Camera) -> Box3D:
-        """The box in the frame of a camera that does not roll.
+        """Returns the box in the frame of a camera that does not roll.
 
         The yaw then turns about the camera's y axis, which points down, and is 0 for an object
         heading along the camera's x axis, as in KITTI and in MMDetection3D's camera boxes. A
@@ -64,11 +65,11 @@ class Box3D:
 
 @dataclass(frozen=True, eq=False)
 class SceneObject:
-    """Something of one class.
+    """An object or a piece of ground of one class.
 
     Attributes:
         category: One of `projects.street_scenes.classes.SEMANTIC_CLASSES`.
-        solids: What it is made of, in the vehicle's frame.
+        solids: Its solids in the vehicle's frame.
         box: Its box in the vehicle's frame.
     """
 
@@ -80,7 +81,7 @@ class SceneObject:
     def place(
         cls, category: str, solids: list[Solid], x: float, y: float, yaw: float = 0.0
     ) -> SceneObject:
-        """Puts an object that was built about its own origin somewhere on the ground."""
+        """Places an object that was built about its own origin on the ground."""
         corners = np.concatenate([solid.corners() for solid in solids])
         low, high = corners.min(0), corners.max(0)
         position, rotation = np.array([x, y, 0.0]), yaw_rotation(yaw)
@@ -93,14 +94,14 @@ class SceneObject:
         )
 
     def moved(self, position: Array, yaw: float) -> SceneObject:
-        """The object turned to the left by `yaw` about the origin's vertical and then shifted."""
+        """Returns the object rotated to the left by `yaw` about the origin and then shifted."""
         solids = tuple(solid.moved(position, yaw_rotation(yaw)) for solid in self.solids)
         return replace(self, solids=solids, box=self.box.moved(position, yaw))
 
 
 @dataclass(frozen=True)
 class Light:
-    """Sun and air.
+    """Position of the sun, and haze.
 
     Attributes:
         azimuth: Where the sun is, in radians to the left of straight ahead.
@@ -137,7 +138,7 @@ class Light:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A street, its light and the camera that looks at it."""
+    """The objects of a street, its light and its camera."""
 
     camera: Camera
     light: Light
@@ -146,7 +147,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Street:
-    """Numbers every part of the layout agrees on; y to the left, in meters.
+    """Measures of a street in meters; y points to the left.
 
     Attributes:
         middle: y of the middle line.
@@ -165,26 +166,26 @@ class Street:
     zebra: float | None
 
     def curb(self, side: int) -> float:
-        """Where the curb is along y, side 1 on the left and -1 on the right."""
+        """Position of the curb along y; `side` is 1 on the left and -1 on the right."""
         return self.middle + side * self.half_width
 
     def houses(self, side: int) -> float:
-        """Where the house fronts are along y."""
+        """Position of the house fronts along y."""
         return self.curb(side) + side * (self.sidewalk + self.verge)
 
     def in_junction(self, x: float, margin: float) -> bool:
-        """Whether something at x would stand in the crossing street."""
+        """Whether x lies in the crossing street."""
         return self.junction is not None and abs(x - self.junction) < LANE_WIDTH + margin
 
 
 class Room:
-    """Remembers what is taken, so that things do not stand inside each other."""
+    """Keeps track of occupied ground, so that objects do not overlap."""
 
     def __init__(self) -> None:
         self._taken: list[tuple[float, float, float]] = []
 
     def take(self, x: float, y: float, radius: float) -> bool:
-        """Takes a disc if it is free."""
+        """Occupies a disc and returns True, or returns False if a part of it is occupied."""
         if any(math.hypot(x - a, y - b) < radius + r for a, b, r in self._taken):
             return False
         self._taken.append((x, y, radius))
@@ -192,7 +193,7 @@ class Room:
 
 
 def sample_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Draws a street.
+    """Samples a street.
 
     Args:
         rng: Random state; equal states give equal scenes.
@@ -213,7 +214,7 @@ def sample_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def sample_street(rng: np.random.Generator) -> Street:
-    """Draws the measures of a street."""
+    """Samples the measures of a street."""
     junction = rng.uniform(20, 38) if rng.random() < 0.35 else None
     zebra = None
     if junction is not None:
@@ -233,7 +234,7 @@ def sample_street(rng: np.random.Generator) -> Street:
 def street_parts(
     rng: np.random.Generator, street: Street, start: float = -20.0
 ) -> list[SceneObject]:
-    """Draws the ground of a street and all that stands ahead on it.
+    """Samples the ground of a street and the objects ahead on it.
 
     Args:
         rng: Random state.
@@ -252,7 +253,7 @@ def street_parts(
 
 
 def sample_light(rng: np.random.Generator) -> Light:
-    """Draws sun and air."""
+    """Samples the position of the sun, and haze."""
     elevation = math.radians(rng.uniform(24, 62))
     # Never straight ahead: everything would be seen from its shaded side.
     azimuth = math.pi + rng.uniform(-2.3, 2.3)

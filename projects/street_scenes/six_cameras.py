@@ -1,14 +1,14 @@
-"""Streets around a vehicle as a six-camera data set in nuScenes' infos, version 2.
+"""Writes streets around a vehicle as a six-camera data set with nuScenes infos (version 2).
 
 A data set's folder holds:
 
 - samples/<camera>/<split>-000000__<camera>.jpg
 - annotations/nuscenes_infos_{training,validation}.json: for each frame the six cameras, the boxes
   in the LiDAR's frame (`instances`) and those that each camera sees in its own (`cam_instances`)
-- settings.json: what the folder was made from
+- settings.json: the settings
 
-There is no LiDAR; its frame is nuScenes' (x right, y forward, z up, on the roof) without its lean,
-so that boxes stand upright in it. Nothing moves, and the world's frame is the vehicle's.
+There is no LiDAR. Its frame is like nuScenes' (x right, y forward, z up, on the roof), but level,
+so that boxes are upright in it. Nothing moves, and the world's frame is the vehicle's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from projects.street_scenes.dataset import (
     by_split,
     visible_pixels,
     visible_things,
-    write_picture,
+    write_image,
 )
 from projects.street_scenes.folder import make_folder
 from projects.street_scenes.nuscenes_infos import (
@@ -43,17 +43,17 @@ from projects.street_scenes.solids import yaw_rotation
 from projects.street_scenes.surroundings import CAMERA_NAMES, sample_surroundings, surround_cameras
 
 LIDAR_POSITION = (0.94, 0.0, 1.84)
-"""Where the LiDAR would be in the vehicle's frame, in meters."""
+"""Position of the LiDAR in the vehicle's frame, in meters."""
 
 LIDAR_YAW = -np.pi / 2
-"""Its turn to the left: its x axis points to the right."""
+"""Yaw of the LiDAR to the left: its x axis points to the right."""
 
 _VERSION = 1
 
 
 @dataclass(frozen=True)
 class SixCameraSettings(DemoSettings):
-    """What a six-camera data set is made from; the fields are those of `DemoSettings`."""
+    """Settings of a six-camera data set, with the fields of `DemoSettings`."""
 
     training: int = 96
     validation: int = 24
@@ -62,7 +62,7 @@ class SixCameraSettings(DemoSettings):
     version: int = _VERSION
 
     def scenes(self, split: str, index: int) -> dict[str, Scene]:
-        """What each camera sees of one frame, by the cameras' names."""
+        """The scenes of one frame by camera name."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split), index])
         light, objects = sample_surroundings(rng)
         cameras = surround_cameras(self.width, self.height)
@@ -75,11 +75,11 @@ def make_six_camera_dataset(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> bool:
-    """Makes a six-camera data set, unless it is there already, see `make_folder`.
+    """Makes a six-camera data set, unless it exists already, see `make_folder`.
 
     Args:
         root: Folder of the data set.
-        settings: What to make it from.
+        settings: Settings of the data set.
         workers: Processes to draw frames with; all cores by default.
         progress: Called with the frames done and the frames in all after every frame.
 
@@ -111,7 +111,7 @@ def _write_frame(job: tuple[Path, SixCameraSettings, str, int]) -> dict[str, Any
     scenes = settings.scenes(split, index)
     renderings = {name: render(scene) for name, scene in scenes.items()}
     for name, rendering in renderings.items():
-        write_picture(root / 'samples' / name / image_name(token, name), rendering.image)
+        write_image(root / 'samples' / name / image_name(token, name), rendering.image)
     return surround_info(scenes, renderings, index, token)
 
 
@@ -123,7 +123,7 @@ def image_name(token: str, camera: str) -> str:
 def surround_info(
     scenes: Mapping[str, Scene], renderings: Mapping[str, Rendering], index: int, token: str
 ) -> dict[str, Any]:
-    """The info of one frame.
+    """Makes the info of one frame.
 
     Args:
         scenes: What each camera sees; the objects are the same.

@@ -1,7 +1,7 @@
-"""Convex solids, and where rays meet them.
+"""Convex solids and their intersection with rays.
 
-Everything in a scene is made of one kind of solid: the points inside some half-spaces and, if it is
-round, inside a quadric. That covers boxes, prisms, ellipsoids and cylinders.
+All objects are made of one type of solid: the intersection of half-spaces and, for round ones, of a
+quadric. That covers boxes, prisms, ellipsoids and cylinders.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Solid:
         return box_corners(self.half_size) @ self.rotation.T + self.center
 
     def moved(self, position: Array, rotation: Array) -> Solid:
-        """The solid turned by `rotation` about the origin and then shifted."""
+        """Returns the solid rotated about the origin and then shifted."""
         return replace(
             self,
             center=rotation @ self.center + position,
@@ -61,19 +61,19 @@ def box_corners(half_size: Array) -> Array:
 
 
 def yaw_rotation(yaw: float) -> Array:
-    """(3, 3) turn to the left about the vertical, in radians."""
+    """(3, 3) rotation to the left about the vertical, in radians."""
     cos, sin = math.cos(yaw), math.sin(yaw)
     return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
 
 
 def pitch_rotation(pitch: float) -> Array:
-    """(3, 3) turn forwards about the y axis, in radians."""
+    """(3, 3) forward rotation about the y axis, in radians."""
     cos, sin = math.cos(pitch), math.sin(pitch)
     return np.array([[cos, 0, sin], [0, 1.0, 0], [-sin, 0, cos]])
 
 
 def box(size: Vector, center: Vector, material: Material) -> Solid:
-    """A box of a (length, width, height) about a point."""
+    """A box of (length, width, height) around a point."""
     half = np.asarray(size, float) / 2
     planes = np.concatenate([np.c_[np.eye(3), half], np.c_[-np.eye(3), half]])
     return _solid(planes, None, half, center, material)
@@ -113,7 +113,7 @@ def prism(
     material: Material,
     lean: float = 0.0,
 ) -> Solid:
-    """A convex outline in the x-z plane, drawn out along y.
+    """A prism: a convex outline in the x-z plane, extruded along y.
 
     Args:
         profile: (x, z) corners, counter-clockwise as seen from the right-hand side (-y).
@@ -145,7 +145,7 @@ def _solid(
 
 
 def hit_depth(solid: Solid, origins: Array, directions: Array) -> Array:
-    """Where rays enter a solid.
+    """Intersects rays with a solid.
 
     Args:
         solid: The solid.
@@ -224,7 +224,7 @@ def _interval(solid: Solid, start: Array, way: Array) -> tuple[Array, Array, NDA
 def _entry(
     solid: Solid, start: Array, way: Array, enter: Array, plane: NDArray[np.intp]
 ) -> tuple[Array, Array]:
-    """Points and outward normals where rays enter."""
+    """Points and outward normals where rays enter a solid."""
     point = start + enter[:, None] * way
     if solid.radii is None:
         return point, solid.planes[plane, :3].astype(np.float32)

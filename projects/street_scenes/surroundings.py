@@ -1,8 +1,8 @@
-"""A street all around the vehicle, and six cameras that look at it.
+"""A street all around the vehicle, and the six cameras on it.
 
-The street goes on behind: its other half is drawn as the one ahead is, with the same measures, and
-turned by half a circle about the middle of the road, which keeps everybody on the right-hand side.
-Between the halves a few things stand beside the vehicle.
+The half behind the vehicle is sampled like the half ahead, with the same measures, and then rotated
+by half a turn about the center of the road, so that everybody keeps to the right. A few objects
+stand between the halves, beside the vehicle.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _MOUNTS: dict[str, tuple[tuple[float, float, float], float, float]] = {
     'CAM_BACK': ((0.03, 0.00, 1.58), 180.0, 110.0),
     'CAM_BACK_RIGHT': ((1.01, -0.48, 1.56), -110.0, 70.0),
 }
-"""Position in meters from the rear axle, turn to the left and field of view in degrees."""
+"""Position in meters from the rear axle, yaw to the left and field of view in degrees."""
 
 CAMERA_NAMES = tuple(_MOUNTS)
-"""nuScenes' names, in the order in which BEVDet takes the images."""
+"""nuScenes' names of the cameras, in BEVDet's order."""
 
 
 def surround_cameras(width: int, height: int) -> dict[str, Camera]:
-    """Six cameras placed and turned about as nuScenes' are, all of them level.
+    """Makes six level cameras, placed and oriented approximately like those of nuScenes.
 
     Args:
         width: Width of each image in pixels.
@@ -65,7 +65,7 @@ def surround_cameras(width: int, height: int) -> dict[str, Camera]:
 
 
 def sample_surroundings(rng: np.random.Generator) -> tuple[Light, tuple[SceneObject, ...]]:
-    """Draws a street around a vehicle whose rear axle is at the origin.
+    """Samples a street around a vehicle whose rear axle is at the origin.
 
     Args:
         rng: Random state; equal states give equal streets.
@@ -82,7 +82,7 @@ def sample_surroundings(rng: np.random.Generator) -> tuple[Light, tuple[SceneObj
 
 
 def _half(rng: np.random.Generator, street: Street) -> list[SceneObject]:
-    """What is ahead: houses whose middle is behind belong to the other half."""
+    """Objects ahead; houses whose center is behind belong to the other half."""
     return [
         part
         for part in street_parts(rng, street, start=_SEAM)
@@ -91,7 +91,7 @@ def _half(rng: np.random.Generator, street: Street) -> list[SceneObject]:
 
 
 def _beside(rng: np.random.Generator, street: Street) -> Iterator[SceneObject]:
-    """Cars and people where neither half has any."""
+    """Cars and people beside the vehicle, where neither half has any."""
     if rng.random() < 0.4:
         y = street.middle + LANE_WIDTH / 2
         yield SceneObject.place('car', objects.car(rng), rng.uniform(-1.5, 1.5), y, math.pi)

@@ -10,7 +10,7 @@ import torch
 pytest.importorskip('mmdet3d')
 from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
 from sparsevit_mm.apis.configs import load_config, register_framework
-from sparsevit_mm.apis.test import test
+from sparsevit_mm.apis.test import test as evaluate
 from sparsevit_mm.apis.train import train
 from sparsevit_mm.checks.configs import build_model
 
@@ -26,11 +26,11 @@ def test_training_from_scratch_finds_cars_and_people(tmp_path, monkeypatch):
     cfg = load_config(str(CONFIG))
     register_framework(cfg)
     torch.save({'state_dict': build_model(cfg).state_dict()}, 'untrained.pth')
-    before = test(str(CONFIG), 'untrained.pth', work_dir='before')
+    before = evaluate(str(CONFIG), 'untrained.pth', work_dir='before')
     train(str(CONFIG), work_dir='work')
     trained = f'work/iter_{cfg.max_iters}.pth'
     after = {
-        ratios: test(str(CONFIG), trained, work_dir='after', ratios=ratios)
+        ratios: evaluate(str(CONFIG), trained, work_dir='after', ratios=ratios)
         for ratios in ('0', '0.5')
     }
     key = 'nuscenes/mAP'

@@ -104,7 +104,7 @@ def test_refuses_broken_images(info, tmp_path):
     path.write_bytes(content[:-20])
     with pytest.raises(ConfigError, match=r'CAM_BACK\.png cannot be read: its end is missing'):
         LoadCameraImages().transform(deepcopy(info))
-    path.write_bytes(b'no picture at all')
+    path.write_bytes(b'no image at all')
     with pytest.raises(ConfigError, match='is not an image'):
         LoadCameraImages().transform(deepcopy(info))
     path.unlink()

@@ -223,7 +223,7 @@ def test_refuses_single_images_and_missing_calibration():
 def test_names_are_found_after_their_import_and_the_package_stays_light():
     code = """
 import sys
-import sparsevit_mm
+import sparsevit_mm, sparsevit_mm.det3d
 from sparsevit_mm.registry import MODELS
 assert MODELS.get('SparseViT') and not {'mmcv', 'mmdet', 'mmdet3d'} & set(sys.modules)
 from mmengine.config import Config

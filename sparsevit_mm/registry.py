@@ -33,8 +33,8 @@ DATASETS = Registry(
     scope=SCOPE,
     locations=[
         'sparsevit_mm.det3d.datasets.class_balanced',
+        'sparsevit_mm.engine.classification',
         'sparsevit_mm.engine.held_out',
-        'sparsevit_mm.engine.image_folder',
     ],
 )
 LOOPS = Registry(
@@ -47,13 +47,13 @@ TRANSFORMS = Registry(
     'transform',
     parent=mmengine_registry.TRANSFORMS,
     scope=SCOPE,
-    locations=['sparsevit_mm.checks.images', 'sparsevit_mm.engine.image_transforms'],
+    locations=['sparsevit_mm.checks.images', 'sparsevit_mm.engine.classification'],
 )
 METRICS = Registry(
     'metric',
     parent=mmengine_registry.METRICS,
     scope=SCOPE,
-    locations=['sparsevit_mm.det3d.evaluation', 'sparsevit_mm.engine.top_k_accuracy'],
+    locations=['sparsevit_mm.det3d.evaluation', 'sparsevit_mm.engine.classification'],
 )
 
 # A registry is the first thing of ours that a framework touches.

@@ -1,1 +1,1 @@
-"""What the command-line tools do: one module a tool, with the tool's name."""
+"""The bodies of the command-line tools: `apis/X.py` is what `tools/X.py` calls."""

@@ -1,4 +1,4 @@
-"""Drawing a config's training images with their annotations, after its pipeline."""
+"""Draws a config's training images with their annotations, as its pipeline puts them out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import check_datasets, check_writable_folder
 from sparsevit_mm.checks.images import use_checked_loading
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.visualization.samples import build_visualizer
+from sparsevit_mm.visualization.framework_visualizer import build_framework_visualizer
 
 
 def browse_dataset(
@@ -47,7 +47,7 @@ def browse_dataset(
         SparseVitError: If an argument, the config or its data are wrong; nothing was written then.
     """
     if num < 1:
-        raise ConfigError(f'num is {num}, but it must be positive.')
+        raise ConfigError(f'num is {num}, but must be positive.')
     cfg = load_config(config, cfg_options)
     if cfg.get('visualizer') is None:
         raise ConfigError('visualizer is not in the config, but it is what draws the annotations.')
@@ -60,7 +60,7 @@ def browse_dataset(
     written = []
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
-        visualizer = build_visualizer(cfg, dataset.metainfo)
+        visualizer = build_framework_visualizer(cfg, dataset.metainfo)
         for number in range(min(num, len(dataset))):
             item = dataset[number]
             sample = item['data_samples']

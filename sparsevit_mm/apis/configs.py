@@ -1,4 +1,4 @@
-"""Loading a config, by its path or from an installed framework, and registering what it names."""
+"""Loads configs and registers the framework that they are for."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def register_framework(cfg: Config) -> None:
     scope = cfg.get('default_scope')
     if scope not in (None, 'mmengine', *FRAMEWORKS):
         raise ConfigError(
-            f'default_scope is {scope!r}, but it must be one of {", ".join(FRAMEWORKS)}.'
+            f'default_scope is {scope!r}, but must be one of {", ".join(FRAMEWORKS)}.'
         )
     if scope in FRAMEWORKS:
         check_framework(scope)

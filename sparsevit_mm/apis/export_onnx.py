@@ -92,7 +92,7 @@ def export_config(
         SparseVitError: If something given is wrong, or the file differs from the model.
     """
     if not out.endswith(('.onnx', '.pt2')):
-        raise ConfigError(f'out is {out}, but it must end in .onnx or .pt2.')
+        raise ConfigError(f'out is {out}, but must end in .onnx or .pt2.')
     if out.endswith('.onnx'):
         check_onnx()
     check_writable_folder(Path(out).parent, 'out')

@@ -1,4 +1,4 @@
-"""Counting what the model of a config costs, from the config's file to a table."""
+"""Counts MACs and parameters of the model of a config."""
 
 from __future__ import annotations
 

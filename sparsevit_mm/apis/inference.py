@@ -1,4 +1,4 @@
-"""A config and a checkpoint as something that takes images, for every kind of task."""
+"""Runs the model of a config on single images: detectors, segmentors and 3D detectors."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from sparsevit_mm.pruning.prunable import (
     prunable_or_none,
 )
 from sparsevit_mm.pruning.selection import WindowSelection
+from sparsevit_mm.visualization.framework_visualizer import build_framework_visualizer
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
-from sparsevit_mm.visualization.samples import build_visualizer
 
 _LOADING = (
     'LoadImageFromFile',
@@ -107,7 +107,7 @@ class ImagePredictor:
         with DefaultScope.overwrite_default_scope(self.scope):
             self.dataset_meta = meta.get('dataset_meta') or _dataset_meta(self.cfg)
             self.prepare = Compose(_pipeline_without_loading(self.cfg))
-            self._visualizer = build_visualizer(self.cfg, self.dataset_meta)
+            self._visualizer = build_framework_visualizer(self.cfg, self.dataset_meta)
 
     @property
     def needs_calibration(self) -> bool:
@@ -226,7 +226,7 @@ def _camera(cam2img: NDArray[np.float64] | None) -> dict[str, Any]:
         )
     if not np.isfinite(cam2img).all() or np.linalg.matrix_rank(cam2img) < len(cam2img):
         raise ConfigError(
-            f'cam2img is {cam2img.tolist()}, but it must be a matrix that can be inverted.'
+            f'cam2img is {cam2img.tolist()}, but must be a matrix that can be inverted.'
         )
     box_type, box_mode = get_box_type('Camera')
     return dict(cam2img=cam2img.tolist(), box_type_3d=box_type, box_mode_3d=box_mode)

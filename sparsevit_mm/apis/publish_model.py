@@ -1,4 +1,4 @@
-"""From a training checkpoint to a file for others: weights alone, named by their hash."""
+"""Strips a training checkpoint down to its weights and names the file by its hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Building mmengine's runner for a config: on one process or several, with a GPU or without."""
+"""Builds mmengine's runner for a config, for one process or several, on GPUs or the CPU."""
 
 from __future__ import annotations
 

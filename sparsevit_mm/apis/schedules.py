@@ -1,4 +1,4 @@
-"""Pruning schedules as a command line gives them: ratios as text, or a JSON file."""
+"""Reads pruning schedules from a command line: ratios as text, or a JSON file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parse_ratios(text: str) -> Any:
     if isinstance(value, (int, float, list, tuple)):
         return value
     raise ConfigError(
-        f'ratios is {text!r}, but it must be a number such as 0.5, or a list such as '
+        f'ratios is {text!r}, but must be a number such as 0.5, or a list such as '
         '"[[0.6], [0], [0.2, 0.4, 0.5], [0]]".'
     )
 

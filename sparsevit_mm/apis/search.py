@@ -1,4 +1,4 @@
-"""What tools/search.py calls: a config and a checkpoint become a search."""
+"""Searches the best pruning schedule for a trained network under a budget."""
 
 from __future__ import annotations
 

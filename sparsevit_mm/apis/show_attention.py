@@ -1,4 +1,4 @@
-"""From an image and a config with a FasterViT to an image of one token's attention."""
+"""Draws where a token of a FasterViT looks, for one image."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def show_attention(
     check_checkpoint_exists(checkpoint, 'checkpoint')
     check_writable_folder(Path(out).parent, 'out')
     if long_side < 32:
-        raise ConfigError(f'long_side is {long_side}, but it must be at least 32 pixels.')
+        raise ConfigError(f'long_side is {long_side}, but must be at least 32 pixels.')
     pixels = read_image(image)
     scale = long_side / max(pixels.shape[:2])
     size = tuple(max(round(side * scale), 1) for side in pixels.shape[1::-1])

@@ -113,7 +113,7 @@ def sparsify_model(
     if (ratios is None) == (latency is None):
         raise ConfigError('exactly one of ratios and latency must be given.')
     if latency is not None and not 0 < latency < 1:
-        raise ConfigError(f'latency is {latency}, but it must lie between 0 and 1 times dense.')
+        raise ConfigError(f'latency is {latency}, but must lie between 0 and 1 times dense.')
     out_dir = Path(out_dir)
     check_writable_folder(out_dir, 'out_dir')
     check_checkpoint_exists(checkpoint, 'checkpoint')

@@ -1,4 +1,4 @@
-"""BEVDet on frames of an info file: boxes on all cameras and from above, kept windows a camera."""
+"""Runs a BEVDet on frames of several cameras and draws its boxes and kept windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the name of a config and of a backbone to a new config file."""
+"""Writes a config like an existing one, with one of our backbones in it."""
 
 from __future__ import annotations
 

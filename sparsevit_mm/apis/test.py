@@ -133,7 +133,7 @@ def _keep_predictions(cfg: Config, out: str) -> None:
     elif cfg.get('default_scope') == 'mmseg' and not isinstance(evaluator, (list, tuple)):
         evaluator.output_dir, evaluator.keep_results = out, True
     else:
-        raise ConfigError(f'out is {out}, but it must be a file that ends in .pkl or .pickle.')
+        raise ConfigError(f'out is {out}, but must be a file that ends in .pkl or .pickle.')
 
 
 def _average_over_flips(cfg: Config) -> None:

@@ -1,4 +1,4 @@
-"""How a command ends on an error that the user can fix: one sentence and exit code 1."""
+"""Ends a command on an error that the user can fix: one sentence, exit code 1."""
 
 from __future__ import annotations
 

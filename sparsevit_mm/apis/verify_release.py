@@ -1,4 +1,4 @@
-"""A released checkpoint against its published figures: does it load, and what does it score."""
+"""Loads a released checkpoint and compares its metrics with the published ones."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def published_figures(config: str | Path) -> dict[str, float]:
     metafile = Path(config).parent / 'metafile.yml'
     if not metafile.is_file():
         raise ConfigError(
-            f'{metafile} is missing, but it must hold the published figures of {Path(config).name}.'
+            f'{metafile} is missing, but must hold the published figures of {Path(config).name}.'
         )
     for model in yaml.safe_load(metafile.read_text()).get('Models', []):
         if Path(model['Config']).name == Path(config).name:

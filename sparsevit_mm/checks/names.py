@@ -1,4 +1,4 @@
-"""Checks that a config names classes of this package as they are called, before anything is built.
+"""Checks that every class of this package that a config names exists.
 
 A wrong name is answered with the nearest one that is registered.
 """

@@ -1,1 +1,1 @@
-"""What plugs into mmengine: hooks, and how to find the backbone they act on."""
+"""What plugs into mmengine: hooks, the search loop, held-out images, classification."""

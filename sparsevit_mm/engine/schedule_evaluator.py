@@ -1,4 +1,4 @@
-"""Fitness of a schedule: what the framework's own evaluator, or the network's loss, says of it."""
+"""Evaluates a network under one schedule after another, by metrics or by its loss."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ScheduleEvaluator:
         }
         if self._metric not in metrics:
             raise ConfigError(
-                f'metric is {self._metric!r}, but it must be one of {", ".join(sorted(metrics))}'
+                f'metric is {self._metric!r}, but must be one of {", ".join(sorted(metrics))}'
                 + ('.' if is_loss(self._metric) else ', or the name of a loss.')
             )
         return metrics

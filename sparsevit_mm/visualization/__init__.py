@@ -1,4 +1,4 @@
-"""Images: which windows a network computed."""
+"""Drawings and plots: kept windows, attention, searches."""
 
 from sparsevit_mm.visualization.kept_windows import (
     StageUse,

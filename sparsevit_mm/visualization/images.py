@@ -1,4 +1,4 @@
-"""Reading any image as 8-bit RGB, and finding the images of a folder."""
+"""Reads images of any kind as 8-bit RGB, and finds the images of a folder."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def draw_kept_windows(
     """
     uses = stage_use(selections, index)
     if not uses:
-        raise ConfigError('selections is empty, but it must hold those of one forward.')
+        raise ConfigError('selections is empty, but must hold those of one forward.')
     if resized is None:
         grid = uses[0].grid
         resized = grid.height * patch_size, grid.width * patch_size

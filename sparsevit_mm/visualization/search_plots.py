@@ -1,4 +1,4 @@
-"""Images of a search: every candidate's metric over its cost, and the ratios that came out."""
+"""Plots of a search: every candidate's metric over its cost, and the resulting ratios."""
 
 from __future__ import annotations
 

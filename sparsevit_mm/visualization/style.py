@@ -1,4 +1,4 @@
-"""How drawings and plots look: their colors, their figures, and axes without ornament."""
+"""How drawings and plots look: colors, figures, titles and axes."""
 
 from __future__ import annotations
 

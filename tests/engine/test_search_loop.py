@@ -239,9 +239,9 @@ def test_validation_set_and_blocks_if_asked_for(tmp_path):
     [
         (
             dict(metric='toy/mIoU'),
-            "metric is 'toy/mIoU', but it must be one of toy/images, toy/mean",
+            "metric is 'toy/mIoU', but must be one of toy/images, toy/mean",
         ),
-        (dict(metric='loss_cls'), "metric is 'loss_cls', but it must be one of loss.$"),
+        (dict(metric='loss_cls'), "metric is 'loss_cls', but must be one of loss.$"),
         (dict(metric=''), 'metric is missing'),
         (dict(budget=dict(macs='0.01x')), 'cannot be met: .* cost .* to'),
         (dict(budget=dict(macs='2x..3x')), 'cannot be met'),

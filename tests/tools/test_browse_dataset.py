@@ -57,7 +57,7 @@ def test_draws_3d_boxes_of_every_camera(tmp_path):
 def test_fewer_than_one(tiny, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call_tool('browse_dataset', tiny.detector, '--out-dir', tmp_path / 'drawn', '--num', 0)
-    assert 'num is 0, but it must be positive' in capsys.readouterr().err
+    assert 'num is 0, but must be positive' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -111,7 +111,7 @@ CASES = {
     'no metric': (['--macs', '0.6x'], 'metric is missing'),
     'unknown metric': (
         ['--macs', '0.6x', '--metric', 'mIoU', '--share', '0.5'],
-        "metric is 'mIoU', but it must be one of coco/bbox_mAP, coco/bbox_mAP_50",
+        "metric is 'mIoU', but must be one of coco/bbox_mAP, coco/bbox_mAP_50",
     ),
     'impossible budget': (
         ['--macs', '0.01x', '--metric', 'mIoU', '--share', '0.5'],

@@ -1,4 +1,4 @@
-"""mmengine hooks: thin, they assign schedules, report and draw."""
+"""mmengine hooks that set pruning schedules, log kept windows and draw them."""
 
 from sparsevit_mm.engine.hooks.kept_windows_visualizer import KeptWindowsVisualizer
 from sparsevit_mm.engine.hooks.sparsity_adaptation import SparsityAdaptationHook

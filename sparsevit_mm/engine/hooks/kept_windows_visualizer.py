@@ -1,4 +1,4 @@
-"""Draws which windows live in which stage, for images of the validation or test set."""
+"""Draws the kept windows of every stage for images of the validation or test set."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class KeptWindowsVisualizer(Hook):
 
     def __init__(self, images: int = 4) -> None:
         if images < 1:
-            raise ConfigError(f'images is {images}, but it must be positive.')
+            raise ConfigError(f'images is {images}, but must be positive.')
         self.images = images
         self._record: KeptWindowsRecord | None = None
         self._previous: Callable[[WindowSelection], None] | None = None

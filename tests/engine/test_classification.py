@@ -1,4 +1,4 @@
-"""Random crops stay inside the image and have the wanted shape."""
+"""Random crops stay inside the image and have the wanted shape; top-k accuracy is counted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
-from sparsevit_mm.engine.image_transforms import PackImage, RandomResizedCrop
+from sparsevit_mm.engine.classification import PackImage, RandomResizedCrop, TopKAccuracy
+from sparsevit_mm.errors import ConfigError
 
 
 @pytest.mark.parametrize('height, width', [(60, 40), (5, 200), (1, 1)])
@@ -35,3 +37,16 @@ def test_packing():
     assert packed['inputs'][2, 1, 3] == 23
     assert packed['data_samples'] == 3
     assert 'data_samples' not in PackImage()({'img': image})
+
+
+def test_counts_ranks_and_breaks_ties_by_number():
+    metric = TopKAccuracy(topk=(1, 2, 5))
+    scores = torch.tensor([0.1, 0.4, 0.4, 0.1])
+    metric.process(None, [{'scores': scores, 'label': label} for label in range(4)])
+    # Ranks are 2, 0, 1, 3; there is no top 5 of 4 classes.
+    assert metric.evaluate(4) == {'accuracy/top1': 25.0, 'accuracy/top2': 50.0}
+
+
+def test_wrong_topk():
+    with pytest.raises(ConfigError, match='topk is'):
+        TopKAccuracy(topk=(0,))

@@ -1,4 +1,4 @@
-"""The frameworks' visualizers, for images only: they write files and keep no record."""
+"""Builds the framework's visualizer so that it writes image files only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmengine.registry import VISUALIZERS
 _numbers = itertools.count()
 
 
-def build_visualizer(cfg: Config, dataset_meta: Mapping[str, Any]) -> Any:
+def build_framework_visualizer(cfg: Config, dataset_meta: Mapping[str, Any]) -> Any:
     """Builds the visualizer of a config without its back ends.
 
     Args:

@@ -1,14 +1,14 @@
-"""Errors that are the user's to mend.
+"""Errors that the user can fix.
 
 Every message is one sentence that names the field, the value and what is allowed. The command-line
-tools print such an error without a traceback; everything else keeps its traceback.
+tools print these errors without a traceback, and all others with one.
 """
 
 from __future__ import annotations
 
 
 class SparseVitError(Exception):
-    """Base of every error that a changed config, file or command would mend."""
+    """Base of all errors that a change of a config, file or command fixes."""
 
 
 class ConfigError(SparseVitError, ValueError):
@@ -16,12 +16,12 @@ class ConfigError(SparseVitError, ValueError):
 
 
 class CheckpointError(SparseVitError, ValueError):
-    """A checkpoint file cannot be read, or holds another architecture."""
+    """A checkpoint cannot be read or written, or is of another architecture."""
 
 
 class DataError(SparseVitError, ValueError):
-    """A file or a sample of a data set lacks something, or does not fit the others."""
+    """A file or sample of a data set is incomplete, or does not match the others."""
 
 
 class DeployedModelError(SparseVitError, RuntimeError):
-    """A model in its inference form is asked for something that only its training form can do."""
+    """A model in its inference form is used in a way that needs its training form."""

@@ -1,7 +1,7 @@
-"""Are the frameworks here, and in versions that work together?
+"""Checks that the frameworks are installed in versions that work together.
 
-Checked when a framework is first used, so that a wrong set-up is one sentence instead of an
-assertion from deep inside another package.
+The check runs when a framework is first used, so that a wrong installation is reported in one
+sentence instead of an assertion deep inside another package.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHAINS = {
     'mmseg': ('torch', 'mmengine', 'mmcv', 'mmseg'),
     'mmdet3d': ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmdet3d'),
 }
-"""What each framework imports, itself included; mmseg serves mmdet3d's segmentors."""
+"""Packages that each framework imports, including itself; segmentors of mmdet3d need mmseg."""
 
 
 class FrameworkError(SparseVitError, ImportError):
@@ -46,9 +46,9 @@ def check_framework(name: str) -> None:
 
 
 def warn_of_imported_frameworks() -> None:
-    """Warns of frameworks in the process that are outside their range.
+    """Warns of imported frameworks whose version is outside the supported range.
 
-    A framework that has imported itself may yet work, so this is no error.
+    They could be imported and may work, so this is not an error.
     """
     for package in SUPPORTED:
         if package in sys.modules:

@@ -1,7 +1,7 @@
-"""The versions that work together, in one place, as plain data.
+"""Versions of Python, torch and the frameworks that work together, as plain data.
 
-`setup.py`, the set-up of `make` and the check at run time all read this file; the first two without
-importing the package, so nothing but literals may stand here.
+`setup.py` and the Makefile read this file without importing the package, so it must contain nothing
+but literals.
 """
 
 __version__ = '0.1.0'
@@ -19,7 +19,7 @@ FRAMEWORKS = {
     'mmsegmentation': '1.2.2',
     'mmdet3d': '1.4.0',
 }
-"""OpenMMLab packages, installed without what their metadata asks for; see `NEEDS`."""
+"""OpenMMLab packages; installed with `NEEDS_BY_FRAMEWORK` instead of their own dependencies."""
 
 SUPPORTED = {
     # import name: (distribution, lowest, first that does not work)
@@ -30,19 +30,19 @@ SUPPORTED = {
     'mmseg': ('mmsegmentation', '1.0', '2'),
     'mmdet3d': ('mmdet3d', '1.1', '2'),
 }
-"""What the package accepts at run time."""
+"""Versions that the package accepts at run time."""
 
 BUILD_TOOLS = ('setuptools>=70,<82', 'wheel', 'ninja')
 """mmcv builds with these, and mmengine needs setuptools' pkg_resources at run time."""
 
 NUMPY = 'numpy==1.26.4'
-"""nuscenes-devkit, which mmdet3d imports, wants NumPy 1."""
+"""nuscenes-devkit, which mmdet3d imports, needs NumPy 1."""
 
 OWN_NEEDS = ('matplotlib', 'numpy', 'rich', BUILD_TOOLS[0])
-"""What the package itself needs beside torch and mmengine."""
+"""Dependencies of the package besides torch and mmengine."""
 
 NEEDS_BY_FRAMEWORK = {
-    # Headless OpenCV instead of the opencv-python of mmengine's and mmcv's metadata: no libGL.
+    # Headless OpenCV needs no libGL, unlike the opencv-python in the metadata of mmengine and mmcv.
     'mmengine': (
         'addict',
         'matplotlib',
@@ -73,10 +73,10 @@ NEEDS_BY_FRAMEWORK = {
         'trimesh',
     ),
 }
-"""What the frameworks need, by import name."""
+"""Dependencies of the frameworks, by import name."""
 
 DEVKITS = ('nuscenes-devkit==1.2.0', 'lyft-dataset-sdk==0.0.8')
-"""Imported by mmdet3d; their metadata asks for a second OpenCV, so it is not followed."""
+"""Imported by mmdet3d; installed without dependencies, which include a second OpenCV."""
 
 ONNX = (
     'onnx==1.23.2',
@@ -87,7 +87,7 @@ ONNX = (
 """Writing and running ONNX files; optional."""
 
 TRITON = 'triton==3.6.0'
-"""Runs the GPU kernels in its interpreter in tests, where torch is one for CPUs and brings none."""
+"""Runs the GPU kernels in its interpreter in tests; torch for CPUs does not include it."""
 
 DEV_TOOLS = (
     'hypothesis',

@@ -1,1 +1,1 @@
-"""Checks before anything is built or written: configs, images, annotation files."""
+"""Checks configs, images and annotation files before anything is built or written."""

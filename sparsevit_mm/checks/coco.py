@@ -1,8 +1,8 @@
-"""Looking into COCO annotations before training, as people write them for data of their own.
+"""Checks COCO annotation files of custom data sets before training.
 
-MMDetection leaves out classes that a file does not name, without a word, and numbers the others
-anew: boxes then carry wrong names, or there are none. What else is missing ends in a `KeyError` of
-a worker. Here each is one sentence.
+MMDetection silently ignores classes that a file does not have and renumbers the others: boxes then
+have wrong labels, or there are no boxes. Other missing entries end in a `KeyError` of a worker. The
+checks here report each of these in one sentence.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from sparsevit_mm.checks.configs import dataset_configs
 from sparsevit_mm.errors import ConfigError
 
 _LARGEST_FILE = 200 * 2**20
-"""Bytes that are parsed in about two seconds; COCO's own file, which is larger, needs no check."""
+"""Bytes that are parsed in about two seconds; COCO's own files are larger and need no check."""
 
 
 def check_coco_annotations(cfg: Config, loaders: Iterable[str]) -> None:
-    """Checks that classes, annotation files and heads of a detector fit together.
+    """Checks that classes, annotation files and heads of a detector match.
 
     Args:
-        cfg: The whole config; its framework must be registered and its files be there.
+        cfg: The whole config; its framework must be registered and its files must exist.
         loaders: Data loaders of the run, such as 'train_dataloader'.
 
     Raises:
-        ConfigError: If they do not; the sentence names the file or field.
+        ConfigError: If they do not match.
     """
     if cfg.get('default_scope') != 'mmdet':
         return
@@ -41,7 +41,7 @@ def check_coco_annotations(cfg: Config, loaders: Iterable[str]) -> None:
 
 
 def _kind(dataset: Mapping[str, Any]) -> type | None:
-    """The class of a data set in COCO's format, None for others."""
+    """Class of a data set in COCO format; None for other data sets."""
     from mmdet.datasets import CocoDataset
     from mmdet.registry import DATASETS
 
@@ -122,7 +122,7 @@ def _check_keys(path: Path, place: str, entry: Any, keys: Sequence[str]) -> None
 
 
 def _heads(cfg: Any, field: str) -> Iterator[tuple[str, int]]:
-    """The heads that tell classes apart, with the number of theirs."""
+    """Yields the field of each head that classifies, and its number of classes."""
     if isinstance(cfg, Mapping):
         for key, value in cfg.items():
             yield from _heads(value, f'{field}.{key}')

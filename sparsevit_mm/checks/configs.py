@@ -1,7 +1,7 @@
-"""Checks before anything is built or written, so that a wrong run stops at once.
+"""Checks of a config and its files before a run starts.
 
-Each check raises one sentence that names the field, the value and what is allowed, and leaves
-nothing behind.
+Each check raises one sentence that names the field, the value and what is allowed, and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.registry import HOOKS, SCOPE
 
 DATA_SOURCE = 'data_source'
-"""Key of a config that says in words where its data set comes from."""
+"""Field of a config that says where to get its data set."""
 
 
 def check_writable_folder(path: str | Path, field: str) -> None:
@@ -32,7 +32,7 @@ def check_writable_folder(path: str | Path, field: str) -> None:
 
     Args:
         path: The folder.
-        field: What it is called in the config or on the command line.
+        field: Its field in the config or on the command line.
 
     Raises:
         ConfigError: If it cannot be written to.
@@ -50,11 +50,11 @@ def check_writable_folder(path: str | Path, field: str) -> None:
 
 
 def check_checkpoint_exists(path: str | None, field: str) -> None:
-    """Checks that a checkpoint file is there; addresses are left to whoever fetches them.
+    """Checks that a checkpoint file exists; addresses are not checked.
 
     Args:
         path: The file, an address with `://`, or None.
-        field: What it is called in the config or on the command line.
+        field: Its field in the config or on the command line.
 
     Raises:
         CheckpointError: If there is no such file.
@@ -66,11 +66,10 @@ def check_checkpoint_exists(path: str | None, field: str) -> None:
 
 
 def check_datasets(cfg: Config, loaders: Iterable[str], evaluators: Iterable[str]) -> None:
-    """Checks that every annotation file and image folder that a run reads is there.
+    """Checks that every annotation file and image folder of a run exists.
 
     Args:
-        cfg: The whole config; its `data_source`, if any, is what the error says of where to get
-            the data.
+        cfg: The whole config; the error names its `data_source`, if there is one.
         loaders: Data loaders of the run, such as 'train_dataloader'.
         evaluators: Evaluators of the run, such as 'val_evaluator'.
 
@@ -92,18 +91,18 @@ def check_mixed_precision(cfg: Config) -> None:
     """Checks that a run with mixed precision has a GPU.
 
     Raises:
-        ConfigError: If only a CPU is there.
+        ConfigError: If there is only a CPU.
     """
     kind = str(cfg.get('optim_wrapper', {}).get('type'))
     if kind.endswith('AmpOptimWrapper') and get_device() == 'cpu':
         raise ConfigError(
-            f'optim_wrapper.type is {kind}, which needs a GPU, but only a CPU is here; train in '
+            f'optim_wrapper.type is {kind}, but must be OptimWrapper without a GPU: train in '
             'single precision with: --cfg-options optim_wrapper.type=OptimWrapper'
         )
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """Builds a config's model on the CPU, weights not initialized.
+    """Builds the model of a config on the CPU without initializing its weights.
 
     Args:
         cfg: The whole config; its framework must be registered.
@@ -119,10 +118,10 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def check_schedules(model: nn.Module, cfg: Config) -> None:
-    """Checks that the hooks of this package among `custom_hooks` suit a model.
+    """Checks that the hooks of this package in `custom_hooks` match a model.
 
     Args:
-        model: From `build_model`; its schedule is changed.
+        model: Returned by `build_model`; its schedule is changed.
         cfg: The whole config.
 
     Raises:
@@ -138,10 +137,10 @@ def check_schedules(model: nn.Module, cfg: Config) -> None:
 
 
 def check_pretrained(model: nn.Module) -> None:
-    """Checks that the local files which this package's backbones are initialized from suit them.
+    """Checks that local checkpoints in the `init_cfg` of our backbones fit them.
 
     Args:
-        model: From `build_model`; its weights are changed.
+        model: Returned by `build_model`; its weights are changed.
 
     Raises:
         CheckpointError: If a file is missing or of another architecture.
@@ -154,12 +153,12 @@ def check_pretrained(model: nn.Module) -> None:
 
 
 def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
-    """Checks that a checkpoint is of a model's architecture, by loading it.
+    """Checks that a checkpoint fits the architecture of a model, by loading it.
 
     Args:
         model: The model; its weights are changed.
-        path: The checkpoint; addresses are left alone.
-        part: Prefix of the parameters that must be there, such as 'backbone.'.
+        path: The checkpoint; addresses are not checked.
+        part: Prefix of the parameters that must be in the file, such as 'backbone.'.
 
     Raises:
         CheckpointError: If a parameter is missing in the file or has another shape there.
@@ -178,7 +177,7 @@ def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
         if name in wanted and tuple(weight.shape) != wanted[name]
     ]
     if not wrong:
-        # Loading, not comparing names: modules may rename what older versions of them saved.
+        # Names are not compared: modules may rename parameters of older versions when they load.
         fitting = {name: weight for name, weight in weights.items() if name.startswith(part)}
         missing = model.load_state_dict(fitting, strict=False).missing_keys
         wrong = [f'{name} is missing' for name in missing if name in wanted]
@@ -200,14 +199,14 @@ def type_name(cfg: Any) -> str:
 
 
 def dataset_configs(cfg: Any, field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The data sets inside a loader, through wrappers such as RepeatDataset and ConcatDataset.
+    """Finds the data sets of a loader, inside wrappers such as RepeatDataset and ConcatDataset.
 
     Args:
-        cfg: The config of a loader, of a data set or of a wrapper; anything else holds none.
-        field: What it is called in the whole config.
+        cfg: The config of a loader, a data set or a wrapper; anything else has no data set.
+        field: Its field in the whole config.
 
     Yields:
-        Of every data set its field and its config.
+        Field and config of each data set.
     """
     if not isinstance(cfg, Mapping):
         return
@@ -240,7 +239,7 @@ def typed_configs(value: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def _dataset_paths(dataset: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The fields of a data set that name paths, joined as mmengine's `BaseDataset` joins them."""
+    """Yields the path fields of a data set, joined like in mmengine's `BaseDataset`."""
     root = str(dataset.get('data_root') or '')
     if root:
         yield 'data_root', root
@@ -275,7 +274,7 @@ def _is_ours(cfg: Any) -> bool:
 
 
 def _pretrained_file(module: nn.Module) -> str | None:
-    """The local file that a module's `init_cfg` loads, if any."""
+    """The local file in the `init_cfg` of a module; None if there is none."""
     init_cfg = getattr(module, 'init_cfg', None)
     if isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
         path = str(init_cfg.get('checkpoint'))

@@ -1,7 +1,7 @@
-"""Loading images so that a broken one is named and refused, not trained on.
+"""Loads images as the frameworks do, but stops with one sentence at a broken file.
 
-The frameworks decode what is there of a cut-off file and leave the rest gray, pass NaN on, and end
-in an assertion deep in a worker for the others. The steps here load exactly as theirs do.
+The frameworks fill the missing part of a truncated image with gray and train on it, accept NaN, and
+end in an assertion of a worker for other broken files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.registry import TRANSFORMS
 
 _END = {
-    # The last mark of an image and what begins its pixels: no end after the beginning, no image.
+    # Start of the file: (end marker, marker before the pixels); the end must follow the pixels.
     b'\xff\xd8': (b'\xff\xd9', b'\xff\xda'),
     b'\x89PNG': (b'IEND', b'IDAT'),
 }
@@ -30,14 +30,17 @@ CHECKED_LOADING = {
     'LoadImageFromFile': 'sparsevit_mm.LoadCheckedImage',
     'LoadImageFromFileMono3D': 'sparsevit_mm.LoadCheckedMono3DImage',
 }
-"""Steps of the frameworks that load an image, and the checked ones in their place."""
+"""Loading steps of the frameworks, and the checked steps that replace them."""
 
 
 def check_complete(path: str | Path) -> None:
-    """Refuses an image file that is missing, empty or cut off.
+    """Checks that an image file exists and is neither empty nor truncated.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConfigError: If it is; the sentence names the file.
+        ConfigError: If it does not, or is.
     """
     try:
         content = Path(path).read_bytes()
@@ -51,7 +54,7 @@ def check_complete(path: str | Path) -> None:
 
 
 class CheckedLoading:
-    """Checks around the `transform` of a loading step."""
+    """Adds checks to the `transform` of a loading step (a mixin)."""
 
     backend_args: Any
 
@@ -59,10 +62,10 @@ class CheckedLoading:
         """Loads the image.
 
         Raises:
-            ConfigError: If the file is missing, empty, cut off or no image, or if pixels are NaN.
+            ConfigError: If the file is missing, empty, truncated or no image, or if pixels are NaN.
         """
         path = _path(results)
-        if self.backend_args is None:  # elsewhere a second reading would cost too much
+        if self.backend_args is None:  # reading twice from elsewhere would cost too much
             check_complete(path)
         try:
             results = super().transform(results)  # type: ignore[misc]
@@ -76,14 +79,14 @@ class CheckedLoading:
 
 @TRANSFORMS.register_module()
 class LoadCheckedImage(CheckedLoading, LoadImageFromFile):
-    """mmcv's `LoadImageFromFile`, which refuses a broken image in a sentence."""
+    """mmcv's `LoadImageFromFile`, which reports a broken image in one sentence."""
 
 
 def use_checked_loading(cfg: Config) -> None:
-    """Puts the checked steps in place of the frameworks' in every pipeline of a config.
+    """Replaces the loading steps in every pipeline of a config by those that check images.
 
     Args:
-        cfg: The config; its framework must be registered.
+        cfg: The config, which is modified; its framework must be registered.
     """
     if cfg.get('default_scope') == 'mmdet3d':
         import_module('sparsevit_mm.det3d.datasets.checked_loading')

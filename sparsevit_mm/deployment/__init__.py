@@ -1,1 +1,1 @@
-"""Models as graphs that run without this package: `torch.export` and ONNX."""
+"""Exports models as graphs that run without this package (`torch.export`, ONNX)."""

@@ -1,4 +1,4 @@
-"""A backbone as one CUDA graph: all its kernels started at once, for images of one shape."""
+"""Captures a backbone in a CUDA graph, which launches all its kernels at once for one shape."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from torch import Tensor, nn
 from sparsevit_mm.errors import ConfigError
 
 _WARM_UP = 3
-"""Forwards before the capture: index maps, biases and kernels are made in the first."""
+"""Number of forward passes before the capture; the first one builds index maps and kernels."""
 
 
 def capture(backbone: nn.Module, images: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """Captures a backbone's inference in a CUDA graph.
+    """Captures the inference of a backbone in a CUDA graph.
 
-    Schedule and weights are those of the moment; capture again after a change of either.
+    The graph keeps the schedule and the weights of the time of the capture. Capture again after
+    either changes.
 
     Args:
-        backbone: A backbone in evaluation on a GPU.
-        images: (B, C, H, W) on that GPU, of the shape to serve; values do not matter.
+        backbone: A backbone in evaluation mode on a GPU.
+        images: (B, C, H, W) on that GPU, of the shape to serve, with any values.
 
     Returns:
-        A function of such images. The maps it returns are overwritten by its next call.
+        A function from images of this shape to output maps, which its next call overwrites.
 
     Raises:
-        ConfigError: If the images are not on a GPU or the backbone is in training.
+        ConfigError: If the images are not on a GPU or the backbone is in training mode.
     """
     if not images.is_cuda or backbone.training:
         raise ConfigError(
-            f'images are on {images.device} and training is {backbone.training}, but a CUDA graph '
-            'needs images on a GPU and a backbone in evaluation.'
+            f'images are on {images.device} and training is {backbone.training}, but for a CUDA '
+            'graph images must be on a GPU and training must be False.'
         )
     stored = images.clone()
-    # Capture wants a stream of its own, on which nothing else waits.
+    # Warm-up before a capture must run on a side stream.
     stream = torch.cuda.Stream(images.device)
     stream.wait_stream(torch.cuda.current_stream(images.device))
     with torch.no_grad(), torch.cuda.stream(stream):

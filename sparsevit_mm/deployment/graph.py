@@ -1,4 +1,4 @@
-"""A model as a graph of `torch.export`."""
+"""Exports a model as a graph of `torch.export`."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from sparsevit_mm.ops.compat import plain_attention
 from sparsevit_mm.versions import TORCH
 
 SMALLEST_SIDE = 32
-"""Pixels from which on a graph takes any size: the stride of the last level."""
+"""Smallest side of images, in pixels, of a graph with dynamic size: the last stride."""
 
 
 def export_graph(
     model: nn.Module, images: Tensor, *, dynamic_batch: bool = False, dynamic_size: bool = False
 ) -> ExportedProgram:
-    """Exports a model that takes images alone.
+    """Exports a model whose only input are images.
 
-    The pruning schedule of a SparseViT is baked in: its graph ranks windows and takes the top k,
-    with k as the schedule and the size of `images` give it.
+    The graph of a SparseViT ranks the windows and selects the top k, where k is fixed by the
+    pruning schedule and the size of `images`.
 
     Args:
-        model: The model; it is switched to evaluation.
+        model: The model; it is switched to evaluation mode.
         images: (B, C, H, W) of the size to export for.
-        dynamic_batch: Whether the graph takes any number of images.
-        dynamic_size: Whether the graph takes images of any size from 32 pixels on; only FasterViT.
+        dynamic_batch: Whether the graph accepts any number of images.
+        dynamic_size: Whether the graph accepts any size from 32 pixels on; only for FasterViT.
 
     Returns:
         The graph.
 
     Raises:
-        ConfigError: If any size is asked for and the model is no FasterViT, or torch is too old.
+        ConfigError: If `dynamic_size` is set for another model than FasterViT, or torch is too old.
     """
     if dynamic_size and not isinstance(model, FasterViT):
         raise ConfigError(
             f'dynamic_size is asked for {type(model).__name__}, but only the graph of a FasterViT '
-            'backbone takes any size: windows that a SparseViT keeps and poolings of heads are '
-            'counted for one.'
+            'backbone takes any size: the number of windows that a SparseViT keeps and the pooling '
+            'of heads are fixed for one size.'
         )
     symbols: Any = import_module('torch.fx.experimental._config')
     if not hasattr(symbols, 'backed_size_oblivious'):
@@ -54,12 +54,12 @@ def export_graph(
     if dynamic_size:
         sides[2], sides[3] = (Dim(name, min=SMALLEST_SIDE) for name in ('height', 'width'))
     if dynamic_batch and images.shape[0] == 1:
-        images = images.repeat(2, 1, 1, 1)  # 1 would be taken for a constant
-    # With symbols that are not told apart from 0 and 1, a level may be a single window.
+        images = images.repeat(2, 1, 1, 1)  # a batch of 1 would become a constant
+    # The exporter must not assume that a size is neither 0 nor 1: a stage may be a single window.
     oblivious = symbols.patch(backed_size_oblivious=True)
-    # Fused attention lays its result out as no other form does, and the graph would rely on it.
+    # The graph would otherwise depend on the memory layout that only fused attention returns.
     with torch.no_grad(), plain_attention(), oblivious:
-        model(images)  # index maps of the size are made here and become constants
+        model(images)  # builds the index maps for this size, which become constants
         program = torch.export.export(
             model,
             (images,),
@@ -72,9 +72,9 @@ def export_graph(
 
 
 def _drop_size_assertions(program: ExportedProgram) -> None:
-    """Takes away what the exporter assumed about sizes when it compared the strides of maps.
+    """Removes the exporter's assumptions about sizes, which come from comparing strides.
 
-    It assumes, for instance, that no level is a single window. Nothing computed depends on that.
+    One of them is that no stage is a single window. No result depends on them.
     """
     graph = program.graph_module.graph
     for node in list(graph.nodes):

@@ -1,4 +1,4 @@
-"""A graph as an ONNX file, and such a file run by ONNX Runtime beside the model."""
+"""Writes a graph as an ONNX file, runs it with ONNX Runtime and compares it with the model."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from sparsevit_mm.versions import ONNX
 
 INPUT = 'images'
 OPSET = 18
-"""The lowest that torch's exporter writes natively, for the widest choice of runtimes."""
+"""The lowest version that torch's exporter writes natively, supported by most runtimes."""
 
 
 def check_onnx() -> None:
-    """Looks for the packages that write and run ONNX files.
+    """Checks that the packages that write and run ONNX files are installed.
 
     Raises:
         ConfigError: If one is missing.
@@ -42,8 +42,8 @@ def write_onnx(program: ExportedProgram, path: str | Path) -> None:
     """Writes a graph as an ONNX file.
 
     Args:
-        program: From `export_graph`.
-        path: Where it is written; above 2 GiB, weights go into a file beside it.
+        program: Returned by `export_graph`.
+        path: The file; weights above 2 GiB go into a second file beside it.
 
     Raises:
         ConfigError: If a package is missing.
@@ -59,12 +59,12 @@ def write_onnx(program: ExportedProgram, path: str | Path) -> None:
 
 
 class OnnxModel:
-    """An ONNX file on ONNX Runtime.
+    """Runs an ONNX file with ONNX Runtime.
 
     Args:
         path: The file.
-        threads: Threads of a CPU; torch's number by default.
-        providers: Where it runs, as ONNX Runtime calls it.
+        threads: Number of CPU threads; by default that of torch.
+        providers: Execution providers of ONNX Runtime.
 
     Raises:
         ConfigError: If a package is missing or the file cannot be read.
@@ -92,23 +92,30 @@ class OnnxModel:
         self.input = self.session.get_inputs()[0].name
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Runs a batch."""
+        """Runs a batch.
+
+        Args:
+            images: (B, C, H, W) on the CPU.
+
+        Returns:
+            The outputs.
+        """
         outputs: list[Any] = self.session.run(None, {self.input: images.numpy()})
         return [torch.from_numpy(output) for output in outputs]
 
 
 @torch.no_grad()
 def largest_difference(model: nn.Module, onnx_model: OnnxModel, images: Tensor) -> float:
-    """How far an ONNX file is from the model it was made of.
+    """Compares an ONNX file with the model it was made from.
 
     Args:
-        model: The model, in evaluation.
+        model: The model in evaluation mode.
         onnx_model: The file.
         images: (B, C, H, W).
 
     Returns:
-        The largest absolute difference of any output, over the largest absolute value of the
-        model's outputs where that is above 1.
+        The largest absolute difference between outputs, divided by the largest absolute value of
+        that output where this is above 1.
 
     Raises:
         ConfigError: If the outputs differ in number or shape.
@@ -118,8 +125,8 @@ def largest_difference(model: nn.Module, onnx_model: OnnxModel, images: Tensor) 
     found = onnx_model(images)
     if [tuple(t.shape) for t in found] != [tuple(t.shape) for t in expected]:
         raise ConfigError(
-            f'outputs of the ONNX file are {[tuple(t.shape) for t in found]}, but those of the '
-            f'model are {[tuple(t.shape) for t in expected]}.'
+            f'outputs of the ONNX file have shapes {[tuple(t.shape) for t in found]}, but must '
+            f'have those of the model, {[tuple(t.shape) for t in expected]}.'
         )
     return max(
         float((ours - theirs).abs().max()) / max(1.0, float(theirs.abs().max()))
@@ -128,7 +135,7 @@ def largest_difference(model: nn.Module, onnx_model: OnnxModel, images: Tensor) 
 
 
 def _name_sides(graph: Any) -> None:
-    """Calls the sides that may be any number by their names, in inputs and outputs."""
+    """Names the dynamic dimensions of inputs and outputs, such as `height`."""
     sides = graph.inputs[0].shape
     names = {
         str(side.value): name
@@ -146,7 +153,7 @@ def _name_sides(graph: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Leaves out what the exporter says about torchvision and its own progress."""
+    """Silences the exporter's messages about torchvision and its own progress."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)

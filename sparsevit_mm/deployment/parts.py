@@ -1,4 +1,4 @@
-"""What of a model is exported, as modules from images to tensors."""
+"""Wraps the exportable part of a model as a module from images to tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTS = ('backbone', 'model')
 
 
 class FlatOutputs(nn.Module):
-    """A module whose outputs, however nested, become one tuple of tensors.
+    """Flattens the nested outputs of a module to one tuple of tensors.
 
     Args:
         module: The module.
@@ -32,7 +32,7 @@ class FlatOutputs(nn.Module):
 
 
 class SegmentorLogits(nn.Module):
-    """A segmentor up to the logits of every pixel of the input.
+    """A segmentor that returns the logits of every input pixel.
 
     Args:
         segmentor: MMSegmentation's EncoderDecoder.
@@ -43,7 +43,7 @@ class SegmentorLogits(nn.Module):
         self.segmentor = segmentor
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) images to (B, classes, H, W) logits."""
+        """Maps (B, C, H, W) images to (B, classes, H, W) logits."""
         features = self.segmentor.extract_feat(images)
         logits = self.segmentor.decode_head(features)
         return F.interpolate(
@@ -55,10 +55,10 @@ class SegmentorLogits(nn.Module):
 
 
 class DenseDetections(nn.Module):
-    """A detector up to what its dense head predicts at every place of every level.
+    """A detector that returns the raw predictions of its dense head on every feature map.
 
-    Of a detector with proposals the dense head is the proposals' own, and the maps its second stage
-    reads come first.
+    For a two-stage detector, the dense head is that of the proposals, and the feature maps that the
+    second stage reads are returned first.
 
     Args:
         detector: MMDetection's single-stage or two-stage detector.
@@ -70,7 +70,7 @@ class DenseDetections(nn.Module):
         self.has_proposals = hasattr(detector, 'rpn_head')
 
     def forward(self, images: Tensor) -> Any:
-        """(B, C, H, W) images to maps and raw predictions."""
+        """Maps (B, C, H, W) images to feature maps, if two-stage, and raw predictions."""
         features = self.detector.extract_feat(images)
         if self.has_proposals:
             return features, self.detector.rpn_head(features)
@@ -78,17 +78,17 @@ class DenseDetections(nn.Module):
 
 
 def exportable(model: nn.Module, part: str) -> nn.Module:
-    """The part of a model that becomes a graph.
+    """Returns the part of a model that is exported.
 
     Args:
         model: The model of a config.
-        part: 'backbone', or 'model' for as much of the whole as is tensors in and tensors out.
+        part: 'backbone', or 'model' for as much of the model as maps tensors to tensors.
 
     Returns:
-        The part: a backbone, or a module with one tensor or a tuple of them as output.
+        A module whose output is a tensor or a tuple of tensors.
 
     Raises:
-        ConfigError: If the part is unknown, or nothing is known of the whole.
+        ConfigError: If the part is unknown, or the whole model cannot be exported.
     """
     if part not in PARTS:
         raise ConfigError(f'part is {part!r}, but must be one of {", ".join(PARTS)}.')
@@ -108,12 +108,12 @@ def exportable(model: nn.Module, part: str) -> nn.Module:
     if find_spec('mmdet') is not None:
         from mmdet.models import SingleStageDetector, TwoStageDetector
 
-        # Query-based detectors are neither; their heads ask for samples and custom operators.
+        # Query-based detectors are excluded: their heads need data samples and custom operators.
         if isinstance(model, TwoStageDetector) or type(model).__mro__[1] is SingleStageDetector:
             return FlatOutputs(DenseDetections(model))
     raise ConfigError(
         f'part is model, but of {type(model).__name__} only the backbone can be exported: what '
-        "comes after it is not tensors in and tensors out. Use part='backbone'."
+        "comes after it does not map tensors to tensors. Use part='backbone'."
     )
 
 

@@ -1,4 +1,4 @@
-"""Window activation pruning: schedules, window scores, and the windows that stay."""
+"""Window activation pruning: schedules, importance of windows, and selection of windows."""
 
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, KeptCount, PruningSchedule
 

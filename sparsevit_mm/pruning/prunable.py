@@ -1,4 +1,4 @@
-"""Finding the backbone that a pruning schedule belongs to."""
+"""Finds the backbone of a model that has a pruning schedule."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ from sparsevit_mm.pruning.selection import WindowSelection
 
 @runtime_checkable
 class PrunableBackbone(Protocol):
-    """What a backbone offers to hooks, searches and images."""
+    """Interface of a backbone with a pruning schedule, for hooks, search and visualization.
+
+    Attributes:
+        arch: Sizes of the backbone.
+        window_observer: Called with the selected windows of each block, if not None.
+    """
 
     arch: Any
     window_observer: Callable[[WindowSelection], None] | None
 
     @property
     def pruning_schedule(self) -> PruningSchedule:
-        """The schedule in force."""
+        """The current schedule."""
 
     @pruning_schedule.setter
     def pruning_schedule(self, ratios: Any) -> None: ...
 
 
 def find_prunable_backbone(model: nn.Module) -> PrunableBackbone:
-    """Finds the one part of a model that has a pruning schedule.
+    """Finds the only backbone with a pruning schedule in a model.
 
     Args:
-        model: A backbone, a whole detector or segmentor, or a wrapper of one.
+        model: A backbone, a detector or segmentor, or a wrapper of one.
 
     Returns:
         The backbone.
@@ -56,7 +61,7 @@ def find_prunable_backbone(model: nn.Module) -> PrunableBackbone:
 
 
 def prunable_or_none(model: nn.Module) -> PrunableBackbone | None:
-    """The part of a model that has a pruning schedule, or None if there is not exactly one."""
+    """Finds the backbone with a pruning schedule; None if there is not exactly one."""
     try:
         return find_prunable_backbone(model)
     except ConfigError:

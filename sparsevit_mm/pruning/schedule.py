@@ -1,7 +1,7 @@
-"""The pruning schedule: which share of its windows every block of a network skips.
+"""The pruning schedule: the share of windows that each block of a network skips.
 
-A schedule is plain data. It is written in configs as `pruning_ratios`, kept in JSON files by the
-search, and owned by a backbone; nothing else in the package decides how much is pruned.
+A schedule is plain data: `pruning_ratios` in a config, or a JSON file written by the search. The
+backbone owns one, and nothing else decides how much is pruned.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text
 
 DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-"""Ratios the paper draws from, in adaptation and in the search."""
+"""Ratios from which the paper draws in adaptation and search."""
 
 BLOCKS_PER_RATIO = {'pair': 2, 'block': 1}
-"""What a drawn ratio is for: a pair of a plain and a shifted block, as in the paper, or a block."""
+"""Blocks that share a drawn ratio: a plain and a shifted block as in the paper, or one block."""
 
 _FORMAT = 'sparsevit_mm.PruningSchedule'
 
 
 class KeptCount(NamedTuple):
-    """Windows one block computes, out of all windows of its grid."""
+    """Number of windows that a block computes, and of all windows in its grid."""
 
     kept: int
     total: int
 
     @property
     def share(self) -> float:
-        """Kept windows as a fraction of all, in (0, 1]."""
+        """Kept windows as a share of all, in (0, 1]."""
         return self.kept / self.total
 
 
@@ -67,26 +67,26 @@ def checked_choices(choices: Sequence[float], per: str) -> tuple[float, ...]:
 
 
 def num_kept_windows(num_windows: int, ratio: float) -> int:
-    """Windows that stay of `num_windows` at a pruning ratio (SparseViT, window activation pruning).
+    """Number of windows that are kept (SparseViT, window activation pruning).
 
     Args:
-        num_windows: Windows in the grid, at least 1.
-        ratio: Share to skip, 0 <= ratio < 1.
+        num_windows: Number of windows in the grid, at least 1.
+        ratio: Pruning ratio, 0 <= ratio < 1.
 
     Returns:
-        `int(num_windows * (1 - ratio))`, evaluated exactly so (100 windows at 0.8 keep 19), and at
-        least 1.
+        `int(num_windows * (1 - ratio))`, but at least 1. The expression is that of the authors,
+        including its rounding: 100 windows at 0.8 keep 19.
     """
     return max(int(num_windows * (1 - ratio)), 1)
 
 
 @dataclass(frozen=True)
 class PruningSchedule:
-    """Pruning ratios of a network, one number a block, grouped by stage.
+    """Pruning ratios of a network, one per block, grouped by stage.
 
     Attributes:
-        ratios: For each stage a tuple with one ratio a block; 0 <= ratio < 1, non-decreasing inside
-            a stage, because a window that was pruned never comes back.
+        ratios: For each stage a tuple with one ratio per block, 0 <= ratio < 1. They do not
+            decrease inside a stage, because a pruned window never comes back.
 
     Raises:
         ConfigError: If a ratio is out of range or a stage's ratios decrease.
@@ -120,16 +120,16 @@ class PruningSchedule:
 
     @classmethod
     def parse(cls, value: Any, depths: Sequence[int]) -> PruningSchedule:
-        """Reads a schedule in any of the accepted forms.
+        """Reads a schedule in any accepted form.
 
         Args:
-            value: A number for all blocks; a flat list with one number a stage; a nested list with,
-                for each stage, 1 number, ceil(depth / 2) numbers (one for each pair of a plain and
-                a shifted block) or depth numbers (one a block); or a schedule.
+            value: A number for all blocks; a list with one number per stage; a nested list that has
+                for each stage 1 number, ceil(depth / 2) numbers (one per pair of a plain and a
+                shifted block) or depth numbers (one per block); or a schedule.
             depths: Blocks in each stage of the network.
 
         Returns:
-            The schedule with one ratio a block.
+            The schedule.
 
         Raises:
             ConfigError: If the form, a length or a value is not allowed.
@@ -147,14 +147,14 @@ class PruningSchedule:
             if all(_is_number(ratio) for ratio in value):
                 return cls(tuple((float(ratio),) * depth for ratio, depth in zip(value, depths)))
             if all(_is_list(stage) and all(map(_is_number, stage)) for stage in value):
-                stages = [_one_a_block(stage, depth) for stage, depth in zip(value, depths)]
+                stages = [_one_per_block(stage, depth) for stage, depth in zip(value, depths)]
                 if None not in stages:
                     return cls(tuple(stage for stage in stages if stage is not None))
         raise ConfigError(_accepted_forms(value, depths))
 
     @classmethod
     def dense(cls, depths: Sequence[int]) -> PruningSchedule:
-        """The schedule that keeps every window: plain Swin."""
+        """Makes the schedule that keeps every window, as a plain Swin does."""
         return cls.parse(0.0, depths)
 
     @classmethod
@@ -180,7 +180,7 @@ class PruningSchedule:
     def kept_windows(
         self, height: int, width: int, patch_size: int = 4, window_size: int = 7
     ) -> tuple[tuple[KeptCount, ...], ...]:
-        """Windows every block computes for an input size.
+        """Counts the windows that each block computes for an input size.
 
         Args:
             height: Input height in pixels.
@@ -189,8 +189,8 @@ class PruningSchedule:
             window_size: Side of a window in tokens.
 
         Returns:
-            For each stage one `KeptCount` a block; stage i works on a map of
-            ceil(size / (patch_size * 2**i)) tokens a side.
+            For each stage one `KeptCount` per block. The sides of the map of stage i are
+            ceil(size / (patch_size * 2**i)) tokens.
         """
         counts = []
         for stage, ratios in enumerate(self.ratios):
@@ -208,7 +208,7 @@ class PruningSchedule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PruningSchedule:
-        """Reads `to_dict`'s data; further keys (a search's budget, metric, …) are left alone.
+        """Reads the data of `to_dict`; other keys, such as those of a search, are ignored.
 
         Raises:
             ConfigError: If `ratios` is missing or malformed.
@@ -216,8 +216,8 @@ class PruningSchedule:
         ratios = data.get('ratios') if isinstance(data, Mapping) else None
         if not (_is_list(ratios) and ratios and all(map(_is_list, ratios))):
             raise ConfigError(
-                "a schedule file must hold an object whose 'ratios' are a list of lists, one "
-                f'number a block, but it holds {_shortened(data)}.'
+                f'the schedule file holds {_shortened(data)}, but must hold an object whose '
+                "'ratios' are a list of lists with one number per block."
             )
         return cls.parse(ratios, [len(stage) for stage in ratios])
 
@@ -234,7 +234,7 @@ class PruningSchedule:
         """Reads a schedule from JSON.
 
         Raises:
-            ConfigError: If the file is missing, is no JSON, or holds no schedule.
+            ConfigError: If the file is missing, is not JSON, or holds no schedule.
         """
         try:
             data = json.loads(Path(path).read_text())
@@ -251,7 +251,13 @@ class PruningSchedule:
 
 
 def stage_side(pixels: int, stage: int, patch_size: int = 4) -> int:
-    """Side of a stage's feature map in tokens, each step rounding up as the padding does."""
+    """Side of the feature map of a stage in tokens; each halving rounds up, as padding does.
+
+    Args:
+        pixels: Side of the image in pixels.
+        stage: Index of the stage.
+        patch_size: Stride of the patch embedding in pixels.
+    """
     side = math.ceil(pixels / patch_size)
     for _ in range(stage):
         side = math.ceil(side / 2)
@@ -266,8 +272,8 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
-def _one_a_block(ratios: Sequence[Real], depth: int) -> tuple[float, ...] | None:
-    """Spreads a stage's ratios over its blocks; None if their number fits no accepted form."""
+def _one_per_block(ratios: Sequence[Real], depth: int) -> tuple[float, ...] | None:
+    """Repeats the ratios of a stage for its blocks; None if their number is not accepted."""
     values = [float(ratio) for ratio in ratios]
     if len(values) == depth:
         return tuple(values)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsevit_mm.ops.backend import use
-from sparsevit_mm.ops.linear import linear
+from sparsevit_mm.ops.tokens import linear
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.model_macs import model_macs
 
@@ -75,11 +75,12 @@ def measure_rates(
     copied = copied or (2**30 if on_gpu else 2**28)
 
     def product(side: int, library: str) -> Any:
-        left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+        layer = nn.Linear(side, side, bias=False, device=device, dtype=dtype)
+        rows = torch.rand(side, side, device=device).to(dtype)
 
         def run() -> Tensor:
             with use(library):
-                return linear(left, right)
+                return linear(layer, rows)
 
         return run
 

@@ -18,7 +18,6 @@ PAGE = ROOT / 'docs' / 'performance.md'
 RESULTS = ROOT / 'benchmarks' / 'results'
 NOT_MEASURED = ''
 TIMES = ('median', 'quartiles', 'cpu_median')
-ATTENTION = {'fused': 'fused', 'written out': 'written out'}
 PRODUCTS = {'pytorch': 'PyTorch', 'onednn': 'oneDNN'}
 
 
@@ -174,7 +173,6 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
         'training': lambda: training_table(cpu),
         'memory': lambda: memory_table(cpu),
         'operators': lambda: operators_table(cpu),
-        'attention': lambda: forms_table(cpu, 'attention', ATTENTION),
         'products': lambda: forms_table(cpu, 'products', PRODUCTS),
         'detector': lambda: parts_table(cpu),
     }

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks import (
-    attention_forms,
     backbone,
     end_to_end,
     memory,
@@ -94,7 +93,6 @@ def _cpu() -> list[Section]:
         Section('end to end', end_to_end.main, ('--runs', '4')),
         Section('memory', memory.main, ('--side', '2688')),
         Section('operators', operators.main),
-        Section('attention', attention_forms.main, ('--runs', '30')),
         Section('products', product_libraries.main, ('--runs', '30')),
     ]
 
@@ -132,7 +130,6 @@ def _gpu() -> list[Section]:
         ),
         Section('end to end', end_to_end.main, ('--runs', '50')),
         Section('operators', operators.main),
-        Section('attention', attention_forms.main, ('--runs', '30')),
     ]
 
 

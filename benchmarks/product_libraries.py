@@ -12,26 +12,26 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.backbone import measure_and_save
 from benchmarks.conditions import describe
 from benchmarks.side_by_side import time_forms
 from sparsevit_mm.ops.backend import use
-from sparsevit_mm.ops.linear import linear
+from sparsevit_mm.ops.tokens import linear
 
 SHAPES = ((2695, 96, 384), (1323, 192, 768), (1764, 384, 1536), (441, 768, 3072), (196, 768, 3072))
-"""Rows, inputs and outputs: the stages of Swin-T at 672 x 672 in parts, the last one pruned too."""
+"""Rows, inputs, outputs: the stages of Swin-T at 672 x 672 in chunks, the last one pruned too."""
 
 LIBRARIES = ('pytorch', 'onednn')
 
 
-def by(library: str, rows: Tensor, weight: Tensor, bias: Tensor) -> Callable[[], Tensor]:
+def by(library: str, layer: nn.Linear, rows: Tensor) -> Callable[[], Tensor]:
     """A run of `linear` by one of `LIBRARIES`."""
 
     def run() -> Tensor:
         with use(library):
-            return linear(rows, weight, bias)
+            return linear(layer, rows)
 
     return run
 
@@ -52,7 +52,7 @@ def measure(
     """
     found = []
     for rows, inputs, outputs in shapes:
-        given = torch.randn(rows, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
+        given = nn.Linear(inputs, outputs), torch.randn(rows, inputs)
         forms = {library: by(library, *given) for library in LIBRARIES}
         about = dict(rows=rows, inputs=inputs, outputs=outputs)
         found += time_forms(forms, about, device=device, runs=runs)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmarks.floors import Rates, count_work
 from benchmarks.networks import NETWORKS
 from benchmarks.peers import MissingPeer
+from sparsevit_mm.deployment.cuda_graph import capture
 from sparsevit_mm.profiling.latency import measure_latency
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -171,7 +172,8 @@ def _prepare(
 
 def _run_in_mode(network: nn.Module, images: Tensor, mode: str) -> Callable[[], Any]:
     if mode == 'graph':
-        return _captured(network, images)
+        replay = capture(network, images)
+        return lambda: replay(images)
     if mode == 'compiled':
         network.compile()
 
@@ -180,22 +182,6 @@ def _run_in_mode(network: nn.Module, images: Tensor, mode: str) -> Callable[[], 
             network(images)
 
     return run
-
-
-def _captured(network: nn.Module, images: Tensor) -> Callable[[], Any]:
-    if not images.is_cuda:
-        raise ValueError('a CUDA graph needs a GPU.')
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.no_grad(), torch.cuda.stream(stream):
-        for _ in range(3):
-            network(images)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.no_grad(), torch.cuda.graph(graph):
-        network(images)
-    # What the graph reads must live as long as it.
-    return lambda reads=(network, images): graph.replay()
 
 
 def _free(device: torch.device) -> None:

@@ -25,8 +25,7 @@ from sparsevit_mm.checkpoints.layouts import (
     translate,
 )
 from sparsevit_mm.errors import CheckpointError
-from sparsevit_mm.models.position_embedding import resize_position_embedding
-from sparsevit_mm.ops.position_bias import resize_bias_table
+from sparsevit_mm.ops.resizing import resize_bias_table, resize_position_embedding
 
 WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'model_ema')
 """Keys under which training frameworks put the weights, in the order they are looked for."""

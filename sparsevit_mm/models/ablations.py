@@ -5,25 +5,19 @@ The parameters are those of `swin`; everything here may change without breaking 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.sparsevit import SparseViT
 from sparsevit_mm.models.swin import SwinBlock, SwinStage
-from sparsevit_mm.ops.window_grid import WindowGrid
-from sparsevit_mm.ops.windows import (
-    WindowTokens,
-    gather_windows,
-    locate_windows,
-    scatter_windows,
-)
+from sparsevit_mm.ops.attention import Masks, key_mask
+from sparsevit_mm.ops.windows import MapWindows, WindowGrid, Windows, update_windows
 from sparsevit_mm.pruning.importance import token_importance
-from sparsevit_mm.pruning.schedule import num_kept_windows
-from sparsevit_mm.pruning.selection import WindowRanking
+from sparsevit_mm.pruning.selection import WindowRanking, num_kept_windows
 from sparsevit_mm.registry import MODELS
 
 
@@ -84,8 +78,8 @@ class AblatedSparseViT(SparseViT):
         self.zeroes_skipped = skipped == 'zeroed'
         self.skips_tokens = granularity == 'tokens'
 
-    def skipped_tokens(self, tokens: Tensor) -> Tensor:
-        """Zeros or the tokens themselves, see `SparseViT.skipped_tokens`."""
+    def base(self, tokens: Tensor) -> Tensor:
+        """Zeros or the tokens themselves, see `SparseViT.base`."""
         return torch.zeros_like(tokens) if self.zeroes_skipped else tokens
 
     def compute_stage(
@@ -97,40 +91,62 @@ class AblatedSparseViT(SparseViT):
         order: Tensor | None = None
         ratios = self.pruning_schedule.ratios[stage.number]
         for block, ratio in zip(stage.blocks, ratios):
-            assert isinstance(block, SwinBlock)
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
-            where = locate_windows(grid, batch_size, None, tokens.device)
+            windows = Windows.locate(grid, batch_size, None, tokens.device)
             if ratio == 0:
-                tokens = scatter_windows(tokens, block(gather_windows(tokens, where), where), where)
+                tokens = update_windows(tokens, tokens, windows, block)
                 continue
             if order is None:
                 order = self._rank_tokens(tokens, batch_size)
             kept = _largest(order, num_kept_windows(height * width, ratio))
-            where = replace(where, hidden=_hidden(kept, where))
-            computed = block(gather_windows(tokens, where), where)
-            computed = scatter_windows(tokens, computed, where)
-            tokens = torch.where(kept[:, None], computed, self.skipped_tokens(tokens))
+            among_kept = _AmongTokens(block, kept)
+            computed = update_windows(tokens.clone(), tokens, windows, among_kept)
+            tokens = torch.where(kept[:, None], computed, self.base(tokens))
         return tokens
 
     @torch.no_grad()
     def _rank_tokens(self, tokens: Tensor, batch_size: int) -> Tensor:
-        """(B, H * W) numbers of the tokens of every image, those that matter most first."""
+        """(B, H * W) indices of the tokens of every image, those that matter most first."""
         scores = token_importance(tokens)
         if self.importance == 'random':
             scores = torch.rand_like(scores)
         return scores.view(batch_size, -1).argsort(dim=1, descending=True, stable=True)
 
 
+class _AmongTokens:
+    """A block in which tokens see only the kept tokens of their window.
+
+    Args:
+        block: The block.
+        kept: (B * H * W,) bool.
+    """
+
+    def __init__(self, block: SwinBlock, kept: Tensor) -> None:
+        self.block = block
+        self.kept = kept
+        self.hidden_dims = block.hidden_dims
+        self.training = block.training
+
+    def __call__(self, own: Tensor | MapWindows, windows: Windows) -> tuple[Tensor, Tensor]:
+        """Computes windows, see `WindowBlock`."""
+        hidden = ~self.kept[windows.rows].view(windows.num_windows, windows.num_tokens)
+        padding = windows.padding
+        if padding is not None:
+            hidden = hidden & ~padding.squeeze(-1)  # seen as in Swin
+        # Nothing of such a window is used, but a softmax over no key would spoil gradients.
+        hidden = hidden & ~hidden.all(dim=1, keepdim=True)
+        values = key_mask(hidden, torch.float32)
+        edges = self.block.edge_masks(windows)
+        if edges is not None and edges.ids is not None:
+            values = values + edges.values.index_select(0, edges.ids)
+        # Mask 0, which is not read, is nobody's.
+        ids = torch.arange(1, len(hidden) + 1, device=hidden.device)
+        masks = Masks(F.pad(values, (0, 0, 0, 0, 1, 0)), ids)
+        result: tuple[Tensor, Tensor] = self.block(own, windows, masks=masks)
+        return result
+
+
 def _largest(order: Tensor, num_kept: int) -> Tensor:
     """(B * H * W,) bool: which tokens are among the first of their image."""
     kept = torch.zeros(order.shape, dtype=torch.bool, device=order.device)
     return kept.scatter_(1, order[:, :num_kept], True).flatten()
-
-
-def _hidden(kept: Tensor, where: WindowTokens) -> Tensor:
-    """(W, N) bool: which tokens of each window attention must not see."""
-    hidden = ~kept[where.rows].view(where.shape)
-    if where.padding is not None:
-        hidden = hidden & ~where.padding.squeeze(-1)  # seen as in Swin
-    # Nothing of such a window is used, but a softmax over no key would spoil gradients.
-    return hidden & ~hidden.all(dim=1, keepdim=True)

@@ -1,31 +1,30 @@
 """Carrier tokens: hierarchical attention (HAT) of FasterViT as layers any window network can use.
 
-Every window carries `ct_size`**2 tokens that summarise it. They are pooled from the map once a
+Every window carries `ct_size`**2 tokens that summarize it. They are pooled from the map once a
 stage; each block first lets all carriers of an image attend to each other, then lets every window
 attend over its carriers and its own tokens together. So windows exchange what they know at the cost
 of a few tokens each.
 
-Carriers of an image are kept as a map, row by row; `window_partition` cuts it into those of each
+Carriers of an image are kept as a map, row by row; `split_windows` cuts it into those of each
 window, as it does with tokens.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsevit_mm.models.drop_path import DropPath
-from sparsevit_mm.models.position_mlp import OffsetBias, PlaceEmbedding
-from sparsevit_mm.models.window_attention import attend
-from sparsevit_mm.ops.exporting import cached_by_grid
-from sparsevit_mm.ops.linear import Linear
-from sparsevit_mm.ops.norms import add_and_norm
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.models.position_mlp import FixedWeights, OffsetBias, PlaceEmbedding
+from sparsevit_mm.ops.attention import Masks, attend, key_mask
+from sparsevit_mm.ops.backend import cached_by_grid
+from sparsevit_mm.ops.tokens import add_and_norm, drop_path, linear
+from sparsevit_mm.ops.windows import WindowGrid, Windows
 
-POOLINGS = ('authors', 'centred')
+POOLINGS = ('authors', 'centered')
 
 
 class CarrierPooling(nn.Module):
@@ -38,7 +37,7 @@ class CarrierPooling(nn.Module):
         channels: Channels C.
         ct_size: Side of a window's carriers.
         pooling: 'authors': the kernel and stride that the released weights were trained with, which
-            drift off the windows on large maps; 'centred': every carrier pools its own part of its
+            drift off the windows on large maps; 'centered': every carrier pools its own part of its
             window.
     """
 
@@ -95,14 +94,14 @@ class CarrierBlock(nn.Module):
         layer_scale: float | None = None,
     ) -> None:
         super().__init__()
-        self.position = PlaceEmbedding(channels)
+        self.position: nn.Module = PlaceEmbedding(channels)
         self.norm1 = nn.LayerNorm(channels)
         self.attn = OffsetAttention(channels, num_heads, qkv_bias, attn_drop_rate, drop_rate)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = FeedForward(channels, hidden_dims, drop_rate)
         self.gamma1 = branch_scale(channels, layer_scale)
         self.gamma2 = branch_scale(channels, layer_scale)
-        self.drop_path = DropPath(drop_path_rate)
+        self.drop_path_rate = drop_path_rate
 
     def forward(self, carriers: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Lets the carriers of each image attend to each other.
@@ -117,17 +116,17 @@ class CarrierBlock(nn.Module):
         batch, height, width, channels = carriers.shape
         tokens = carriers.reshape(batch, height * width, channels)
         tokens = tokens + self.position(height, width)
-        mask = None if hidden is None else hide(hidden[None], tokens.dtype)
-        attended = self.attn(self.norm1(tokens), (height, width, 0), mask)
+        rate = self.drop_path_rate if self.training else 0.0
+        masks = None if hidden is None else Masks(key_mask(hidden[None], tokens.dtype), None)
+        attended = self.attn(self.norm1(tokens), (height, width, 0), masks)
         tokens, normed = add_and_norm(
-            tokens, attended, self.norm2, self.drop_path, batch, self.gamma1
+            tokens, attended, self.norm2, drop_rate=rate, factors=self.gamma1
         )
-        fed_forward = self.mlp(normed)
-        tokens = tokens + self.drop_path(scaled(fed_forward, self.gamma2), batch)
+        tokens = tokens + drop_path(scaled(self.mlp(normed), self.gamma2), rate)
         return tokens.view(batch, height, width, channels)
 
-    def spread(self, carriers: Tensor, ct_size: int, window_size: int) -> Tensor:
-        """What the carriers of a window add to its tokens at the end of a stage (propagation).
+    def propagate(self, carriers: Tensor, ct_size: int, window_size: int) -> Tensor:
+        """What the carriers of a window add to its tokens at the end of a stage (FasterViT).
 
         Args:
             carriers: (W, ct_size**2, C) carriers of each window.
@@ -140,6 +139,11 @@ class CarrierBlock(nn.Module):
         side = torch.arange(window_size, device=carriers.device) * ct_size // window_size
         nearest = (side[:, None] * ct_size + side[None, :]).view(-1)
         return scaled(carriers.index_select(1, nearest), self.gamma1)
+
+    def fix_positions(self) -> None:
+        """Keeps what follows from a grid and the weights, which change no more (inference form)."""
+        self.position = FixedWeights(self.position)
+        self.attn.position_bias = FixedWeights(self.attn.position_bias)
 
 
 class OffsetAttention(nn.Module):
@@ -164,49 +168,45 @@ class OffsetAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.attn_drop_rate = attn_drop_rate
-        self.qkv = Linear(channels, 3 * channels, bias=qkv_bias)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
         self.position_bias: nn.Module = OffsetBias(num_heads)
-        self.proj = Linear(channels, channels)
+        self.proj = nn.Linear(channels, channels)
         self.proj_drop = nn.Dropout(proj_drop_rate)
 
     def forward(
         self,
         tokens: Tensor,
         grid: tuple[int, int, int],
-        masks: Tensor | None = None,
-        pattern: Tensor | None = None,
+        masks: Masks | None = None,
     ) -> Tensor:
         """Attends among the tokens of each group.
 
         Args:
             tokens: (G, N, C) normed tokens, carriers before those of the grid.
             grid: Height, width and carriers of a group, N = carriers + height * width.
-            masks: (P, 1, N) additive masks of keys, one for each kind of group.
-            pattern: (G,) which mask each group takes, 0 if it needs none; None if all take the
-                first.
+            masks: Which keys groups must not see; None for none.
 
         Returns:
             (G, N, C).
         """
         dropout = self.attn_drop_rate if self.training else 0.0
         bias = self.position_bias(*grid)
-        out = attend(self.qkv(tokens), self.num_heads, bias, masks, pattern, dropout=dropout)
-        return self.proj_drop(self.proj(out))
+        qkv = linear(self.qkv, tokens)
+        out = attend(qkv, self.num_heads, bias, masks, dropout=dropout)
+        return self.proj_drop(linear(self.proj, out))
 
     def weights(
         self,
         tokens: Tensor,
         grid: tuple[int, int, int],
-        masks: Tensor | None = None,
-        pattern: Tensor | None = None,
+        masks: Masks | None = None,
     ) -> Tensor:
-        """What `forward` weighs values with, for pictures.
+        """The attention weights of `forward`, for images of them.
 
         Args:
-            tokens: As in `forward`, like the other arguments.
-            grid: See there.
-            masks: See there.
-            pattern: See there.
+            tokens: (G, N, C) normed tokens, as in `forward`.
+            grid: Height, width and carriers of a group.
+            masks: Which keys groups must not see; None for none.
 
         Returns:
             (G, heads, N, N), each row (a query) sums to 1.
@@ -216,8 +216,36 @@ class OffsetAttention(nn.Module):
         scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         scores = scores + self.position_bias(*grid)
         if masks is not None:
-            scores = scores + (masks[:1] if pattern is None else masks[pattern])[:, None]
+            added = masks.values[:1] if masks.ids is None else masks.values[masks.ids]
+            scores = scores + added[:, None]
         return scores.softmax(-1)
+
+
+class CarrierUpdate:
+    """A block whose windows take carriers along, as `update_windows` computes windows.
+
+    Args:
+        compute: Makes tokens and carriers of windows, their carriers, and where the windows lie.
+        carriers: What the windows carry, in the form `compute` takes.
+        training: Whether the block is in training.
+    """
+
+    hidden_dims = None  # carriers of all windows attend to each other
+
+    def __init__(
+        self,
+        compute: Callable[[Any, Tensor | None, Windows], tuple[Tensor, Tensor | None]],
+        carriers: Tensor | None,
+        training: bool,
+    ) -> None:
+        self.compute = compute
+        self.carriers = carriers
+        self.training = training
+
+    def __call__(self, own: Any, windows: Windows) -> tuple[Tensor, None]:
+        """Computes windows and renews `carriers`, see `WindowBlock`."""
+        own, self.carriers = self.compute(own, self.carriers, windows)
+        return own, None
 
 
 class FeedForward(nn.Module):
@@ -231,14 +259,15 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int, hidden_dims: int, drop_rate: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = Linear(channels, hidden_dims)
+        self.fc1 = nn.Linear(channels, hidden_dims)
         self.act = nn.GELU()
-        self.fc2 = Linear(hidden_dims, channels)
+        self.fc2 = nn.Linear(hidden_dims, channels)
         self.drop = nn.Dropout(drop_rate)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., channels) to (..., channels)."""
-        return self.drop(self.fc2(self.drop(self.act(self.fc1(tokens)))))
+        hidden = self.drop(self.act(linear(self.fc1, tokens)))
+        return self.drop(linear(self.fc2, hidden))
 
 
 def branch_scale(channels: int, layer_scale: float | None) -> nn.Parameter | None:
@@ -249,20 +278,6 @@ def branch_scale(channels: int, layer_scale: float | None) -> nn.Parameter | Non
 def scaled(branch: Tensor, factors: Tensor | None) -> Tensor:
     """A residual branch (..., C) times its factors (C,), where it has some."""
     return branch if factors is None else branch * factors
-
-
-def hide(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """An additive mask that hides keys.
-
-    Args:
-        hidden: (P, N) bool.
-        dtype: Of the mask.
-
-    Returns:
-        (P, 1, N): -inf at hidden keys, 0 elsewhere.
-    """
-    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-    return mask.masked_fill(hidden, -math.inf)[:, None]
 
 
 def pooling_kernel(num_tokens: int, num_carriers: int) -> tuple[int, int]:
@@ -291,7 +306,7 @@ def pooling_spans(
         First token of each carrier, and the one after its last: (num_carriers,) int64.
     """
     carrier = torch.arange(num_carriers, device=device)
-    if pooling == 'centred':
+    if pooling == 'centered':
         end = -(-(carrier + 1) * num_tokens // num_carriers)
         return carrier * num_tokens // num_carriers, end
     kernel, stride = pooling_kernel(num_tokens, num_carriers)
@@ -333,10 +348,10 @@ def _axes(grid: WindowGrid, ct_size: int) -> tuple[tuple[int, int], tuple[int, i
     return rows, cols
 
 
-def hidden_carriers(
+def padded_carriers(
     grid: WindowGrid, ct_size: int, pooling: str, device: torch.device
 ) -> Tensor | None:
-    """Which carriers summarise padding only.
+    """Which carriers summarize padding alone.
 
     Returns:
         (grid.rows * ct_size, grid.cols * ct_size) bool, or None if none does.
@@ -348,12 +363,13 @@ def hidden_carriers(
 
 
 @cached_by_grid(maxsize=64)
-def hidden_keys(
+def padded_keys(
     grid: WindowGrid, ct_size: int, pooling: str, device: torch.device
 ) -> tuple[Tensor, Tensor] | None:
-    """Which keys the windows of a padded grid must not see: padding, and carriers of padding only.
+    """Which keys the windows of a padded grid must not see: padding, and carriers of padding alone.
 
-    Windows are of four kinds: 0 inside, +1 in the last row, +2 in the last column.
+    There are four masks, numbered as `WindowGrid.mask_ids`: 0 inside, +1 in the last row, +2 in the
+    last column.
 
     Args:
         grid: The windows, not shifted.
@@ -362,22 +378,22 @@ def hidden_keys(
         device: Where the result is wanted.
 
     Returns:
-        (4, ct_size**2 + window_size**2) bool and the (num_windows,) kind of every window; None if
-        nothing is padded.
+        (4, ct_size**2 + window_size**2) bool, and (num_windows,) which of them every window takes;
+        None if nothing is padded.
     """
     if not grid.is_padded:
         return None
     place = torch.arange(grid.window_size, device=device)
     first_row, first_col = ((lines - 1) * grid.window_size for lines in (grid.rows, grid.cols))
-    tokens = _by_kind(place >= grid.height - first_row, place >= grid.width - first_col)
+    tokens = _four_masks(place >= grid.height - first_row, place >= grid.width - first_col)
     carriers = tokens[:, :0]
     if ct_size:
         rows, cols = _without_tokens(grid, ct_size, pooling, device)
-        carriers = _by_kind(rows[-ct_size:], cols[-ct_size:])
+        carriers = _four_masks(rows[-ct_size:], cols[-ct_size:])
     last_row = torch.arange(grid.rows, device=device) == grid.rows - 1
     last_col = torch.arange(grid.cols, device=device) == grid.cols - 1
-    kind = last_row.long()[:, None] + 2 * last_col.long()[None, :]
-    return torch.cat([carriers, tokens], dim=1), kind.flatten()
+    mask_ids = last_row.long()[:, None] + 2 * last_col.long()[None, :]
+    return torch.cat([carriers, tokens], dim=1), mask_ids.flatten()
 
 
 def _without_tokens(
@@ -388,8 +404,8 @@ def _without_tokens(
     return rows.sum(1) == 0, cols.sum(1) == 0
 
 
-def _by_kind(low: Tensor, far: Tensor) -> Tensor:
-    """(4, side**2) bool: hidden places of each kind of window.
+def _four_masks(low: Tensor, far: Tensor) -> Tensor:
+    """(4, side**2) bool: hidden places of the four masks.
 
     Args:
         low: (side,) rows that are hidden in windows of the last row.

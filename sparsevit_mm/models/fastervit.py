@@ -29,15 +29,14 @@ from sparsevit_mm.models.carrier_tokens import (
     POOLINGS,
     CarrierBlock,
     CarrierPooling,
+    CarrierUpdate,
     FeedForward,
     OffsetAttention,
     branch_scale,
-    hidden_carriers,
-    hidden_keys,
-    hide,
+    padded_carriers,
+    padded_keys,
     scaled,
 )
-from sparsevit_mm.models.drop_path import DropPath
 from sparsevit_mm.models.fastervit_arch import (
     FIRST_ATTENTION_LEVEL,
     NUM_LEVELS,
@@ -45,11 +44,17 @@ from sparsevit_mm.models.fastervit_arch import (
     describe_fastervit,
 )
 from sparsevit_mm.models.position_mlp import FixedValues, PlaceEmbedding
+from sparsevit_mm.ops.attention import Masks, key_mask
 from sparsevit_mm.ops.compat import is_compiling
-from sparsevit_mm.ops.in_parts import channels_first
-from sparsevit_mm.ops.norms import add_and_norm
-from sparsevit_mm.ops.window_grid import WindowGrid
-from sparsevit_mm.ops.window_partition import join_windows, pad_to_windows, split_windows
+from sparsevit_mm.ops.tokens import add_and_norm, drop_path, to_nchw
+from sparsevit_mm.ops.windows import (
+    WindowGrid,
+    Windows,
+    join_windows,
+    pad_to_windows,
+    split_windows,
+    update_windows,
+)
 from sparsevit_mm.registry import MODELS
 
 OUT_NORMS = ('LN', 'BN', 'SyncBN')
@@ -100,7 +105,7 @@ class ConvBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2: nn.Module = nn.BatchNorm2d(channels)
         self.gamma = branch_scale(channels, layer_scale)
-        self.drop_path = DropPath(drop_path_rate)
+        self.drop_path_rate = drop_path_rate
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, H, W)."""
@@ -108,7 +113,7 @@ class ConvBlock(nn.Module):
         branch = self.norm2(self.conv2(branch))
         if self.gamma is not None:
             branch = branch * self.gamma[:, None, None]
-        return feature_map + self.drop_path(branch, feature_map.shape[0])
+        return feature_map + drop_path(branch, self.drop_path_rate if self.training else 0.0)
 
     def fold_norms(self) -> None:
         """Folds norms and factors into the convolutions (inference form)."""
@@ -179,7 +184,7 @@ class HierarchicalAttentionBlock(nn.Module):
         self.mlp = FeedForward(channels, hidden_dims, drop_rate)
         self.gamma3 = branch_scale(channels, layer_scale)
         self.gamma4 = branch_scale(channels, layer_scale)
-        self.drop_path = DropPath(drop_path_rate)
+        self.drop_path_rate = drop_path_rate
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -188,51 +193,49 @@ class HierarchicalAttentionBlock(nn.Module):
 
     def forward(
         self,
-        windows: Tensor,
+        own: Tensor,
         carriers: Tensor | None,
-        batch_size: int,
-        carrier_mask: Tensor | None = None,
-        masks: Tensor | None = None,
-        pattern: Tensor | None = None,
+        windows: Windows,
+        hidden_carriers: Tensor | None = None,
+        masks: Masks | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Computes the block.
 
         Args:
-            windows: (W, N, C) tokens of the windows, image by image.
+            own: (W, N, C) tokens of the windows, image by image.
             carriers: (B, H, W, C) carriers of each image, or None.
-            batch_size: Images B.
-            carrier_mask: (H * W,) bool, carriers of padding only; None if there are none.
-            masks: (P, 1, carriers + N) additive masks of keys; None if nothing is padded.
-            pattern: (W,) which mask each window takes.
+            windows: Where the windows lie.
+            hidden_carriers: (H * W,) bool, carriers of padding alone; None if there are none.
+            masks: Which keys, carriers first, windows must not see; None if nothing is padded.
 
         Returns:
-            Windows and carriers after the block.
+            Tokens and carriers after the block.
         """
-        tokens = windows + self.position(self.window_size, self.window_size)
-        num_carriers = self.ct_size**2
+        rate = self.drop_path_rate if self.training else 0.0
+        tokens = own + self.position(self.window_size, self.window_size)
         if self.carriers is not None:
             assert carriers is not None
-            carriers = self.carriers(carriers, carrier_mask)
+            carriers = self.carriers(carriers, hidden_carriers)
             tokens = torch.cat([split_windows(carriers, self.ct_size), tokens], dim=1)
-        attended = self.attn(self.norm1(tokens), self.grid, masks, pattern)
-        tokens, normed = add_and_norm(
-            tokens, attended, self.norm2, self.drop_path, batch_size, self.gamma3
-        )
-        fed_forward = self.mlp(normed)
-        tokens = tokens + self.drop_path(scaled(fed_forward, self.gamma4), batch_size)
+        attended = self.attn(self.norm1(tokens), self.grid, masks)
+        tokens, normed = add_and_norm(tokens, attended, self.norm2, windows, rate, self.gamma3)
+        fed_forward = scaled(self.mlp(normed), self.gamma4)
+        tokens = tokens + drop_path(fed_forward, rate, windows)
         if self.carriers is None or carriers is None:
             return tokens, None
-        own, windows = tokens.split([num_carriers, windows.shape[1]], dim=1)
+        carried, own = tokens.split([self.ct_size**2, own.shape[1]], dim=1)
         if self.propagates:
-            windows = windows + self.carriers.spread(own, self.ct_size, self.window_size)
+            own = own + self.carriers.propagate(carried, self.ct_size, self.window_size)
         rows, cols = (side // self.ct_size for side in carriers.shape[1:3])
-        return windows, join_windows(own, self.ct_size, rows, cols)
+        return own, join_windows(carried, self.ct_size, rows, cols)
 
     def fix_positions(self) -> None:
-        """Replaces what depends on the window alone by its values (inference form)."""
+        """Fixes what follows from positions and the weights (inference form)."""
         window = self.window_size
         self.position = FixedValues(self.position(window, window))
         self.attn.position_bias = FixedValues(self.attn.position_bias(*self.grid))
+        if self.carriers is not None:
+            self.carriers.fix_positions()
 
 
 class DownSample(nn.Module):
@@ -299,25 +302,25 @@ class FasterViTLevel(nn.Module):
         return feature_map
 
     def _attend(self, feature_map: Tensor, window_size: int) -> Tensor:
-        batch, _, height, width = feature_map.shape
-        grid, device = WindowGrid(height, width, window_size), feature_map.device
-        tokens = pad_to_windows(feature_map.permute(0, 2, 3, 1), window_size)
-        windows = split_windows(tokens, window_size)
-        carriers = carrier_mask = masks = pattern = None
-        ct_size, pooling = 0, POOLINGS[0]
+        batch_size, channels, height, width = feature_map.shape
+        grid = WindowGrid(height, width, window_size, is_split=True)
+        windows = Windows.locate(grid, batch_size, None, feature_map.device)
+        padded = pad_to_windows(feature_map.permute(0, 2, 3, 1), window_size)
+        tokens = split_windows(padded, window_size).view(-1, channels)
+        carriers: Tensor | None = None
         if self.carrier_pooling is not None:
-            ct_size, pooling = self.carrier_pooling.ct_size, self.carrier_pooling.pooling
             carriers = self.carrier_pooling(feature_map, grid)
-            carrier_mask = hidden_carriers(grid, ct_size, pooling, device)
-            carrier_mask = None if carrier_mask is None else carrier_mask.flatten()
-        keys = hidden_keys(grid, ct_size, pooling, device)
-        if keys is not None:
-            masks, pattern = hide(keys[0], windows.dtype), keys[1].repeat(batch)
+        hidden_carriers, masks = self._hidden(windows, tokens.dtype)
         for block in self.blocks:
-            windows, carriers = self._run(
-                block, windows, carriers, batch, carrier_mask, masks, pattern
+            update = CarrierUpdate(
+                partial(self._run, block, hidden_carriers=hidden_carriers, masks=masks),
+                carriers,
+                block.training,
             )
-        tokens = join_windows(windows, window_size, grid.rows, grid.cols)
+            tokens = update_windows(tokens, tokens, windows, update)
+            carriers = update.carriers
+        split = tokens.view(-1, windows.num_tokens, channels)
+        tokens = join_windows(split, window_size, grid.rows, grid.cols)
         tokens = tokens.narrow(1, 0, height).narrow(2, 0, width)
         if is_compiling() and grid.is_padded:
             # Else a graph for any size would be only for those that need padding, or those that
@@ -325,11 +328,24 @@ class FasterViTLevel(nn.Module):
             tokens = tokens.clone(memory_format=torch.contiguous_format)
         return tokens.permute(0, 3, 1, 2)
 
-    def _run(self, block: nn.Module, *args: Any) -> Any:
+    def _hidden(self, windows: Windows, dtype: torch.dtype) -> tuple[Tensor | None, Masks | None]:
+        """Carriers of padding alone, and which keys windows must not see; None for none."""
+        ct_size, pooling = 0, POOLINGS[0]
+        hidden_carriers = None
+        if self.carrier_pooling is not None:
+            ct_size, pooling = self.carrier_pooling.ct_size, self.carrier_pooling.pooling
+            hidden_carriers = padded_carriers(windows.grid, ct_size, pooling, windows.device)
+        keys = padded_keys(windows.grid, ct_size, pooling, windows.device)
+        return (
+            None if hidden_carriers is None else hidden_carriers.flatten(),
+            None if keys is None else Masks(key_mask(keys[0], dtype), windows.per_window(keys[1])),
+        )
+
+    def _run(self, block: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if self.with_cp and self.training and torch.is_grad_enabled():
             contexts = partial(_recompute_contexts, block)
-            return checkpoint(block, *args, use_reentrant=False, context_fn=contexts)
-        return block(*args)
+            return checkpoint(block, *args, **kwargs, use_reentrant=False, context_fn=contexts)
+        return block(*args, **kwargs)
 
 
 @MODELS.register_module()
@@ -370,7 +386,7 @@ class FasterViT(BaseModule):
         attn_drop_rate: Dropout of attention weights.
         layer_scale_conv: Initial value of the factors on the branches of convolutional blocks; None
             for no factors, as in every released network.
-        carrier_pooling: 'authors' or 'centred', see `CarrierPooling`.
+        carrier_pooling: 'authors' or 'centered', see `CarrierPooling`.
         init_cfg: `dict(type='Pretrained', checkpoint=...)` takes the authors' files and ours.
 
     Attributes:
@@ -438,7 +454,7 @@ class FasterViT(BaseModule):
             )
         if carrier_pooling not in POOLINGS:
             raise ConfigError(
-                f"carrier_pooling is {carrier_pooling!r}, but it must be 'authors' or 'centred'."
+                f"carrier_pooling is {carrier_pooling!r}, but must be 'authors' or 'centered'."
             )
         self.out_indices = tuple(sorted(set(out_indices)))
         self.frozen_stages = frozen_stages
@@ -514,7 +530,7 @@ class FasterViT(BaseModule):
                 norm = getattr(self, f'norm{number}', None)
                 output = feature_map if norm is None else norm(feature_map)
                 # Necks and heads view maps as they like, and some operators insist on this layout.
-                outputs.append(channels_first(output))
+                outputs.append(to_nchw(output))
             if level.downsample is not None:
                 feature_map = level.downsample(feature_map)
         return tuple(outputs)

@@ -1,59 +1,65 @@
 """Positions through a small MLP, as FasterViT does: embeddings of places and biases of offsets.
 
 Each module holds the three tensors of `cpb_mlp` and nothing derived, so a checkpoint fits every
-grid. The authors normalise by the side of a square grid; here rows are normalised by the height and
+grid. The authors normalize by the side of a square grid; here rows are normalized by the height and
 columns by the width, which is the same on every grid their weights were trained on.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsevit_mm.ops.remembered import Remembered
+from sparsevit_mm.ops.backend import autocast_dtype, is_symbolic
+from sparsevit_mm.ops.compat import is_dynamo_compiling
+
+_LARGEST_CACHED = 1024
+"""Places of a grid up to which its index map is remembered; it has their square of entries."""
 
 HIDDEN_DIMS = 512
 MAX_BIAS = 16.0
 
+MOST_GRIDS = 4
+"""Grids whose values the inference form keeps: portrait and landscape, and one more of each."""
+
+MOST_VALUES = 2**24
+"""More values than this (64 MiB of float32) are computed anew instead."""
+
 
 class PositionMLP(nn.Module, ABC):
-    """An MLP of positions that remembers its results in evaluation, see `remembered`.
+    """An MLP of positions.
 
     Args:
         out_dims: Outputs for each position.
     """
+
+    follows_from_weights = True
+    """What it computes is the same for all images; `model_macs` does not count it."""
 
     def __init__(self, out_dims: int) -> None:
         super().__init__()
         self.cpb_mlp = nn.Sequential(
             nn.Linear(2, HIDDEN_DIMS), nn.ReLU(), nn.Linear(HIDDEN_DIMS, out_dims, bias=False)
         )
-        self._remembered = Remembered()
-
-    def forward(self, *grid: int) -> Tensor:
-        """The values for a grid, as the subclass's `values` lays them out."""
-        parameters = list(self.parameters())
-        return self._remembered.get(self.training, parameters, grid, lambda: self.values(*grid))
 
     @abstractmethod
-    def values(self, *grid: int) -> Tensor:
-        """Computes what `forward` returns."""
+    def forward(self, *grid: int) -> Tensor:
+        """The values for a grid."""
 
-    def train(self, mode: bool = True) -> PositionMLP:
-        """Switches the mode and forgets."""
-        self._remembered.forget()
-        super().train(mode)
-        return self
-
-    @property
-    def _weight(self) -> Tensor:
-        weight = self.cpb_mlp[0].weight
-        assert isinstance(weight, Tensor)
-        return weight
+    def _of(self, make: Callable[..., Tensor], height: int, width: int) -> Tensor:
+        """(P, out_dims) outputs for the (P, 2) positions that `make` makes of a grid."""
+        # Quantized layers have no parameters; they compute float32 on a CPU.
+        weight = next(self.parameters(), torch.empty(0))
+        positions = _cached(make, height, width, weight.device).to(weight.dtype)
+        outputs: Tensor = self.cpb_mlp(positions)
+        return outputs
 
 
 class PlaceEmbedding(PositionMLP):
@@ -63,20 +69,13 @@ class PlaceEmbedding(PositionMLP):
         out_dims: Channels C.
     """
 
-    def values(self, *grid: int) -> Tensor:
+    def forward(self, *grid: int) -> Tensor:
         """Embeddings of the places of a grid of (height, width).
 
         Returns:
             (height * width, C) in raster order.
         """
-        weight = self._weight
-        rows, cols = (
-            (torch.arange(side, device=weight.device) - side // 2) / max(side // 2, 1)
-            for side in grid
-        )
-        places = torch.stack(torch.meshgrid(rows, cols, indexing='ij'), dim=-1)
-        embedding: Tensor = self.cpb_mlp(places.view(-1, 2).to(weight.dtype))
-        return embedding
+        return self._of(_places, *grid)
 
 
 class OffsetBias(PositionMLP):
@@ -86,7 +85,7 @@ class OffsetBias(PositionMLP):
         out_dims: Attention heads.
     """
 
-    def values(self, *grid: int) -> Tensor:
+    def forward(self, *grid: int) -> Tensor:
         """Biases between the places of a grid of (height, width, carriers).
 
         `carriers` tokens without a place stand before those of the grid; pairs with one of them
@@ -96,20 +95,10 @@ class OffsetBias(PositionMLP):
             (heads, N, N) bias of each query (row) for each key, N = carriers + height * width.
         """
         height, width, carriers = grid
-        weight = self._weight
-        rows, cols = (
-            torch.arange(1 - side, side, device=weight.device) * 8 / max(side - 1, 1)
-            for side in (height, width)
-        )
-        offsets = torch.stack(torch.meshgrid(rows, cols, indexing='ij'), dim=-1)
-        offsets = offsets.sign() * (offsets.abs() + 1).log2() / math.log2(8)
-        table = MAX_BIAS * self.cpb_mlp(offsets.view(-1, 2).to(weight.dtype)).sigmoid()
-        row, col = (torch.arange(side, device=weight.device) for side in (height, width))
-        row = row[:, None] - row[None, :] + height - 1
-        col = col[:, None] - col[None, :] + width - 1
-        index = row[:, None, :, None] * (2 * width - 1) + col[None, :, None, :]
+        table = MAX_BIAS * self._of(_offsets, height, width).sigmoid()
+        index = _cached(_offset_index, height, width, table.device)
         num_places = height * width
-        biases = table[index.reshape(-1)].view(num_places, num_places, -1).permute(2, 0, 1)
+        biases = table.index_select(0, index).view(num_places, num_places, -1).permute(2, 0, 1)
         return F.pad(biases, (carriers, 0, carriers, 0)).contiguous()
 
 
@@ -129,3 +118,76 @@ class FixedValues(nn.Module):
     def forward(self, *grid: int) -> Tensor:
         """The values; the grid is the one they were made for."""
         return self.values
+
+
+class FixedWeights(nn.Module):
+    """A `PositionMLP` that keeps its values for the last grids (the inference form).
+
+    Its weights do not change any more. Nothing is kept while a graph is made.
+
+    Args:
+        mlp: A `PositionMLP`.
+    """
+
+    def __init__(self, mlp: nn.Module) -> None:
+        super().__init__()
+        self.mlp = mlp.requires_grad_(False)
+        self._kept: dict[tuple[Any, ...], Tensor] = {}
+
+    def forward(self, *grid: int) -> Tensor:
+        """The values for a grid, see the MLP."""
+        weight = next(self.mlp.parameters())
+        is_autocast = autocast_dtype(weight.device.type) is not None
+        if is_dynamo_compiling() or is_symbolic(*grid) or is_autocast:
+            return self.mlp(*grid)
+        key = (*grid, weight.device, weight.dtype)
+        found = self._kept.get(key)
+        if found is None:
+            # Made outside inference mode: it may serve a forward outside it later.
+            with torch.inference_mode(False), torch.no_grad():
+                found = self.mlp(*grid)
+            if found.numel() <= MOST_VALUES:
+                # One assignment, so that other threads see the old ones or the new ones.
+                self._kept = {**dict([*self._kept.items()][1 - MOST_GRIDS :]), key: found}
+        return found
+
+
+def _places(height: int, width: int, device: torch.device) -> Tensor:
+    """(height * width, 2) places, normalized to about -1 to 1, in raster order."""
+    rows, cols = (
+        (torch.arange(side, device=device) - side // 2) / max(side // 2, 1)
+        for side in (height, width)
+    )
+    return torch.stack(torch.meshgrid(rows, cols, indexing='ij'), dim=-1).view(-1, 2)
+
+
+def _offsets(height: int, width: int, device: torch.device) -> Tensor:
+    """((2 * height - 1) * (2 * width - 1), 2) offsets between places, on SwinV2's log scale."""
+    rows, cols = (
+        torch.arange(1 - side, side, device=device) * 8 / max(side - 1, 1)
+        for side in (height, width)
+    )
+    offsets = torch.stack(torch.meshgrid(rows, cols, indexing='ij'), dim=-1)
+    return (offsets.sign() * (offsets.abs() + 1).log2() / math.log2(8)).view(-1, 2)
+
+
+def _offset_index(height: int, width: int, device: torch.device) -> Tensor:
+    """(N * N,) the row of `_offsets` for every pair of places, N = height * width."""
+    row, col = (torch.arange(side, device=device) for side in (height, width))
+    row = row[:, None] - row[None, :] + height - 1
+    col = col[:, None] - col[None, :] + width - 1
+    index = row[:, None, :, None] * (2 * width - 1) + col[None, :, None, :]
+    return index.reshape(-1)
+
+
+@functools.lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _remembered(make: Callable[..., Tensor], *grid: Any) -> Tensor:
+    return make(*grid)
+
+
+def _cached(make: Callable[..., Tensor], height: int, width: int, device: torch.device) -> Tensor:
+    """What follows from a grid and a device alone."""
+    if is_dynamo_compiling() or is_symbolic(height, width) or height * width > _LARGEST_CACHED:
+        return make(height, width, device)
+    return _remembered(make, height, width, device)

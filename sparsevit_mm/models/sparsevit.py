@@ -11,27 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from sparsevit_mm.models.swin import SwinBackbone, SwinBlock, SwinStage
-from sparsevit_mm.ops.backend import run_kernels
-from sparsevit_mm.ops.exporting import in_graph
-from sparsevit_mm.ops.window_grid import WindowGrid
-from sparsevit_mm.ops.windows import (
-    WindowTokens,
-    WindowUpdate,
-    gather_windows,
-    locate_windows,
-    scatter_windows,
-    update_windows,
-)
+from sparsevit_mm.models.swin import SwinBackbone, SwinStage
+from sparsevit_mm.ops.windows import WindowGrid, Windows, update_windows
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowRanking, WindowSelection
 from sparsevit_mm.registry import MODELS
-
-_CPU_BYTES, _OTHER_BYTES = 4 * 2**20, 256 * 2**20
-"""Largest activation in inference: on a CPU what a core's cache holds, elsewhere to save memory."""
 
 
 @MODELS.register_module()
@@ -50,7 +36,7 @@ class SparseViT(SwinBackbone):
 
     Attributes:
         arch: The sizes, a `SwinArch`.
-        window_observer: Called with a `WindowSelection` after every block if set; for pictures and
+        window_observer: Called with a `WindowSelection` after every block if set; for images and
             logs.
 
     Raises:
@@ -83,47 +69,24 @@ class SparseViT(SwinBackbone):
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
         """Computes the windows that the stage's ratios leave, see `SwinBackbone.compute_stage`."""
-        # Whoever makes a graph cuts the work into parts by itself.
-        as_graph = in_graph()
-        # Stochastic depth needs the windows of an image together, even without gradients.
-        whole_blocks = torch.is_grad_enabled() or self.training
-        by_kernels = run_kernels(tokens) and not self.training
         ranking = self.ranking(batch_size)
-        located: dict[tuple[int, float], WindowTokens] = {}
         ratios = self.pruning_schedule.ratios[stage.number]
-        for number, (block, ratio) in enumerate(zip(stage.blocks, ratios)):
-            assert isinstance(block, SwinBlock)
+        for index, (block, ratio) in enumerate(zip(stage.blocks, ratios)):
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
-            kept = ranking.keep(tokens, grid, ratio)
-            skipped = self.skipped_tokens(tokens)
-            if by_kernels:
-                at_once = None if as_graph else _windows_at_once(block, tokens)
-                tokens = block.update(skipped, tokens.contiguous(), grid, kept, at_once)
-            else:
-                if (block.shift, ratio) not in located:
-                    where = locate_windows(grid, batch_size, kept, tokens.device)
-                    located[block.shift, ratio] = where
-                where = located[block.shift, ratio]
-                if as_graph or (whole_blocks and skipped is not tokens):
-                    windows = block(gather_windows(tokens, where), where)
-                    tokens = scatter_windows(skipped, windows, where)
-                elif whole_blocks:
-                    update = WindowUpdate(where, is_last=number == len(ratios) - 1)
-                    windows = block(update.gather(tokens), where)
-                    tokens = update.scatter(tokens, windows)
-                else:
-                    at_once = _windows_at_once(block, tokens)
-                    tokens = update_windows(skipped, tokens, where, block, at_once)
+            kept = ranking.select(tokens, grid, ratio)
+            windows = Windows.locate(grid, batch_size, kept, tokens.device)
+            tokens = update_windows(self.base(tokens), tokens, windows, block)
             if self.window_observer is not None:
-                self.window_observer(WindowSelection(stage.number, number, grid, kept))
+                self.window_observer(WindowSelection(stage.number, index, windows))
         return tokens
 
-    def skipped_tokens(self, tokens: Tensor) -> Tensor:
-        """What a block leaves in the windows it skips, for all tokens: what was there before."""
+    def base(self, tokens: Tensor) -> Tensor:
+        """What a block leaves in the windows it skips: the tokens that were there before.
+
+        Args:
+            tokens: (B * H * W, C) the stage's tokens before the block.
+
+        Returns:
+            (B * H * W, C).
+        """
         return tokens
-
-
-def _windows_at_once(block: SwinBlock, tokens: Tensor) -> int:
-    """How many windows a block computes at a time in inference."""
-    hidden = block.window_size**2 * block.hidden_dims * tokens.element_size()
-    return max(1, (_CPU_BYTES if tokens.device.type == 'cpu' else _OTHER_BYTES) // hidden)

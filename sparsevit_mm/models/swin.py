@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -20,21 +21,182 @@ from torch.utils.checkpoint import checkpoint
 
 from sparsevit_mm.checkpoints.loading import load_pretrained_swin
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.models.drop_path import DropPath
-from sparsevit_mm.models.patches import PatchEmbed, PatchMerging
-from sparsevit_mm.models.position_embedding import resize_position_embedding
 from sparsevit_mm.models.swin_arch import SwinArch
-from sparsevit_mm.models.window_attention import WindowAttention, WindowCarriers
-from sparsevit_mm.ops.in_parts import normed_map
-from sparsevit_mm.ops.linear import Linear
-from sparsevit_mm.ops.norms import add_and_norm, product_dtype
-from sparsevit_mm.ops.window_grid import WindowGrid
-from sparsevit_mm.ops.windows import WindowTokens, window_kinds
+from sparsevit_mm.ops.attention import Masks, attend, edge_masks, relative_position_bias
+from sparsevit_mm.ops.backend import is_certain, use_chunks
+from sparsevit_mm.ops.resizing import resize_position_embedding
+from sparsevit_mm.ops.tokens import (
+    add_and_norm,
+    apply_layers,
+    chunks,
+    drop_path,
+    linear,
+    norm_to_nchw,
+    norm_tokens,
+    norm_windows,
+)
+from sparsevit_mm.ops.windows import MapWindows, Windows
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 PADDINGS = ('swin', 'sparsevit')
+
+_MERGED_BYTES = 2**18
+"""Bytes of tokens that are merged at a time in inference on a CPU."""
+
+
+class PatchEmbed(nn.Module):
+    """Embeds non-overlapping patches of an image.
+
+    Args:
+        in_channels: Channels of the image.
+        embed_dims: Channels of a token.
+        patch_size: Side of a patch in pixels.
+        norm: Norm over the channels of a token, or None.
+    """
+
+    def __init__(
+        self, in_channels: int, embed_dims: int, patch_size: int, norm: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size)
+        self.norm = norm
+
+    def forward(self, images: Tensor) -> tuple[Tensor, int, int]:
+        """Embeds a batch; sizes that are no multiple of the patch are zero-padded.
+
+        Args:
+            images: (B, in_channels, H, W).
+
+        Returns:
+            (B * H' * W', embed_dims) tokens, H' and W'.
+        """
+        height, width = images.shape[-2:]
+        pad_bottom, pad_right = -height % self.patch_size, -width % self.patch_size
+        if not (is_certain(pad_bottom == 0) and is_certain(pad_right == 0)):
+            images = F.pad(images, (0, pad_right, 0, pad_bottom))
+        # Channels-last, the convolution writes tokens: nothing is left to transpose.
+        feature_map = self.projection(images.contiguous(memory_format=torch.channels_last))
+        height, width = feature_map.shape[-2:]
+        tokens = feature_map.permute(0, 2, 3, 1).reshape(-1, feature_map.shape[1])
+        return tokens if self.norm is None else norm_tokens(tokens, self.norm), height, width
+
+
+class PatchMerging(nn.Module):
+    """Joins 2 x 2 neighbouring tokens into one of twice the channels.
+
+    The four neighbours of a channel stand in a row, as MMDetection has them; files with Microsoft's
+    order are permuted when they are loaded.
+
+    Args:
+        embed_dims: Channels C of a token.
+        norm: Layer norm over 4 C channels, or None.
+    """
+
+    def __init__(self, embed_dims: int, norm: nn.LayerNorm | None) -> None:
+        super().__init__()
+        self.norm = norm
+        self.reduction = nn.Linear(4 * embed_dims, 2 * embed_dims, bias=False)
+
+    def forward(self, tokens: Tensor, batch_size: int, height: int, width: int) -> Tensor:
+        """Merges; odd sizes are zero-padded.
+
+        Args:
+            tokens: (B * H * W, C).
+            batch_size: Images B.
+            height: Height H of the map in tokens.
+            width: Width W of the map in tokens.
+
+        Returns:
+            (B * ceil(H / 2) * ceil(W / 2), 2 * C).
+        """
+        feature_map = tokens.view(batch_size, height, width, -1)
+        if not (is_certain(height % 2 == 0) and is_certain(width % 2 == 0)):
+            feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
+        rows, cols = (height + 1) // 2, (width + 1) // 2
+        pairs = feature_map.view(batch_size * rows, 2, cols, 2, -1)
+        if not use_chunks(tokens):
+            return self._merge(pairs)
+        merged: Tensor | None = None
+        first = 0
+        for chunk in chunks(pairs, _MERGED_BYTES):
+            made = self._merge(chunk)
+            if merged is None:
+                merged = made.new_empty(batch_size * rows * cols, made.shape[1])
+            merged[first : first + len(made)] = made
+            first += len(made)
+        assert merged is not None
+        return merged
+
+    def _merge(self, pairs: Tensor) -> Tensor:
+        """(rows * cols, 2 C) of (rows, 2, cols, 2, C) tokens."""
+        # First whole tokens are moved, then one large matrix is transposed: both are fast.
+        neighbours = pairs.permute(1, 3, 0, 2, 4).reshape(4, -1)
+        quads = neighbours.t().reshape(-1, 4 * pairs.shape[-1])
+        return linear(self.reduction, quads if self.norm is None else self.norm(quads))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside windows, with Swin's relative position bias.
+
+    Args:
+        embed_dims: Channels C.
+        num_heads: Attention heads; divides `embed_dims`.
+        window_size: Side of a window in tokens.
+        qkv_bias: Whether queries, keys and values have a bias.
+        qk_scale: Factor on query-key products; (C / heads)**-0.5 by default.
+        attn_drop_rate: Dropout of attention weights.
+        proj_drop_rate: Dropout of the output.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        window_size: int,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.scale = qk_scale
+        self.attn_drop_rate = attn_drop_rate
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros((2 * window_size - 1) ** 2, num_heads)
+        )
+        self.qkv = nn.Linear(embed_dims, 3 * embed_dims, bias=qkv_bias)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.proj_drop = nn.Dropout(proj_drop_rate)
+
+    def forward(self, tokens: Tensor, masks: Masks | None = None) -> Tensor:
+        """Attends inside each window.
+
+        Args:
+            tokens: (W, N, C) normed tokens. Those before the window's own have no place: there is
+                no bias between them and any token.
+            masks: What windows must not see; None for nothing.
+
+        Returns:
+            (W, N, C).
+        """
+        bias = relative_position_bias(self.relative_position_bias_table, self.window_size)
+        before = tokens.shape[1] - bias.shape[1]
+        if before:
+            bias = F.pad(bias, (before, 0, before, 0))
+        dropout = self.attn_drop_rate if self.training else 0.0
+        qkv = linear(self.qkv, tokens)
+        out = attend(qkv, self.num_heads, bias, masks, self.scale, dropout)
+        return self.proj_drop(linear(self.proj, out))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Other implementations store this derived index; ours computes it.
+        state_dict.pop(prefix + 'relative_position_index', None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class SwinBlock(nn.Module):
@@ -88,7 +250,6 @@ class SwinBlock(nn.Module):
                     embed_dims,
                     num_heads,
                     window_size,
-                    shift,
                     qkv_bias=qkv_bias,
                     qk_scale=qk_scale,
                     attn_drop_rate=attn_drop_rate,
@@ -97,110 +258,85 @@ class SwinBlock(nn.Module):
             }
         )
         self.norm2 = norm(embed_dims)
-        expand = nn.Sequential(Linear(embed_dims, hidden_dims), activation(), nn.Dropout(drop_rate))
-        reduce = Linear(hidden_dims, embed_dims)
+        expand = nn.Sequential(
+            nn.Linear(embed_dims, hidden_dims), activation(), nn.Dropout(drop_rate)
+        )
+        reduce = nn.Linear(hidden_dims, embed_dims)
         self.ffn = nn.ModuleDict({'layers': nn.Sequential(expand, reduce, nn.Dropout(drop_rate))})
-        self.drop_path = DropPath(drop_path_rate)
+        self.drop_path_rate = drop_path_rate
 
     def forward(
-        self, windows: Tensor, where: WindowTokens, carriers: WindowCarriers | None = None
-    ) -> Tensor:
+        self,
+        own: Tensor | MapWindows,
+        windows: Windows,
+        carriers: Tensor | None = None,
+        masks: Masks | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Computes the block.
 
         Args:
-            windows: (W, N, C) tokens of the windows to compute, padding 0.
-            where: Where they lie in the map.
-            carriers: What the windows carry beside their tokens, or None.
+            own: (W, N, C) tokens of the windows to compute, padding 0.
+            windows: Where they lie.
+            carriers: (W, K, C) tokens that windows take along, before their own; None for none.
+            masks: What windows must not see; by default what lies beyond an edge of the map.
 
         Returns:
-            (W, N, C), or (W, carriers + N, C) with carriers.
+            (W, N, C) tokens, or (W, K + N, C) with carriers, and the FFN's branch, which is still
+            to be added to them.
         """
+        if masks is None:
+            masks = self.edge_masks(windows)
         if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(self._compute, windows, where, carriers, use_reentrant=False)
-        return self._compute(windows, where, carriers)
+            return checkpoint(self._compute, own, windows, carriers, masks, use_reentrant=False)
+        return self._compute(own, windows, carriers, masks)
 
-    def _compute(
-        self, windows: Tensor, where: WindowTokens, carriers: WindowCarriers | None
-    ) -> Tensor:
-        normed = self.norm1(windows)
-        if where.padding is not None and self.zero_padding_after_norm:
-            normed = normed.masked_fill(where.padding, 0)
-        if carriers is not None:
-            normed = torch.cat([self.norm1(carriers.tokens), normed], dim=1)
-            windows = torch.cat([carriers.tokens, windows], dim=1)
-        attended = self.attn['w_msa'](normed, where.edge_pattern, carriers, where.hidden)
-        windows, normed = add_and_norm(
-            windows, attended, self.norm2, self.drop_path, where.batch_size
-        )
-        fed_forward = self.ffn['layers'](normed)
-        return windows + self.drop_path(fed_forward, where.batch_size)
-
-    def update(
-        self,
-        target: Tensor,
-        tokens: Tensor,
-        grid: WindowGrid,
-        kept: Tensor | None,
-        num_windows: int | None,
-    ) -> Tensor:
-        """Gathers, computes and scatters by kernels, in inference.
+    def edge_masks(self, windows: Windows) -> Masks | None:
+        """What windows of a shifted grid must not see; None for a plain grid.
 
         Args:
-            target: (B * H * W, C) map that is written to, in place; may be `tokens`.
-            tokens: (B * H * W, C) the stage's tokens, contiguous.
-            grid: The block's windows.
-            kept: (B, K) numbers of the windows to compute, or None for all.
-            num_windows: How many windows at a time; None for all at once.
-
-        Returns:
-            `target`.
+            windows: The windows.
         """
-        from sparsevit_mm.ops.triton.gather_norm import gather_norm
-        from sparsevit_mm.ops.triton.operators import ChosenWindows
-        from sparsevit_mm.ops.triton.residual_norm import residual_norm
-        from sparsevit_mm.ops.triton.residual_scatter import residual_scatter_
+        ids = windows.mask_ids
+        if ids is None:
+            return None
+        return Masks(edge_masks(self.window_size, self.shift, windows.device), ids)
 
-        batch_size = tokens.shape[0] // (grid.height * grid.width)
-        kinds = window_kinds(grid, batch_size, kept, tokens.device)
-        total = batch_size * (grid.num_windows if kept is None else kept.shape[1])
-        before, after = self.norm1, self.norm2
-        dtype = product_dtype(tokens)
-        for first in [0] if num_windows is None else range(0, total, num_windows):
-            count = total if num_windows is None else min(num_windows, total - first)
-            part = ChosenWindows(grid, kept, first, count)
-            normed = gather_norm(
-                tokens,
-                part,
-                before.weight,
-                before.bias,
-                before.eps,
-                zero_padding=self.zero_padding_after_norm,
-                dtype=dtype,
-            )
-            part_kinds = None if kinds is None else kinds[first : first + count]
-            attended = self.attn['w_msa'](normed, part_kinds)
-            windows, normed = residual_norm(
-                tokens, attended, after.weight, after.bias, after.eps, windows=part, dtype=dtype
-            )
-            residual_scatter_(target, windows, self.ffn['layers'](normed), part)
-        return target
+    def _compute(
+        self,
+        own: Tensor | MapWindows,
+        windows: Windows,
+        carriers: Tensor | None,
+        masks: Masks | None,
+    ) -> tuple[Tensor, Tensor]:
+        rate = self.drop_path_rate if self.training else 0.0
+        normed = norm_windows(own, self.norm1, windows, self.zero_padding_after_norm)
+        if carriers is not None:
+            own = own.read() if isinstance(own, MapWindows) else own
+            normed = torch.cat([self.norm1(carriers), normed], dim=1)
+            own = torch.cat([carriers, own], dim=1)
+        attended = self.attn['w_msa'](normed, masks)
+        tokens, normed = add_and_norm(own, attended, self.norm2, windows, rate)
+        fed_forward = apply_layers(self.ffn['layers'], normed)
+        return tokens, drop_path(fed_forward, rate, windows)
 
 
 class SwinStage(nn.Module):
     """The blocks of one resolution and the merging that ends it; a backbone computes them.
 
     Args:
-        number: Number of the stage.
+        number: Index of the stage.
         blocks: The blocks, plain and shifted in turn.
         downsample: Merging to the next stage, or None.
     """
+
+    blocks: Sequence[SwinBlock]
 
     def __init__(
         self, number: int, blocks: Sequence[SwinBlock], downsample: PatchMerging | None
     ) -> None:
         super().__init__()
         self.number = number
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.downsample = downsample
 
 
@@ -250,6 +386,8 @@ class SwinBackbone(BaseModule):
     Raises:
         ConfigError: If an argument is outside what is allowed.
     """
+
+    stages: Sequence[SwinStage]
 
     own_parameters = r'(?!)'
     """Pattern of parameters that a plain Swin does not have, which a checkpoint may lack."""
@@ -367,7 +505,7 @@ class SwinBackbone(BaseModule):
                 None if is_last else PatchMerging(dims, norm(4 * dims) if patch_norm else None)
             )
             stages.append(SwinStage(stage, blocks, merging))
-        self.stages = nn.ModuleList(stages)
+        self.stages = nn.ModuleList(stages)  # type: ignore[assignment]
         for stage in self.out_indices:
             self.add_module(f'norm{stage}', norm(self.arch.stage_dims[stage]))
         self._freeze()
@@ -392,11 +530,10 @@ class SwinBackbone(BaseModule):
         tokens = self.drop_after_pos(tokens)
         outputs = []
         for number, stage in enumerate(self.stages):
-            assert isinstance(stage, SwinStage)
             tokens = self.compute_stage(stage, tokens, batch_size, height, width)
             if number in self.out_indices:
                 norm = getattr(self, f'norm{number}')
-                outputs.append(normed_map(tokens, norm, batch_size, height, width))
+                outputs.append(norm_to_nchw(tokens, norm, batch_size, height, width))
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens, batch_size, height, width)
                 height, width = (height + 1) // 2, (width + 1) // 2

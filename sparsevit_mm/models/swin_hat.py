@@ -6,7 +6,7 @@ The paper puts its attention into Swin and reports gains; how exactly is not kno
   masks, so a Swin checkpoint still means what it meant;
 - before it, the carriers of the image attend to each other (`CarrierBlock`); then each window
   attends over its carriers and its tokens, and Swin's FFN serves both;
-- a window keeps its number, and so its carriers, when the grid is shifted; carriers see all sides
+- a window keeps its index, and so its carriers, when the grid is shifted; carriers see all sides
   of an edge, for they have just seen the whole image anyway;
 - nothing is added to the tokens at the end of a stage.
 
@@ -17,8 +17,10 @@ Parameters are those of `swin` and, in stages with carriers, `carrier_pooling` a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
@@ -26,15 +28,20 @@ from sparsevit_mm.models.carrier_tokens import (
     POOLINGS,
     CarrierBlock,
     CarrierPooling,
-    hidden_carriers,
-    hidden_keys,
-    hide,
+    CarrierUpdate,
+    padded_carriers,
+    padded_keys,
 )
 from sparsevit_mm.models.swin import SwinBackbone, SwinBlock, SwinStage
-from sparsevit_mm.models.window_attention import WindowCarriers
-from sparsevit_mm.ops.window_grid import WindowGrid
-from sparsevit_mm.ops.window_partition import join_windows, split_windows
-from sparsevit_mm.ops.windows import gather_windows, locate_windows, scatter_windows
+from sparsevit_mm.ops.attention import Masks, key_mask
+from sparsevit_mm.ops.windows import (
+    MapWindows,
+    WindowGrid,
+    Windows,
+    join_windows,
+    split_windows,
+    update_windows,
+)
 from sparsevit_mm.registry import MODELS
 
 
@@ -49,7 +56,7 @@ class SwinHAT(SwinBackbone):
         ct_size: Side of a window's carrier tokens.
         layer_scale: Initial value of the factors on the carriers' own branches; None for no
             factors.
-        carrier_pooling: 'authors' or 'centred', see `CarrierPooling`.
+        carrier_pooling: 'authors' or 'centered', see `CarrierPooling`.
         **swin: Further arguments of `SwinBackbone`.
 
     Raises:
@@ -86,21 +93,20 @@ class SwinHAT(SwinBackbone):
             )
         if carrier_pooling not in POOLINGS:
             raise ConfigError(
-                f"carrier_pooling is {carrier_pooling!r}, but it must be 'authors' or 'centred'."
+                f"carrier_pooling is {carrier_pooling!r}, but must be 'authors' or 'centered'."
             )
         self.hat = tuple(map(bool, hat))
         self.ct_size = ct_size
-        for number in (number for number, has_carriers in enumerate(self.hat) if has_carriers):
-            stage, channels = self.stages[number], self.arch.stage_dims[number]
-            assert isinstance(stage, SwinStage)
+        for stage, channels in zip(self.stages, self.arch.stage_dims):
+            if not self.hat[stage.number]:
+                continue
             stage.carrier_pooling = CarrierPooling(channels, ct_size, carrier_pooling)
             for block in stage.blocks:
-                assert isinstance(block, SwinBlock)
                 block.carriers = CarrierBlock(
                     channels,
-                    self.arch.num_heads[number],
-                    self.arch.hidden_dims[number],
-                    drop_path_rate=block.drop_path.rate,
+                    self.arch.num_heads[stage.number],
+                    self.arch.hidden_dims[stage.number],
+                    drop_path_rate=block.drop_path_rate,
                     layer_scale=layer_scale,
                 )
         self._freeze()
@@ -109,41 +115,64 @@ class SwinHAT(SwinBackbone):
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
         """Computes all windows with their carriers, see `SwinBackbone.compute_stage`."""
-        plain, device = WindowGrid(height, width, self.arch.window_size), tokens.device
-        carriers = masks = pattern = hidden = None
+        carriers: Tensor | None = None
         if self.hat[stage.number]:
-            pooling = stage.carrier_pooling
-            assert isinstance(pooling, CarrierPooling)
             feature_map = tokens.view(batch_size, height, width, -1).permute(0, 3, 1, 2)
-            carriers = pooling(feature_map, plain)
-            hidden = hidden_carriers(plain, self.ct_size, pooling.pooling, device)
-            keys = hidden_keys(plain, self.ct_size, pooling.pooling, device)
-            if keys is not None:
-                masks = hide(keys[0][:, : self.ct_size**2], carriers.dtype)
-                pattern = keys[1].repeat(batch_size)
+            plain = WindowGrid(height, width, self.arch.window_size)
+            carriers = self._pooling(stage)(feature_map, plain)
         for block in stage.blocks:
-            assert isinstance(block, SwinBlock)
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
-            where = locate_windows(grid, batch_size, None, device)
-            windows = gather_windows(tokens, where)
+            windows = Windows.locate(grid, batch_size, None, tokens.device)
             if carriers is None:
-                windows = block(windows, where)
-            else:
-                carrier_block = block.carriers
-                assert isinstance(carrier_block, CarrierBlock)
-                carriers = carrier_block(carriers, None if hidden is None else hidden.flatten())
-                own = WindowCarriers(split_windows(carriers, self.ct_size), masks, pattern)
-                joined = block(windows, where, own)
-                carried, windows = joined.split([self.ct_size**2, windows.shape[1]], dim=1)
-                carriers = join_windows(carried, self.ct_size, plain.rows, plain.cols)
-                windows = windows.contiguous()
-            tokens = scatter_windows(tokens, windows, where)
+                tokens = update_windows(tokens, tokens, windows, block)
+                continue
+            compute = partial(self._compute_windows, stage, block)
+            update = CarrierUpdate(compute, carriers, block.training)
+            tokens = update_windows(tokens, tokens, windows, update)
+            carriers = update.carriers
         return tokens
+
+    def _compute_windows(
+        self,
+        stage: SwinStage,
+        block: SwinBlock,
+        own: Tensor | MapWindows,
+        carriers: Tensor,
+        windows: Windows,
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens and carriers of all windows after a block; carriers as a map."""
+        grid, device, size = windows.grid, windows.device, self.ct_size
+        plain = WindowGrid(grid.height, grid.width, grid.window_size)
+        pooling = self._pooling(stage).pooling
+        hidden = padded_carriers(plain, size, pooling, device)
+        carrier_block = block.carriers
+        assert isinstance(carrier_block, CarrierBlock)
+        carriers = carrier_block(carriers, None if hidden is None else hidden.flatten())
+
+        masks = block.edge_masks(windows)
+        if masks is not None:
+            masks = masks._replace(values=F.pad(masks.values, (size**2, 0) * 2))
+        keys = padded_keys(plain, size, pooling, device)
+        if keys is not None:
+            # Padding tokens may be seen, as in Swin.
+            carriers_of_padding = key_mask(keys[0][:, : size**2], carriers.dtype)
+            values = F.pad(carriers_of_padding, (0, windows.num_tokens))
+            values = values if masks is None else masks.values + values
+            masks = Masks(values, windows.per_window(keys[1]))
+        joined, branch = block(own, windows, split_windows(carriers, size), masks)
+        carried, tokens = (joined + branch).split([size**2, windows.num_tokens], dim=1)
+        return tokens.contiguous(), join_windows(carried, size, grid.rows, grid.cols)
+
+    @staticmethod
+    def _pooling(stage: SwinStage) -> CarrierPooling:
+        pooling = stage.carrier_pooling
+        assert isinstance(pooling, CarrierPooling)
+        return pooling
 
     def _reset_parameters(self) -> None:
         super()._reset_parameters()
         for stage in self.stages:
-            pooling = getattr(stage, 'carrier_pooling', None)
-            if pooling is not None:
-                nn.init.kaiming_normal_(pooling.conv.weight, mode='fan_in', nonlinearity='linear')
-                nn.init.zeros_(pooling.conv.bias)
+            if self.hat[stage.number]:
+                weight, bias = self._pooling(stage).conv.parameters()
+                nn.init.kaiming_normal_(weight, mode='fan_in', nonlinearity='linear')
+                nn.init.zeros_(bias)

@@ -1,21 +1,36 @@
-"""Kernels, oneDNN or PyTorch's choice of operators: one setting for the process.
+"""What computes: Triton's kernels, oneDNN or PyTorch, and whether a graph is being made.
 
-It starts as the environment variable SPARSEVIT_MM_KERNELS says, 'auto' where that is not set.
+The setting is one for the process. It starts as the environment variable SPARSEVIT_MM_KERNELS says,
+'auto' where that is not set.
+
+While `torch.export`, ONNX or `torch.compile` make a graph, some things are done otherwise. A graph
+exported for one size holds index maps and masks as constants. A graph for any size works them out,
+from sides that are symbols while it is made: a symbol has no value to branch on and no hash.
+Compiled graphs always work them out: they are fused into what reads them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops.compat import autocast_dtype, is_compiling, is_exporting
+from sparsevit_mm.ops.compat import is_compiling, is_dynamo_compiling, is_exporting
+
+if TYPE_CHECKING:
+    from sparsevit_mm.ops.windows import WindowGrid
+
+_Function = TypeVar('_Function', bound=Callable[..., Any])
+_Module = TypeVar('_Module', bound=nn.Module)
 
 KERNELS = ('auto', 'triton', 'onednn', 'pytorch')
 VARIABLE = 'SPARSEVIT_MM_KERNELS'
@@ -105,8 +120,8 @@ class use(contextlib.ContextDecorator):
         _choice, _interprets = self._before
 
 
-def run_kernels(tokens: Tensor) -> bool:
-    """Whether kernels compute what follows from these activations.
+def use_triton(tokens: Tensor) -> bool:
+    """Whether Triton's kernels compute what follows from these activations.
 
     They have no gradient and take no part in exported graphs.
 
@@ -120,11 +135,11 @@ def run_kernels(tokens: Tensor) -> bool:
     return tokens.is_cuda or (_interprets and tokens.device.type == 'cpu')
 
 
-def run_onednn(rows: Tensor) -> bool:
+def use_onednn(rows: Tensor) -> bool:
     """Whether oneDNN multiplies these rows with a weight.
 
-    Its operator has no gradient and takes no part in exported graphs. Whoever watches operators, as
-    torch's counter of operations does, knows those of PyTorch.
+    Its operator has no gradient and takes no part in exported graphs. Off under a
+    TorchDispatchMode such as FlopCounterMode, which knows only aten operators.
 
     Args:
         rows: Activations on the device and in the dtype of the work.
@@ -138,6 +153,112 @@ def run_onednn(rows: Tensor) -> bool:
     return (
         rows.device.type == 'cpu' and rows.dtype == torch.float32 and autocast_dtype('cpu') is None
     )
+
+
+def use_chunks(tokens: Tensor) -> bool:
+    """Whether token-wise layers are computed chunk by chunk: in inference on a CPU.
+
+    A chunk stays in the cache from one layer to the next and its memory is used again for the next
+    one, while every new tensor of a map's size is memory that the system hands out page by page.
+
+    Args:
+        tokens: (T, ...) what is cut.
+    """
+    return (
+        tokens.device.type == 'cpu'
+        and tokens.numel() > 0
+        and not torch.is_grad_enabled()
+        and autocast_dtype('cpu') is None
+        and not in_graph()
+    )
+
+
+def is_plain(module: nn.Module, kind: type[_Module]) -> TypeGuard[_Module]:
+    """Whether calling a module does what its class does, and nothing else.
+
+    A kernel may then take its place. Hooks, adapters, parametrizations and pruning masks of others
+    make it do more.
+
+    Args:
+        module: The module.
+        kind: The class that a kernel stands for.
+    """
+    if type(module) is not kind or 'forward' in module.__dict__:
+        return False
+    return is_compiling() or not any(
+        (
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            _GLOBAL._global_forward_hooks,
+            _GLOBAL._global_forward_pre_hooks,
+        )
+    )
+
+
+_GLOBAL = torch.nn.modules.module
+
+
+def in_graph() -> bool:
+    """Whether a compiler or an exporter, which arranges the work itself, watches the code."""
+    return is_compiling() or torch.jit.is_tracing()
+
+
+def is_symbolic(*sides: Any) -> bool:
+    """Whether any of these stands for all sizes."""
+    return any(isinstance(side, torch.SymInt) for side in sides)
+
+
+def is_certain(condition: bool) -> bool:
+    """Whether a condition on sides holds for all sizes that the graph being made is for.
+
+    Outside of compilers and exporters it is the condition; asking it of symbols would make them
+    assume the answer.
+    """
+    if not is_compiling():
+        return condition
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return statically_known_true(condition)
+
+
+def cached_by_grid(maxsize: int) -> Callable[[_Function], _Function]:
+    """Remembers what follows from a `WindowGrid`, the first argument, unless it is compiled.
+
+    What is remembered is made outside inference mode, because a grid first seen in inference may be
+    used in training later.
+
+    Args:
+        maxsize: Results to remember: a few grids a stage for the sizes in use.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        cached = functools.lru_cache(maxsize)(torch.inference_mode(False)(function))
+
+        @functools.wraps(function)
+        def remembered(grid: WindowGrid, *args: Any) -> Any:
+            # A batch of any size is a symbol too, which has no hash.
+            if is_dynamo_compiling() or is_symbolic(grid.height, grid.width, *args):
+                return function(grid, *args)
+            return cached(grid, *args)
+
+        return cast(_Function, remembered)
+
+    return decorate
+
+
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """The dtype that matrix products on a device take under autocast; None outside of it.
+
+    Args:
+        device_type: Such as 'cpu' or 'cuda'.
+    """
+    if hasattr(torch.amp, 'is_autocast_available'):
+        available = torch.amp.is_autocast_available(device_type)
+        active = available and torch.is_autocast_enabled(device_type)
+        return torch.get_autocast_dtype(device_type) if active else None
+    if device_type == 'cpu':
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
 use(os.environ.get(VARIABLE, 'auto'))

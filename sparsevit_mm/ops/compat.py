@@ -1,4 +1,4 @@
-"""What older versions of torch lack or call otherwise, from 2.1 on."""
+"""What older versions of torch, from 2.1 on, lack or call otherwise."""
 
 from __future__ import annotations
 
@@ -15,21 +15,6 @@ def _no() -> bool:
 is_compiling = getattr(torch.compiler, 'is_compiling', _no)
 is_dynamo_compiling = getattr(torch.compiler, 'is_dynamo_compiling', _no)
 is_exporting = getattr(torch.compiler, 'is_exporting', _no)
-
-
-def autocast_dtype(device_type: str) -> torch.dtype | None:
-    """The dtype that matrix products on a device take under autocast; None outside of it.
-
-    Args:
-        device_type: Such as 'cpu' or 'cuda'.
-    """
-    if hasattr(torch.amp, 'is_autocast_available'):
-        available = torch.amp.is_autocast_available(device_type)
-        active = available and torch.is_autocast_enabled(device_type)
-        return torch.get_autocast_dtype(device_type) if active else None
-    if device_type == 'cpu':
-        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
-    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
 def plain_attention() -> AbstractContextManager[None]:

@@ -2,11 +2,13 @@
 
 torch's counter sees every matrix product and convolution of any framework, and the module it
 belongs to. As usual in papers, norms, activations, pooling and custom operators (RoIAlign, NMS,
-deformable sampling) are not counted.
+deformable sampling) are not counted. Nor is what follows from the weights alone, which
+the inference form computes once.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,20 +47,45 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
         The MACs, half the number of floating-point operations that torch counts.
     """
     counter = FlopCounterMode(display=False)
+    from_weights: dict[str, int] = defaultdict(int)
+    handles = [
+        handle
+        for name, module in model.named_modules()
+        if getattr(module, 'follows_from_weights', False)
+        for handle in _note_flops(module, counter, from_weights, name.partition('.')[0])
+    ]
     # torch counts neither our kernels nor, on some devices, fused attention; in plain form both are
     # matrix products.
-    with plain_attention(), use('pytorch'), counter:
-        run()
+    try:
+        with plain_attention(), use('pytorch'), counter:
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
     by_module = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     root = type(model).__name__
     parts = {
-        name: _inside(by_module, child, f'{root}.{name}') // 2
+        name: (_inside(by_module, child, f'{root}.{name}') - from_weights[name]) // 2
         for name, child in model.named_children()
     }
     return ModelMacs(
-        total=counter.get_total_flops() // 2,
+        total=(counter.get_total_flops() - sum(from_weights.values())) // 2,
         parts={name: macs for name, macs in parts.items() if macs},
     )
+
+
+def _note_flops(
+    module: nn.Module, counter: FlopCounterMode, found: dict[str, int], name: str
+) -> tuple[Any, Any]:
+    """Hooks that add what a module computes to `found[name]`."""
+
+    def before(*_: Any) -> None:
+        found[name] -= counter.get_total_flops()
+
+    def after(*_: Any) -> None:
+        found[name] += counter.get_total_flops()
+
+    return module.register_forward_pre_hook(before), module.register_forward_hook(after)
 
 
 def _inside(by_module: Mapping[str, int], module: nn.Module, name: str) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparsevit_mm.ops.in_parts import computes_in_parts, parts
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops.backend import use_chunks
+from sparsevit_mm.ops.tokens import chunks
+from sparsevit_mm.ops.windows import WindowGrid
 
 
 def token_importance(tokens: Tensor) -> Tensor:
@@ -19,9 +20,9 @@ def token_importance(tokens: Tensor) -> Tensor:
         (...) mean of |x|, in float32 or wider so that half precision does not blur the ranking.
     """
     dtype = torch.promote_types(tokens.dtype, torch.float32)
-    if not computes_in_parts(tokens):
+    if not use_chunks(tokens):
         return tokens.abs().sum(dim=-1, dtype=dtype) / tokens.shape[-1]
-    sums = [part.abs().sum(dim=-1, dtype=dtype) for part in parts(tokens, 2**19)]
+    sums = [chunk.abs().sum(dim=-1, dtype=dtype) for chunk in chunks(tokens, 2**19)]
     return torch.cat(sums) / tokens.shape[-1]
 
 

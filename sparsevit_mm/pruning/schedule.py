@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text
+from sparsevit_mm.pruning.selection import num_kept_windows
 
 DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Ratios from which the paper draws in adaptation and search."""
@@ -64,20 +65,6 @@ def checked_choices(choices: Sequence[float], per: str) -> tuple[float, ...]:
     if per not in BLOCKS_PER_RATIO:
         raise ConfigError(f"per is {per!r}, but must be 'pair' or 'block'.")
     return ordered
-
-
-def num_kept_windows(num_windows: int, ratio: float) -> int:
-    """Number of windows that are kept (SparseViT, window activation pruning).
-
-    Args:
-        num_windows: Number of windows in the grid, at least 1.
-        ratio: Pruning ratio, 0 <= ratio < 1.
-
-    Returns:
-        `int(num_windows * (1 - ratio))`, but at least 1. The expression is that of the authors,
-        including its rounding: 100 windows at 0.8 keep 19.
-    """
-    return max(int(num_windows * (1 - ratio)), 1)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Which windows stay: one ranking a stage and grid, of which every block takes a prefix.
+"""Which windows stay: one ranking a stage and grid, of which every block takes the first part.
 
-Because later blocks take a shorter prefix of the same ranking, the kept sets are nested
-(SparseViT, window activation pruning: the ranking is amortised over the stage).
+Because later blocks take fewer windows of the same ranking, the kept sets are nested (SparseViT,
+window activation pruning: one ranking serves the whole stage).
 """
 
 from __future__ import annotations
@@ -12,9 +12,22 @@ import torch
 from torch import Tensor
 
 from sparsevit_mm.ops.compat import is_exporting
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.pruning.importance import token_importance, window_scores
-from sparsevit_mm.pruning.schedule import num_kept_windows
+
+
+def num_kept_windows(num_windows: int, ratio: float) -> int:
+    """Number of windows that are kept (SparseViT, window activation pruning).
+
+    Args:
+        num_windows: Number of windows in the grid, at least 1.
+        ratio: Pruning ratio, 0 <= ratio < 1.
+
+    Returns:
+        `int(num_windows * (1 - ratio))`, but at least 1. The expression is that of the authors,
+        including its rounding: 100 windows at 0.8 keep 19.
+    """
+    return max(int(num_windows * (1 - ratio)), 1)
 
 
 @dataclass(frozen=True)
@@ -22,22 +35,38 @@ class WindowSelection:
     """What one block computed in one forward; handed to a backbone's `window_observer`.
 
     Attributes:
-        stage: Number of the stage.
-        block: Number of the block in its stage.
-        grid: The block's windows.
-        kept: (B, K) numbers of the kept windows, row-major over the grid, most important first;
-            None if the block kept all.
+        stage: Index of the stage.
+        block: Index of the block in its stage.
+        windows: The windows it computed; its `kept` indices have the most important first in every
+            image.
     """
 
     stage: int
     block: int
-    grid: WindowGrid
-    kept: Tensor | None
+    windows: Windows
+
+    @property
+    def grid(self) -> WindowGrid:
+        """The block's windows."""
+        return self.windows.grid
 
     @property
     def num_kept(self) -> int:
         """Windows kept in each image."""
-        return self.grid.num_windows if self.kept is None else self.kept.shape[1]
+        return self.windows.num_windows // self.windows.batch_size
+
+    def kept_in(self, image: int) -> Tensor | None:
+        """Which windows an image kept.
+
+        Args:
+            image: Index of the image in the batch.
+
+        Returns:
+            (K,) int64 indices, row by row over the grid, most important first; None if the block
+            kept all.
+        """
+        kept, num_windows = self.windows.kept, self.grid.num_windows
+        return None if kept is None else kept[kept // num_windows == image] % num_windows
 
 
 class WindowRanking:
@@ -47,16 +76,17 @@ class WindowRanking:
     each rank their own windows from it, once.
 
     Args:
-        batch_size: Images in the batch.
+        batch_size: Images B in the batch.
     """
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
         self._importance: Tensor | None = None
         self._order: dict[int, Tensor] = {}  # by shift: the map of a stage has one size
+        self._kept: dict[tuple[int, float], Tensor] = {}  # by shift and ratio
 
-    def keep(self, tokens: Tensor, grid: WindowGrid, ratio: float) -> Tensor | None:
-        """The windows a block keeps.
+    def select(self, tokens: Tensor, grid: WindowGrid, ratio: float) -> Tensor | None:
+        """The windows that a block keeps.
 
         Args:
             tokens: (>= B * H * W, C) the stage's tokens as they are before the block.
@@ -64,35 +94,44 @@ class WindowRanking:
             ratio: The block's pruning ratio.
 
         Returns:
-            (B, K) window numbers, most important first, or None if no window is pruned.
+            (W,) int64 indices over the whole batch, image * grid.num_windows + window: image by
+            image, most important first; None if no window is skipped.
         """
         if ratio == 0:
             return None
-        num_kept = num_kept_windows(grid.num_windows, ratio)
-        if grid.shift not in self._order:
-            with torch.no_grad():
-                scores = self.scores(tokens, grid)
-            if is_exporting():
-                # Later blocks keep no more, and runtimes know no stable sort; of equal scores, the
-                # TopK of ONNX takes the window with the lower number, as a stable sort does.
-                self._order[grid.shift] = scores.topk(num_kept, dim=1).indices
-            else:
-                # A stable sort makes ties, such as two black windows, independent of the batch.
-                self._order[grid.shift] = scores.argsort(dim=1, descending=True, stable=True)
-        return self._order[grid.shift][:, :num_kept]
+        if (grid.shift, ratio) not in self._kept:
+            num_kept = num_kept_windows(grid.num_windows, ratio)
+            order = self._ranked(tokens, grid, num_kept)[:, :num_kept]
+            first = torch.arange(self.batch_size, device=order.device) * grid.num_windows
+            self._kept[grid.shift, ratio] = (order + first[:, None]).flatten()
+        return self._kept[grid.shift, ratio]
 
     def scores(self, tokens: Tensor, grid: WindowGrid) -> Tensor:
         """What the windows of a grid are ranked by, from the tokens of the first call.
 
         Args:
-            tokens: As in `keep`.
+            tokens: As in `select`.
             grid: The windows.
 
         Returns:
-            (B, windows), larger for windows that matter more.
+            (B, grid.num_windows), larger for windows that matter more.
         """
         if self._importance is None:
             num_tokens = self.batch_size * grid.height * grid.width
             importance = token_importance(tokens[:num_tokens])
             self._importance = importance.view(self.batch_size, -1)
         return window_scores(self._importance, grid)
+
+    def _ranked(self, tokens: Tensor, grid: WindowGrid, num_kept: int) -> Tensor:
+        """(B, >= num_kept) windows of each image, most important first."""
+        if grid.shift not in self._order:
+            with torch.no_grad():
+                scores = self.scores(tokens, grid)
+            if is_exporting():
+                # Later blocks keep no more, and runtimes know no stable sort; of equal scores, the
+                # TopK of ONNX takes the window with the lower index, as a stable sort does.
+                self._order[grid.shift] = scores.topk(num_kept, dim=1).indices
+            else:
+                # A stable sort makes ties, such as two black windows, independent of the batch.
+                self._order[grid.shift] = scores.argsort(dim=1, descending=True, stable=True)
+        return self._order[grid.shift]

@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling.macs import backbone_macs
-from sparsevit_mm.pruning.schedule import PruningSchedule, num_kept_windows
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.pruning.selection import num_kept_windows
 from sparsevit_mm.search.space import SearchSpace
 
 MACS = 'MACs'

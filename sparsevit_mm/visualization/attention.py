@@ -21,7 +21,7 @@ from torch import Tensor
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.carrier_tokens import pooling_matrices
 from sparsevit_mm.models.fastervit import FasterViT, FasterViTLevel, HierarchicalAttentionBlock
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid
 from sparsevit_mm.visualization.style import new_drawing, title_panel, to_pixels
 
 _TOKEN = '#00e5ff'

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid
 from sparsevit_mm.pruning.prunable import PrunableBackbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
@@ -172,12 +172,13 @@ def draw_kept_windows(
 def _computed_tokens(selection: WindowSelection, index: int) -> NDArray[np.int64]:
     """(H, W) of 1 where the block computed a token, else 0."""
     grid, cpu = selection.grid, torch.device('cpu')
-    if selection.kept is None:
+    kept = selection.kept_in(index)
+    if kept is None:
         return np.ones((grid.height, grid.width), dtype=np.int64)
     window_is_kept = torch.zeros(grid.num_windows, dtype=torch.int64)
-    window_is_kept[selection.kept[index].cpu()] = 1
+    window_is_kept[kept.cpu()] = 1
     per_window_token = window_is_kept.repeat_interleave(grid.window_size**2)
-    computed = per_window_token[grid.window_position(cpu)]
+    computed = per_window_token[grid.inverse_index(cpu)]
     return computed.view(grid.height, grid.width).numpy()
 
 

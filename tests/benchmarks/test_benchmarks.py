@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from benchmarks import (
-    attention_forms,
     backbone,
     end_to_end,
     memory,
@@ -83,7 +82,7 @@ def test_backbones_take_turns_and_say_what_they_measured(small, tmp_path):
 def test_a_graph_needs_a_gpu(small):
     rates = Rates(1e9, 1e9)
     (row,) = compare(['SparseViT-T dense'], Case(64, 64, mode='graph'), rates, device=CPU, runs=1)
-    assert row['skipped'] == 'ValueError: a CUDA graph needs a GPU.'
+    assert row['skipped'].startswith('ConfigError: images are on cpu')
 
 
 def test_training_steps_change_weights_and_keep_less_at_higher_ratios(monkeypatch):
@@ -133,18 +132,9 @@ def test_operators_share_the_time(monkeypatch):
     assert 'addmm' in row['shares']
 
 
-def test_both_forms_of_attention_compute_the_same_and_are_timed():
-    qkv, bias = torch.randn(4, 9, 3 * 2 * 32), torch.randn(2, 9, 9)
-    found = [form(qkv, 2, bias) for form in attention_forms.FORMS.values()]
-    torch.testing.assert_close(*found)
-    section = attention_forms.measure([(4, 2, 9)], device=CPU, runs=1)
-    assert [row['network'] for row in section['rows']] == ['fused', 'written out']
-    assert min(row['cpu_median'] for row in section['rows']) > 0
-
-
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='torch has no oneDNN')
 def test_both_libraries_compute_the_same_and_are_timed():
-    given = torch.randn(5, 8), torch.randn(6, 8), torch.randn(6)
+    given = torch.nn.Linear(8, 6), torch.randn(5, 8)
     with torch.no_grad():
         found = [product_libraries.by(name, *given)() for name in product_libraries.LIBRARIES]
     torch.testing.assert_close(*found)
@@ -162,7 +152,7 @@ def test_memory_is_measured_in_a_process_of_its_own():
 
 @pytest.mark.parametrize('device', ['cpu', 'cuda'])
 def test_the_plan_has_arguments_that_are_understood(device, monkeypatch, tmp_path):
-    modules = backbone, training, end_to_end, memory, operators, attention_forms, product_libraries
+    modules = backbone, training, end_to_end, memory, operators, product_libraries
     for module in modules:
         monkeypatch.setattr(module, 'measure', lambda *args, **kwargs: dict(rows=[]))
     plan = sections(device)

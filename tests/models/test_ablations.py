@@ -7,8 +7,8 @@ import torch
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models import AblatedSparseViT, SparseViT
-from sparsevit_mm.ops.position_bias import relative_position_bias
-from sparsevit_mm.ops.window_grid import WindowGrid, edge_masks
+from sparsevit_mm.ops.attention import edge_masks, relative_position_bias
+from sparsevit_mm.ops.windows import WindowGrid
 
 TINY = dict(embed_dims=16, depths=(2, 2), num_heads=(2, 2), out_indices=(0, 1))
 RATIOS = [[0.5], [0.5]]
@@ -28,7 +28,7 @@ def images():
 
 def kept_windows(backbone, images):
     kept = []
-    backbone.window_observer = lambda selection: kept.append(selection.kept)
+    backbone.window_observer = lambda selection: kept.append(selection.windows.kept)
     backbone(images)
     return kept
 
@@ -98,7 +98,7 @@ class TestTokens:
         padding = grid.padding(torch.device('cpu'))
         padding = torch.zeros_like(index, dtype=torch.bool) if padding is None else padding
         bias = relative_position_bias(attention.relative_position_bias_table, size)
-        pattern = grid.edge_pattern(torch.device('cpu'))
+        pattern = grid.mask_ids(torch.device('cpu'))
         for number, (rows, pads) in enumerate(zip(index, padding)):
             seen = (kept[rows] | pads).nonzero().flatten()
             normed = block.norm1(tokens[rows[seen]])

@@ -228,7 +228,7 @@ def test_positions_are_normalised_by_the_side_of_the_grid():
 def test_propagation_adds_the_nearest_carrier():
     block = carrier_tokens.CarrierBlock(1, 1, 2, layer_scale=2.0)
     carriers = torch.tensor([[[1.0], [2], [3], [4]]])
-    spread = block.spread(carriers, 2, 7).view(7, 7)
+    spread = block.propagate(carriers, 2, 7).view(7, 7)
     assert (spread[:4, :4] == 2).all()
     assert (spread[:4, 4:] == 4).all()
     assert (spread[4:, :4] == 6).all()
@@ -316,7 +316,7 @@ def test_tables_are_never_stored_with_a_graph():
     net.load_state_dict(copied.state_dict())
 
 
-def test_remembered_tables_follow_the_weights():
+def test_positions_follow_the_weights():
     net = build(hat=(False, False, True, True), **SCALED).eval()
     images = torch.randn(1, 3, 60, 60)
     with torch.inference_mode():
@@ -341,13 +341,13 @@ def test_remembered_tables_follow_the_weights():
         torch.testing.assert_close(average.module(images)[-1], fresh(images)[-1])
 
 
-def test_memory_of_tables_is_bounded():
-    net = build(hat=(False, False, True, False)).eval()
+def test_memory_of_the_inference_form_is_bounded():
+    net = build(hat=(False, False, True, False)).switch_to_deploy()
     with torch.no_grad():
         for side in range(48, 48 * 12, 48):
             net(torch.randn(1, 3, 48, side))
-    for module in net.modules():
-        assert len(getattr(module, '_remembered', ())) <= 4
+    kept = [len(module._kept) for module in net.modules() if hasattr(module, '_kept')]
+    assert kept and set(kept) == {4}
 
 
 def test_bfloat16_autocast_trains_and_leaves_the_state_as_it_is():

@@ -85,14 +85,14 @@ def test_fastervit(hat, dtype, triton_device):
     assert_kernels_compute(net, torch.randn(1, 3, 75, 98), dtype, triton_device, names)
 
 
-def test_windows_are_computed_in_parts(triton_device, monkeypatch):
-    from sparsevit_mm.models import sparsevit
+def test_windows_are_computed_in_chunks(triton_device, monkeypatch):
+    from sparsevit_mm.ops import windows
 
     net = with_larger_weights(SparseViT(**SWIN, pruning_ratios=0.4)).to(triton_device)
     images = torch.randn(2, 3, 41, 70, device=triton_device)
     with torch.no_grad():
         at_once = net(images)
-        monkeypatch.setattr(sparsevit, '_windows_at_once', lambda block, tokens: 7)
+        monkeypatch.setattr(windows, '_chunk_size', lambda tokens, windows, block: 7)
         for found, expected in zip(net(images), at_once):
             torch.testing.assert_close(found, expected)
 

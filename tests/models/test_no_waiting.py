@@ -14,8 +14,7 @@ from conftest import with_larger_weights
 from sparsevit_mm import FasterViT, SparseViT, SwinHAT
 from sparsevit_mm.deployment.cuda_graph import capture
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops import backend
-from sparsevit_mm.ops.windows import WindowTokens
+from sparsevit_mm.ops import backend, windows
 
 SWIN = dict(embed_dims=8, depths=(2, 2), num_heads=(1, 2), window_size=4, out_indices=(0, 1))
 FASTERVIT = dict(
@@ -69,7 +68,7 @@ class RefuseToWait(TorchDispatchMode):
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """A CPU counts windows with masks and may have oneDNN's products; a GPU has neither."""
-    monkeypatch.setattr(WindowTokens, '_by_need_of_masks', lambda self: [self])
+    monkeypatch.setattr(windows, '_edge_windows', lambda grid, batch_size, device: None)
     with backend.use('pytorch'):
         yield
 

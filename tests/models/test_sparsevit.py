@@ -17,7 +17,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 
 from sparsevit_mm import PruningSchedule, SparseViT
 from sparsevit_mm.errors import CheckpointError, ConfigError
-from sparsevit_mm.models import sparsevit
+from sparsevit_mm.ops import windows
 from tests.helpers.masked_dense import masked_dense_forward
 
 GOLDENS = Path(__file__).parents[1] / 'data' / 'sparsevit.npz'
@@ -152,27 +152,26 @@ def selections(net, images):
 
 @pytest.mark.parametrize('ratios', [0.0, [0.5, 0.3]])
 @pytest.mark.parametrize('num_bytes', [1, 60_000])
-def test_inference_in_parts_is_inference_at_once(ratios, num_bytes, monkeypatch):
+def test_inference_in_chunks_is_inference_at_once(ratios, num_bytes, monkeypatch):
     net = SparseViT(
         embed_dims=12, depths=(2, 2), num_heads=(1, 2), out_indices=(0, 1), pruning_ratios=ratios
     )
     net.double().eval()  # rounding, which differs by the number of rows, is far below the tolerance
     images = torch.rand(2, 3, 90, 124).double()  # padded windows, shifted windows, two images
-    at_once = net(images)  # with gradients nothing is cut into parts
-    parts = []
-    update_windows = sparsevit.update_windows
+    at_once = net(images)  # with gradients nothing is cut into chunks
+    chunks, chunks_of = [], windows.Windows.chunks
 
-    def record(target, tokens, where, compute, num_windows):
-        parts.append(where.shape[0] / num_windows)
-        return update_windows(target, tokens, where, compute, num_windows)
+    def record(self, chunk_size):
+        chunks.append(self.num_windows / chunk_size)
+        return chunks_of(self, chunk_size)
 
-    monkeypatch.setattr(sparsevit, '_CPU_BYTES', num_bytes)
-    monkeypatch.setattr(sparsevit, 'update_windows', record)
+    monkeypatch.setattr(windows, '_CPU_BYTES', num_bytes)
+    monkeypatch.setattr(windows.Windows, 'chunks', record)
     with torch.no_grad():
-        in_parts = net(images)
-    assert len(parts) == 4
-    assert min(parts) > 1
-    for ours, expected in zip(in_parts, at_once):
+        in_chunks = net(images)
+    assert len(chunks) == 4
+    assert min(chunks) > 1
+    for ours, expected in zip(in_chunks, at_once):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -185,9 +184,10 @@ def test_kept_sets_are_nested_and_counted():
         assert (selection.num_kept, selection.grid.num_windows) == expected[selection.stage][
             selection.block
         ]
-        if selection.kept is None:
+        if selection.kept_in(0) is None:
             continue
-        for image, kept in enumerate(selection.kept.tolist()):
+        for image in range(len(images)):
+            kept = selection.kept_in(image).tolist()
             assert len(set(kept)) == len(kept)
             key = (selection.stage, selection.grid.shift, image)
             assert set(kept) <= previous.get(key, set(kept))
@@ -216,7 +216,7 @@ def test_pruned_windows_keep_their_tokens():
         (output,) = net(images)
         tokens, height, width = net.patch_embed(images)
         untouched = net.norm0(tokens).view(1, height, width, -1).permute(0, 3, 1, 2)
-    kept = set(selection.kept[0].tolist())
+    kept = set(selection.kept_in(0).tolist())
     assert len(kept) == 1
     for window in range(4):
         row, col = 7 * (window // 2), 7 * (window % 2)
@@ -232,7 +232,7 @@ def test_brightest_window_is_kept():
     images = torch.randn(1, 3, 84, 84) * 0.1
     images[..., 28:56, 56:84] *= 50
     (selection,) = selections(net, images)
-    assert selection.kept.tolist() == [[5]]
+    assert selection.kept_in(0).tolist() == [5]
 
 
 def test_checkpointing_gives_the_same_gradients():

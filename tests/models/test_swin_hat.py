@@ -61,21 +61,23 @@ def test_swin_checkpoint_loads_for_the_rest(tmp_path):
 
 def test_hidden_carriers_make_it_swin():
     """With every carrier hidden as a key, what is left is Swin."""
-    from sparsevit_mm.models.window_attention import WindowAttention, WindowCarriers
-    from sparsevit_mm.ops.window_grid import WindowGrid
+    from sparsevit_mm.models.swin import WindowAttention
+    from sparsevit_mm.ops.attention import Masks, edge_masks
+    from sparsevit_mm.ops.windows import WindowGrid
 
     torch.manual_seed(0)
-    attention = WindowAttention(8, 2, 3, shift=1).eval()
+    attention = WindowAttention(8, 2, 3).eval()
     with torch.no_grad():
         attention.relative_position_bias_table.normal_()
-    pattern = WindowGrid(6, 9, 3, 1).edge_pattern(torch.device('cpu'))
+    mask_ids = WindowGrid(6, 9, 3, 1).mask_ids(torch.device('cpu'))
+    edges = edge_masks(3, 1, torch.device('cpu'))
     tokens, windows = torch.randn(6, 4, 8), torch.randn(6, 9, 8)
-    masks = torch.full((4, 1, 4), -torch.inf)
-    hidden = attention(
-        torch.cat([tokens, windows], 1), pattern, WindowCarriers(tokens, masks, pattern)
-    )
-    torch.testing.assert_close(hidden[:, 4:], attention(windows, pattern))
-    seen = attention(torch.cat([tokens, windows], 1), pattern, WindowCarriers(tokens))
+    joined = torch.nn.functional.pad(edges, (4, 0, 4, 0))
+    without = joined.clone()
+    without[..., :4] = -torch.inf
+    hidden = attention(torch.cat([tokens, windows], 1), Masks(without, mask_ids))
+    torch.testing.assert_close(hidden[:, 4:], attention(windows, Masks(edges, mask_ids)))
+    seen = attention(torch.cat([tokens, windows], 1), Masks(joined, mask_ids))
     assert not torch.allclose(seen[:, 4:], hidden[:, 4:])
 
 

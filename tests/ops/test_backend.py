@@ -20,7 +20,7 @@ needs_onednn = pytest.mark.skipif(not backend.HAS_ONEDNN, reason='torch was buil
 
 def runs(tokens=TOKENS):
     with torch.no_grad():
-        return backend.run_kernels(tokens)
+        return backend.use_triton(tokens)
 
 
 def test_a_cpu_takes_pytorch_by_itself():
@@ -41,7 +41,7 @@ def test_the_choice_ends_with_its_block(triton_device):
 
 def test_gradients_and_other_dtypes_take_pytorch(triton_device):
     tokens = TOKENS.to(triton_device)
-    assert not backend.run_kernels(tokens)
+    assert not backend.use_triton(tokens)
     assert runs(tokens.half())
     assert not runs(tokens.double())
 
@@ -53,22 +53,22 @@ def test_a_cpu_takes_onednn_where_mkl_is_slow(monkeypatch, mkl_is_slow):
     taken = {}
     for name in ('auto', 'onednn', 'pytorch'):
         with backend.use(name), torch.no_grad():
-            taken[name] = backend.run_onednn(TOKENS)
+            taken[name] = backend.use_onednn(TOKENS)
     assert taken == {'auto': mkl_is_slow, 'onednn': True, 'pytorch': False}
 
 
 @needs_onednn
 def test_onednn_takes_float32_without_gradients_or_graphs():
     with backend.use('onednn'):
-        assert not backend.run_onednn(TOKENS)
+        assert not backend.use_onednn(TOKENS)
         with torch.no_grad():
-            assert not backend.run_onednn(TOKENS.double())
-            assert not backend.run_onednn(TOKENS.bfloat16())
+            assert not backend.use_onednn(TOKENS.double())
+            assert not backend.use_onednn(TOKENS.bfloat16())
             with torch.autocast('cpu', torch.bfloat16):
-                assert not backend.run_onednn(TOKENS)
+                assert not backend.use_onednn(TOKENS)
             found = []
             torch.jit.trace(
-                lambda rows: found.append(backend.run_onednn(rows)) or rows * 1,
+                lambda rows: found.append(backend.use_onednn(rows)) or rows * 1,
                 TOKENS,
                 check_trace=False,
             )

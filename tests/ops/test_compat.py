@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from sparsevit_mm.ops import compat
+from sparsevit_mm.ops import backend, compat
 
 
 @pytest.fixture(params=['this torch', 'torch 2.1'])
@@ -20,7 +20,7 @@ def test_dtype_of_products_under_autocast(any_torch):
     def found(device_type):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', DeprecationWarning)
-            return compat.autocast_dtype(device_type)
+            return backend.autocast_dtype(device_type)
 
     assert found('cpu') is None
     assert found('cuda') is None

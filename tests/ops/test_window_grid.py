@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sparsevit_mm.ops.window_grid import WindowGrid, edge_masks
+from sparsevit_mm.ops.attention import edge_masks
+from sparsevit_mm.ops.windows import WindowGrid
 from tests.helpers.masked_dense import region_mask, to_windows
 
 CPU = torch.device('cpu')
@@ -36,7 +37,7 @@ def test_index_maps_equal_pad_roll_and_partition(grid):
     padding = torch.zeros_like(expected, dtype=torch.bool) if padding is None else padding
     assert torch.equal(padding, expected == 0)
     assert torch.equal((grid.token_index(CPU) + 1).masked_fill(padding, 0), expected)
-    position = grid.window_position(CPU)
+    position = grid.inverse_index(CPU)
     assert torch.equal(expected.flatten()[position], numbers.flatten())
 
 
@@ -44,12 +45,12 @@ def test_index_maps_equal_pad_roll_and_partition(grid):
 def test_edge_masks_equal_swins_regions(grid):
     size = grid.window_size
     expected = region_mask(grid.rows * size, grid.cols * size, size, grid.shift)
-    masks = edge_masks(size, grid.shift, CPU)[grid.edge_pattern(CPU)]
+    masks = edge_masks(size, grid.shift, CPU)[grid.mask_ids(CPU)]
     assert torch.equal(masks, expected)
 
 
 def test_plain_grids_have_no_edges_and_exact_ones_no_padding():
-    assert GRIDS[0].edge_pattern(CPU) is None
+    assert GRIDS[0].mask_ids(CPU) is None
     assert GRIDS[0].padding(CPU) is None
     assert not GRIDS[0].is_padded
     assert GRIDS[2].is_padded

@@ -7,12 +7,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops import windows as module
 from sparsevit_mm.ops.windows import (
-    WindowUpdate,
-    gather_windows,
-    locate_windows,
-    scatter_windows,
+    WindowGrid,
+    Windows,
+    gather,
+    scatter_add,
+    split_windows,
     update_windows,
 )
 
@@ -39,47 +40,105 @@ class NewTensors(TorchDispatchMode):
         return out
 
 
+class Block:
+    """Windows to windows, as `update_windows` computes them."""
+
+    training = False
+
+    def __init__(self, compute, hidden_dims=CHANNELS):
+        self.compute = compute
+        self.hidden_dims = hidden_dims
+
+    def __call__(self, own, windows):
+        return self.compute(own), None
+
+
 def some_windows(grid, number):
-    return torch.stack([torch.randperm(grid.num_windows)[:number] for _ in range(2)])
+    """So many windows of each of two images, in any order."""
+    return torch.cat(
+        [torch.randperm(grid.num_windows)[:number] + image * grid.num_windows for image in range(2)]
+    )
+
+
+@pytest.fixture
+def two_at_a_time(monkeypatch):
+    monkeypatch.setattr(module, '_chunk_size', lambda tokens, windows, block: 2)
 
 
 @pytest.mark.parametrize('grid', [WindowGrid(16, 12, 4), *PADDED], ids=str)
-def test_what_is_scattered_is_what_was_gathered(grid):
+def test_what_is_scattered_is_what_was_gathered(grid, two_at_a_time):
     tokens = torch.randn(2 * grid.height * grid.width, CHANNELS)
     for kept in (None, some_windows(grid, max(grid.num_windows // 2, 1))):
-        where = locate_windows(grid, 2, kept, CPU)
-        windows = gather_windows(tokens, where)
-        if where.padding is not None:
-            assert (windows[where.padding.squeeze(-1)] == 0).all()
-        same = scatter_windows(tokens.clone(), windows, where)
+        windows = Windows.locate(grid, 2, kept, CPU)
+        own = gather(tokens, windows)
+        if windows.padding is not None:
+            assert (own[windows.padding.squeeze(-1)] == 0).all()
+        same = scatter_add(tokens.clone(), own, None, windows)
         assert torch.equal(same, tokens)
-        assert torch.equal(update_windows(tokens.clone(), tokens, where, lambda w, _: w, 2), tokens)
+        with torch.no_grad():
+            same = update_windows(tokens.clone(), tokens, windows, Block(lambda own: own))
+        assert torch.equal(same, tokens)
+
+
+@pytest.mark.parametrize('grid', [WindowGrid(16, 12, 4), *PADDED], ids=str)
+def test_windows_of_a_split_map_are_those_of_the_map(grid, two_at_a_time):
+    plain = WindowGrid(grid.height, grid.width, grid.window_size)
+    split = WindowGrid(grid.height, grid.width, grid.window_size, is_split=True)
+    tokens = torch.randn(2 * grid.height * grid.width, CHANNELS)
+    feature_map = module.pad_to_windows(tokens.view(2, grid.height, grid.width, -1), 4)
+    stored = split_windows(feature_map, 4).view(-1, CHANNELS)
+    for kept in (None, some_windows(plain, max(plain.num_windows // 2, 1))):
+        expected = gather(tokens, Windows.locate(plain, 2, kept, CPU))
+        windows = Windows.locate(split, 2, kept, CPU)
+        assert torch.equal(gather(stored, windows), expected)
+        with torch.no_grad():
+            doubled = update_windows(stored.clone(), stored, windows, Block(lambda own: 2 * own))
+        assert torch.equal(gather(doubled, windows), 2 * expected)
+
+
+def test_images_may_keep_different_numbers_of_windows():
+    grid = WindowGrid(8, 8, 4)
+    windows = Windows.locate(grid, 2, torch.tensor([1, 4, 6, 7]), CPU)
+    assert windows.image_index.tolist() == [0, 1, 1, 1]
+    tokens = torch.zeros(2 * 64, 1)
+    ones = scatter_add(tokens, torch.ones(4, 16, 1), None, windows)
+    assert ones.view(2, 64).sum(1).tolist() == [16, 48]
 
 
 @pytest.mark.parametrize('grid', PADDED, ids=str)
-def test_parts_without_masks_have_none(grid):
-    where = locate_windows(grid, 2, None, CPU)
+def test_chunks_without_masks_have_none(grid):
+    windows = Windows.locate(grid, 2, None, CPU)
     seen = []
-    for part in where.parts(3):
-        seen += part.rows.unique().tolist()
-        needs = part.edge_pattern is not None and (part.edge_pattern != 0).any()
-        needs = needs or (part.padding is not None and part.padding.any())
-        assert (part.padding is None and part.edge_pattern is None) == (not needs)
+    for chunk in windows.chunks(1):
+        seen += chunk.rows.unique().tolist()
+        needs = chunk.mask_ids is not None and (chunk.mask_ids != 0).any()
+        needs = needs or (chunk.padding is not None and chunk.padding.any())
+        assert (chunk.padding is None and chunk.mask_ids is None) == (not needs)
     assert sorted(seen) == list(range(2 * grid.height * grid.width))
 
 
+@pytest.mark.parametrize('num_windows', [1, 7, 24])
+def test_chunks_have_equal_size(num_windows):
+    grid = WindowGrid(16, 12, 4)
+    kept = torch.randperm(2 * grid.num_windows)[:num_windows]
+    sizes = [chunk.num_windows for chunk in Windows.locate(grid, 2, kept, CPU).chunks(5)]
+    assert sum(sizes) == num_windows
+    assert max(sizes) <= 7
+    assert max(sizes) - min(sizes) <= len(sizes)
+
+
 @pytest.mark.parametrize('grid', [WindowGrid(16, 12, 4), PADDED[0], PADDED[1]], ids=str)
-def test_pruned_windows_cost_nothing(grid):
-    """Two blocks in training and one in inference; the last gradient is copied once, see there."""
+def test_pruned_windows_cost_nothing(grid, two_at_a_time):
+    """Two blocks in training and one in inference; the gradient from elsewhere is copied once."""
     num_rows = 2 * grid.height * grid.width
     weight = torch.randn(CHANNELS, CHANNELS, requires_grad=True)
     leaf = torch.randn(num_rows, CHANNELS, requires_grad=True)
     tokens = leaf * 1
-    where = locate_windows(grid, 2, some_windows(grid, 2), CPU)
+    windows = Windows.locate(grid, 2, some_windows(grid, 2), CPU)
+    block = Block(lambda own: torch.tanh(own @ weight))
     with NewTensors(num_rows) as forward:
-        for is_last in (False, True):
-            update = WindowUpdate(where, is_last)
-            tokens = update.scatter(tokens, torch.tanh(update.gather(tokens) @ weight))
+        for _ in range(2):
+            tokens = update_windows(tokens, tokens, windows, block)
     assert forward.made == []
     gradient = torch.randn_like(tokens)
     before = gradient.clone()
@@ -89,7 +148,7 @@ def test_pruned_windows_cost_nothing(grid):
     assert torch.equal(gradient, before)
     with torch.no_grad(), NewTensors(num_rows) as inference:
         plain = leaf.detach()
-        update_windows(plain, plain, where, lambda windows, _: windows + 1, 2)
+        update_windows(plain, plain, windows, Block(lambda own: own + 1))
     assert inference.made == []
 
 
@@ -97,20 +156,43 @@ def test_pruned_windows_cost_nothing(grid):
 def test_gradients_are_those_of_plain_operators(grid):
     num_rows = 2 * grid.height * grid.width
     kept = some_windows(grid, max(grid.num_windows // 3, 1))
-    plan = [locate_windows(grid, 2, chosen, CPU) for chosen in (None, kept, kept, None, kept)]
+    plan = [Windows.locate(grid, 2, chosen, CPU) for chosen in (None, kept, kept, None, kept)]
     start = torch.randn(num_rows, CHANNELS, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(CHANNELS, CHANNELS, dtype=torch.float64, requires_grad=True)
     probe = torch.randn(num_rows, CHANNELS, dtype=torch.float64)
     results = []
-    for by_update in (True, False):
+    for in_place in (True, False):
         tokens = start * 1
-        for number, where in enumerate(plan):
-            if by_update:
-                update = WindowUpdate(where, number == len(plan) - 1)
-                tokens = update.scatter(tokens, torch.tanh(update.gather(tokens) @ weight))
+        for windows in plan:
+            if in_place:
+                block = Block(lambda own: torch.tanh(own @ weight))
+                tokens = update_windows(tokens, tokens, windows, block)
             else:
-                windows = torch.tanh(gather_windows(tokens, where) @ weight)
-                tokens = scatter_windows(tokens, windows, where)
+                own = torch.tanh(gather(tokens, windows) @ weight)
+                tokens = scatter_add(tokens, own, None, windows)
         results.append([tokens, *torch.autograd.grad((tokens * probe).sum(), [start, weight])])
     for found, expected in zip(*results):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('twice', [False, True])
+def test_maps_that_others_read_keep_their_gradients(twice):
+    """A map that goes into an update and elsewhere; and a graph that is gone through twice."""
+    grid = WindowGrid(16, 12, 4)
+    windows = Windows.locate(grid, 1, torch.tensor([1, 5, 7]), CPU)
+    start = torch.randn(grid.height * grid.width, CHANNELS, requires_grad=True)
+    block = Block(torch.tanh)
+    found = []
+    for in_place in (True, False):
+        tokens, total = start * 1, 0
+        for number in range(3):
+            if in_place:
+                tokens = update_windows(tokens, tokens, windows, block)
+            else:
+                own = torch.tanh(gather(tokens, windows))
+                tokens = scatter_add(tokens.clone(), own, None, windows)
+            total = total + (tokens * (number + 1)).sin().sum()
+        for _ in range(2 if twice else 1):
+            (gradient,) = torch.autograd.grad(total, start, retain_graph=True)
+        found.append(gradient)
+    torch.testing.assert_close(*found)

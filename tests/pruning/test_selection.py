@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid
 from sparsevit_mm.pruning.importance import token_importance, window_scores
 from sparsevit_mm.pruning.selection import WindowRanking
 
@@ -25,11 +25,12 @@ def test_scores_are_made_once_and_prefixes_are_nested():
     grid = WindowGrid(8, 8, 2)
     ranking = WindowRanking(batch_size=2)
     tokens = torch.rand(2 * 64, 3)
-    assert ranking.keep(tokens, grid, 0.0) is None
-    first = ranking.keep(tokens, grid, 0.25)
-    later = ranking.keep(torch.rand(2 * 64, 3), grid, 0.5)
-    assert first.shape == (2, 12)
-    assert torch.equal(later, first[:, :8])
+    assert ranking.select(tokens, grid, 0.0) is None
+    first = ranking.select(tokens, grid, 0.25)
+    later = ranking.select(torch.rand(2 * 64, 3), grid, 0.5)
+    assert first.shape == (2 * 12,)
+    assert torch.equal(later.view(2, 8), first.view(2, 12)[:, :8])
+    assert torch.equal(first.view(2, 12) // 16, torch.tensor([[0], [1]]).expand(2, 12))
 
 
 def test_shifted_grid_ranks_the_same_tokens_anew():
@@ -38,10 +39,10 @@ def test_shifted_grid_ranks_the_same_tokens_anew():
     tokens[5] = 1.0  # row 1, column 1: plain window 0, and window 0 of the grid shifted by 1
     tokens[15] = 2.0  # row 3, column 3: plain window 3, shifted window 3
     ranking = WindowRanking(batch_size=1)
-    assert ranking.keep(tokens, plain, 0.5).tolist() == [[3, 0]]
-    assert ranking.keep(tokens.zero_(), shifted, 0.5).tolist() == [[3, 0]]
+    assert ranking.select(tokens, plain, 0.5).tolist() == [3, 0]
+    assert ranking.select(tokens.zero_(), shifted, 0.5).tolist() == [3, 0]
 
 
 def test_ties_keep_the_order_of_the_grid():
-    kept = WindowRanking(3).keep(torch.ones(3 * 64, 2), WindowGrid(8, 8, 2), 0.75)
-    assert kept.tolist() == [[0, 1, 2, 3]] * 3
+    kept = WindowRanking(3).select(torch.ones(3 * 64, 2), WindowGrid(8, 8, 2), 0.75)
+    assert kept.tolist() == [0, 1, 2, 3, 16, 17, 18, 19, 32, 33, 34, 35]

@@ -8,7 +8,7 @@ import torch
 from sparsevit_mm import PruningSchedule, SparseViT
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
-from sparsevit_mm.pruning.schedule import num_kept_windows
+from sparsevit_mm.pruning.selection import num_kept_windows
 from sparsevit_mm.search import measure
 from sparsevit_mm.search.measure import BackboneBench
 from sparsevit_mm.search.space import SearchSpace

@@ -8,7 +8,7 @@ import torch
 
 from sparsevit_mm import SparseViT
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.visualization import draw_kept_windows, record_kept_windows, stage_use
 

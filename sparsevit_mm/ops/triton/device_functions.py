@@ -1,7 +1,7 @@
 """What several kernels do on the device: find the tokens of windows, norm rows.
 
-A window's tokens are found by arithmetic from its number, as `WindowGrid` defines it, so nothing
-but the kept windows' numbers is read from memory, and another size needs no other kernel.
+A window's tokens are found by arithmetic from its index, as `WindowGrid` defines it, so nothing but
+the kept windows' indices is read from memory, and another size needs no other kernel.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ def token_rows(
     item,
     num_items,
     kept,
-    kept_stride,
-    per_image,
-    first_window,
     height,
     width,
     HAS_KEPT: tl.constexpr,
@@ -27,12 +24,9 @@ def token_rows(
     """Rows of the map for tokens of chosen windows.
 
     Args:
-        item: Block of numbers of tokens, counted over the chosen windows from `first_window` on.
+        item: Block of indices of tokens, counted over the chosen windows.
         num_items: Tokens there are.
-        kept: (B, K) int64 numbers of the kept windows, if HAS_KEPT.
-        kept_stride: From one image's numbers to the next one's.
-        per_image: Windows chosen in each image.
-        first_window: Window that item 0 begins, counted over all images.
+        kept: (W,) int64 indices of the chosen windows over all images, if HAS_KEPT.
         height: Height of the map in tokens.
         width: Width of the map in tokens.
         HAS_KEPT: Whether windows were chosen; else all are computed.
@@ -44,14 +38,13 @@ def token_rows(
     """
     rows = (height + WINDOW - 1) // WINDOW
     cols = (width + WINDOW - 1) // WINDOW
-    chosen = first_window + item // (WINDOW * WINDOW)
+    chosen = item // (WINDOW * WINDOW)
     place = item % (WINDOW * WINDOW)
-    image = chosen // per_image
-    window = chosen % per_image
     exists = item < num_items
     if HAS_KEPT:
-        window = tl.load(kept + image.to(tl.int64) * kept_stride + window, mask=exists, other=0)
-        window = window.to(tl.int32)
+        chosen = tl.load(kept + chosen, mask=exists, other=0).to(tl.int32)
+    image = chosen // (rows * cols)
+    window = chosen % (rows * cols)
     row = window // cols * WINDOW + place // WINDOW + SHIFT
     col = window % cols * WINDOW + place % WINDOW + SHIFT
     row = tl.where(row >= rows * WINDOW, row - rows * WINDOW, row)
@@ -66,7 +59,7 @@ def layer_norm(x, channel, weight, bias, eps, CHANNELS: tl.constexpr):
 
     Args:
         x: (rows, block) float32, 0 beyond the channels.
-        channel: (block,) numbers of the channels.
+        channel: (block,) indices of the channels.
         weight: (CHANNELS,) in memory.
         bias: (CHANNELS,) in memory.
         eps: Added to the variance.
@@ -77,9 +70,9 @@ def layer_norm(x, channel, weight, bias, eps, CHANNELS: tl.constexpr):
     """
     inside = channel < CHANNELS
     mean = tl.sum(x, axis=1) / CHANNELS
-    centred = tl.where(inside[None, :], x - mean[:, None], 0.0)
-    variance = tl.sum(centred * centred, axis=1) / CHANNELS
+    centered = tl.where(inside[None, :], x - mean[:, None], 0.0)
+    variance = tl.sum(centered * centered, axis=1) / CHANNELS
     factor = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
     offset = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
-    normed = centred * tl.rsqrt(variance + eps)[:, None]
+    normed = centered * tl.rsqrt(variance + eps)[:, None]
     return normed * factor[None, :] + offset[None, :]

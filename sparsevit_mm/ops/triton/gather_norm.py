@@ -8,15 +8,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparsevit_mm.ops.triton.definition import define
+from sparsevit_mm.ops.operators import define
 from sparsevit_mm.ops.triton.device_functions import layer_norm, token_rows
-from sparsevit_mm.ops.triton.operators import ChosenWindows, row_blocks, rows_arguments
-from sparsevit_mm.ops.windows import gather_windows
+from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
+from sparsevit_mm.ops.windows import MapWindows, Windows
 
 
 def gather_norm(
     tokens: Tensor,
-    windows: ChosenWindows,
+    windows: Windows,
     weight: Tensor,
     bias: Tensor,
     eps: float,
@@ -39,12 +39,12 @@ def gather_norm(
         (W, N, C).
     """
     options = eps, zero_padding, dtype or tokens.dtype
-    return _OPERATOR(tokens, *windows.arguments(), weight, bias, *options)
+    return _OPERATOR(tokens, *windows_arguments(windows), weight, bias, *options)
 
 
 def reference(
     tokens: Tensor,
-    windows: ChosenWindows,
+    windows: Windows,
     weight: Tensor,
     bias: Tensor,
     eps: float,
@@ -53,17 +53,15 @@ def reference(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """`gather_norm` in PyTorch, in float32 between reading and writing."""
-    where = windows.located(tokens)
-    gathered = gather_windows(tokens, where).float()
-    normed = F.layer_norm(gathered, weight.shape, weight.float(), bias.float(), eps)
-    if zero_padding and where.padding is not None:
-        normed = normed.masked_fill(where.padding, 0)
+    own = MapWindows(tokens, windows).read().float()
+    normed = F.layer_norm(own, weight.shape, weight.float(), bias.float(), eps)
+    padding = windows.padding
+    if zero_padding and padding is not None:
+        normed = normed.masked_fill(padding, 0)
     return normed.to(dtype or tokens.dtype)
 
 
-@triton.jit(
-    do_not_specialize=['num_items', 'kept_stride', 'per_image', 'first_window', 'height', 'width']
-)
+@triton.jit(do_not_specialize=['num_items', 'height', 'width'])
 def _kernel(
     tokens,
     weight,
@@ -72,9 +70,6 @@ def _kernel(
     eps,
     num_items,
     kept,
-    kept_stride,
-    per_image,
-    first_window,
     height,
     width,
     HAS_KEPT: tl.constexpr,
@@ -92,9 +87,6 @@ def _kernel(
         item,
         num_items,
         kept,
-        kept_stride,
-        per_image,
-        first_window,
         height,
         width,
         HAS_KEPT,
@@ -156,7 +148,7 @@ def _empty(
 
 
 _OPERATOR = define(
-    'gather_norm(Tensor tokens, Tensor? kept, SymInt[6] windows, Tensor weight, Tensor bias, '
+    'gather_norm(Tensor tokens, Tensor? kept, SymInt[5] windows, Tensor weight, Tensor bias, '
     'float eps, bool zero_padding, ScalarType dtype) -> Tensor',
     _launch,
     _empty,

@@ -8,10 +8,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparsevit_mm.ops.triton.definition import define
+from sparsevit_mm.ops.operators import define
 from sparsevit_mm.ops.triton.device_functions import layer_norm, token_rows
-from sparsevit_mm.ops.triton.operators import ChosenWindows, row_blocks, rows_arguments
-from sparsevit_mm.ops.windows import gather_windows
+from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
+from sparsevit_mm.ops.windows import MapWindows, Windows
 
 
 def residual_norm(
@@ -22,7 +22,7 @@ def residual_norm(
     eps: float,
     *,
     factors: Tensor | None = None,
-    windows: ChosenWindows | None = None,
+    windows: Windows | None = None,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Adds a branch to tokens and norms the sum.
@@ -41,7 +41,7 @@ def residual_norm(
     Returns:
         The sum in the dtype of `tokens`, and the normed sum: (W, N, C) each.
     """
-    kept, sides = (None, None) if windows is None else windows.arguments()
+    kept, sides = (None, None) if windows is None else windows_arguments(windows)
     options = eps, dtype or tokens.dtype
     return _OPERATOR(tokens, branch, factors, kept, sides, weight, bias, *options)
 
@@ -54,20 +54,18 @@ def reference(
     eps: float,
     *,
     factors: Tensor | None = None,
-    windows: ChosenWindows | None = None,
+    windows: Windows | None = None,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`residual_norm` in PyTorch, in float32 between reading and writing."""
-    own = tokens if windows is None else gather_windows(tokens, windows.located(tokens))
+    own = tokens if windows is None else MapWindows(tokens, windows).read()
     added = branch.float() if factors is None else branch.float() * factors.float()
     total = own.float() + added
     normed = F.layer_norm(total, weight.shape, weight.float(), bias.float(), eps)
     return total.to(tokens.dtype), normed.to(dtype or tokens.dtype)
 
 
-@triton.jit(
-    do_not_specialize=['num_items', 'kept_stride', 'per_image', 'first_window', 'height', 'width']
-)
+@triton.jit(do_not_specialize=['num_items', 'height', 'width'])
 def _kernel(
     tokens,
     branch,
@@ -79,9 +77,6 @@ def _kernel(
     eps,
     num_items,
     kept,
-    kept_stride,
-    per_image,
-    first_window,
     height,
     width,
     HAS_KEPT: tl.constexpr,
@@ -103,9 +98,6 @@ def _kernel(
             item,
             num_items,
             kept,
-            kept_stride,
-            per_image,
-            first_window,
             height,
             width,
             HAS_KEPT,
@@ -139,8 +131,8 @@ def _launch(
     total, normed = _empty(tokens, branch, factors, kept, windows, weight, bias, eps, dtype)
     channels = branch.shape[-1]
     num_items, blocks = branch.numel() // channels, row_blocks(channels)
-    # Where nothing is read from a map, only the number of items counts.
-    sides = rows_arguments(kept, windows or [1, 1, 1, 0, 0, num_items])
+    # Where nothing is read from a map, only how many there are counts.
+    sides = rows_arguments(kept, windows or [1, 1, 1, 0, num_items])
     _kernel[triton.cdiv(num_items, blocks['BLOCK_ROWS']),](
         tokens,
         branch,

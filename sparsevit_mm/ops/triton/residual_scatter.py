@@ -6,14 +6,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparsevit_mm.ops.triton.definition import define
+from sparsevit_mm.ops.operators import define
 from sparsevit_mm.ops.triton.device_functions import token_rows
-from sparsevit_mm.ops.triton.operators import ChosenWindows, row_blocks, rows_arguments
+from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
+from sparsevit_mm.ops.windows import Windows
 
 
-def residual_scatter_(
-    target: Tensor, tokens: Tensor, branch: Tensor, windows: ChosenWindows
-) -> None:
+def residual_scatter_(target: Tensor, tokens: Tensor, branch: Tensor, windows: Windows) -> None:
     """Writes windows and a branch's addition to their places; no token lies in two windows.
 
     Args:
@@ -22,32 +21,26 @@ def residual_scatter_(
         branch: (W, N, C) what is added to them, contiguous.
         windows: Where the W windows of N tokens lie; padding is written nowhere.
     """
-    _OPERATOR(target, tokens, branch, *windows.arguments())
+    _OPERATOR(target, tokens, branch, *windows_arguments(windows))
 
 
-def reference(target: Tensor, tokens: Tensor, branch: Tensor, windows: ChosenWindows) -> None:
+def reference(target: Tensor, tokens: Tensor, branch: Tensor, windows: Windows) -> None:
     """`residual_scatter_` in PyTorch, in float32 between reading and writing."""
-    where = windows.located(target)
     total = (tokens.float() + branch.float()).to(target.dtype).flatten(0, 1)
-    rows = where.rows
-    if where.padding is not None:
-        real = ~where.padding.flatten()
+    rows = windows.rows
+    if windows.padding is not None:
+        real = ~windows.padding.flatten()
         rows, total = rows[real], total[real]
     target[rows] = total
 
 
-@triton.jit(
-    do_not_specialize=['num_items', 'kept_stride', 'per_image', 'first_window', 'height', 'width']
-)
+@triton.jit(do_not_specialize=['num_items', 'height', 'width'])
 def _kernel(
     target,
     tokens,
     branch,
     num_items,
     kept,
-    kept_stride,
-    per_image,
-    first_window,
     height,
     width,
     HAS_KEPT: tl.constexpr,
@@ -63,9 +56,6 @@ def _kernel(
         item,
         num_items,
         kept,
-        kept_stride,
-        per_image,
-        first_window,
         height,
         width,
         HAS_KEPT,
@@ -103,7 +93,7 @@ def _nothing(
 
 _OPERATOR = define(
     'residual_scatter_(Tensor(a!) target, Tensor tokens, Tensor branch, Tensor? kept, '
-    'SymInt[6] windows) -> ()',
+    'SymInt[5] windows) -> ()',
     _launch,
     _nothing,
 )

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from sparsevit_mm.ops.triton.definition import define
+from sparsevit_mm.ops.operators import define
 
 
 def window_attention(
@@ -22,7 +22,7 @@ def window_attention(
     num_heads: int,
     bias: Tensor,
     masks: Tensor | None = None,
-    kinds: Tensor | None = None,
+    mask_ids: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
     """Attention of every window over its own tokens.
@@ -31,9 +31,9 @@ def window_attention(
         qkv: (W, N, 3 * C) queries, keys and values, heads side by side in each; contiguous.
         num_heads: Heads; each has D = C / heads <= 128 channels.
         bias: (heads, N, N) added to the scores of all windows.
-        masks: (P, N, N) or, for keys alone, (P, 1, N): added to the scores of windows of each kind.
-            Kind 0 is the windows without a mask: its mask is not read.
-        kinds: (W,) int64 kind of each window; None without masks.
+        masks: (P, N, N) or, for keys alone, (P, 1, N): added to the scores of the windows that take
+            each. Windows of id 0 have no mask: mask 0 is not read.
+        mask_ids: (W,) int64, which mask each window takes; None without masks.
         scale: Factor on query-key products; D**-0.5 by default.
 
     Returns:
@@ -41,7 +41,7 @@ def window_attention(
     """
     if scale is None:
         scale = (qkv.shape[-1] // (3 * num_heads)) ** -0.5
-    return _OPERATOR(qkv, num_heads, bias, masks, kinds, scale)
+    return _OPERATOR(qkv, num_heads, bias, masks, mask_ids, scale)
 
 
 def reference(
@@ -49,7 +49,7 @@ def reference(
     num_heads: int,
     bias: Tensor,
     masks: Tensor | None = None,
-    kinds: Tensor | None = None,
+    mask_ids: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
     """`window_attention` in PyTorch, in float32 between reading and writing."""
@@ -59,8 +59,8 @@ def reference(
     query, key, value = split.permute(2, 0, 3, 1, 4)
     scores = query @ key.transpose(-1, -2) * (head_dims**-0.5 if scale is None else scale)
     scores = scores + bias.float()
-    if masks is not None and kinds is not None:
-        mask = masks.float().index_fill(0, kinds.new_zeros(1), 0)[kinds]
+    if masks is not None and mask_ids is not None:
+        mask = masks.float().index_fill(0, mask_ids.new_zeros(1), 0)[mask_ids]
         scores = scores + mask[:, None]
     out = scores.softmax(-1) @ value
     return out.transpose(1, 2).reshape(num_windows, num_tokens, -1).to(qkv.dtype)
@@ -71,10 +71,10 @@ def _kernel(
     qkv,
     bias,
     masks,
-    kinds,
+    mask_ids,
     out,
     scale,
-    kind_stride,
+    mask_stride,
     query_stride,
     TOKENS: tl.constexpr,
     HEADS: tl.constexpr,
@@ -94,7 +94,7 @@ def _kernel(
     packed = qkv + window * TOKENS * row_stride + head * HEAD_DIMS
     wanted = (query < TOKENS)[:, None] & (channel < HEAD_DIMS)[None, :]
     q = tl.load(packed + query[:, None] * row_stride + channel[None, :], mask=wanted, other=0.0)
-    kind = tl.load(kinds + window) if HAS_MASKS else 0
+    mask_id = tl.load(mask_ids + window) if HAS_MASKS else 0
 
     # In powers of 2, which is what the hardware computes.
     LOG2_E: tl.constexpr = 1.4426950408889634
@@ -112,8 +112,8 @@ def _kernel(
             bias + (head * TOKENS + query[:, None]) * TOKENS + key[None, :], mask=pair, other=0.0
         ).to(tl.float32)
         if HAS_MASKS:  # noqa: SIM102 -- decided when the kernel is compiled, the next when it runs
-            if kind != 0:
-                mask = masks + kind * kind_stride + query[:, None] * query_stride + key[None, :]
+            if mask_id != 0:
+                mask = masks + mask_id * mask_stride + query[:, None] * query_stride + key[None, :]
                 added += tl.load(mask, mask=pair, other=0.0).to(tl.float32)
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale + added
         scores = tl.where((key < TOKENS)[None, :], scores * LOG2_E, float('-inf'))
@@ -136,10 +136,10 @@ def _launch(
     num_heads: int,
     bias: Tensor,
     masks: Tensor | None,
-    kinds: Tensor | None,
+    mask_ids: Tensor | None,
     scale: float,
 ) -> Tensor:
-    out = _empty(qkv, num_heads, bias, masks, kinds, scale)
+    out = _empty(qkv, num_heads, bias, masks, mask_ids, scale)
     num_windows, num_tokens, channels = out.shape
     head_dims = channels // num_heads
     block_dims = max(triton.next_power_of_2(head_dims), 16)
@@ -152,7 +152,7 @@ def _launch(
         qkv,
         bias,
         masks,
-        kinds,
+        mask_ids,
         out,
         scale,
         0 if masks is None else masks.stride(0),
@@ -176,14 +176,14 @@ def _empty(
     num_heads: int,
     bias: Tensor,
     masks: Tensor | None,
-    kinds: Tensor | None,
+    mask_ids: Tensor | None,
     scale: float,
 ) -> Tensor:
     return qkv.new_empty(*qkv.shape[:2], qkv.shape[2] // 3)
 
 
 _OPERATOR = define(
-    'window_attention(Tensor qkv, int num_heads, Tensor bias, Tensor? masks, Tensor? kinds, '
+    'window_attention(Tensor qkv, int num_heads, Tensor bias, Tensor? masks, Tensor? mask_ids, '
     'float scale) -> Tensor',
     _launch,
     _empty,

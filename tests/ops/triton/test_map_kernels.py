@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sparsevit_mm.ops.window_grid import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid, Windows
 from tests.helpers.close import DTYPES, assert_same
 
 GRIDS = [
@@ -17,20 +17,25 @@ PARTS = [(0, None), (1, 2)]
 
 
 def choose(grid, batch, selection, device):
-    """(B, K) window numbers; a slice of a longer ranking, as the backbones have it."""
-    order = torch.stack([torch.randperm(grid.num_windows) for _ in range(batch)]).to(device)
+    """(W,) window indices over the batch, image by image."""
     number = {'all': None, 'full': grid.num_windows, 'one': 1}.get(selection, grid.num_windows // 2)
-    return None if number is None else order[:, : max(number, 1)]
+    if number is None:
+        return None
+    chosen = [
+        image * grid.num_windows + torch.randperm(grid.num_windows)[: max(number, 1)]
+        for image in range(batch)
+    ]
+    return torch.cat(chosen).to(device)
 
 
 def windows_of(grid, batch, selection, device, part=(0, None)):
-    from sparsevit_mm.ops.triton.operators import ChosenWindows
-
     kept = choose(grid, batch, selection, device)
-    total = batch * (grid.num_windows if kept is None else kept.shape[1])
     first, count = part
-    first = min(first, total - 1)
-    return ChosenWindows(grid, kept, first, min(count or total, total - first))
+    if part != PARTS[0]:
+        kept = torch.arange(batch * grid.num_windows, device=device) if kept is None else kept
+        first = min(first, len(kept) - 1)
+        kept = kept[first : first + count]
+    return Windows(grid, batch, kept, device)
 
 
 @pytest.fixture(params=GRIDS, ids=str)
@@ -143,6 +148,6 @@ def test_residual_scatter(grid, selection, dtype, triton_device):
         assert_same(target, expected)
         # Tokens of other windows are not touched.
         other = torch.ones(len(target), dtype=torch.bool)
-        where = windows.located(target)
-        other[where.rows if where.padding is None else where.rows[~where.padding.flatten()]] = False
+        padding, rows = windows.padding, windows.rows
+        other[rows if padding is None else rows[~padding.flatten()]] = False
         assert torch.equal(target[other], before[other])

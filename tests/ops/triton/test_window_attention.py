@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsevit_mm.models.carrier_tokens import hidden_keys, hide
-from sparsevit_mm.ops.window_grid import WindowGrid, edge_masks
+from sparsevit_mm.models.carrier_tokens import padded_keys
+from sparsevit_mm.ops.attention import edge_masks, key_mask
+from sparsevit_mm.ops.windows import WindowGrid
 from tests.helpers.close import DTYPES, assert_same
 
 
@@ -44,40 +45,40 @@ def test_windows_of_other_sizes(num_tokens, dtype, triton_device):
 @pytest.mark.parametrize('size', [7, 12])
 def test_swins_edge_masks(size, dtype, triton_device):
     grid = WindowGrid(2 * size, 2 * size + 3, size, size // 2)
-    kinds = grid.edge_pattern(triton_device)
-    assert set(kinds.tolist()) == {0, 1, 2, 3}
+    mask_ids = grid.mask_ids(triton_device)
+    assert set(mask_ids.tolist()) == {0, 1, 2, 3}
     qkv, bias = random_attention(triton_device, dtype, grid.num_windows, size**2, 2, 16)
     masks = edge_masks(size, size // 2, triton_device).to(dtype)
-    assert_equals_the_reference(qkv, 2, bias, masks, kinds)
+    assert_equals_the_reference(qkv, 2, bias, masks, mask_ids)
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('window_size', [7, 12])
 def test_hidden_keys_of_fastervit(window_size, dtype, triton_device):
     grid = WindowGrid(window_size + 1, window_size + 3, window_size)
-    hidden, kinds = hidden_keys(grid, 2, 'authors', triton_device)
+    hidden, mask_ids = padded_keys(grid, 2, 'authors', triton_device)
     assert hidden.any(1).sum() == 3
     num_tokens = window_size**2 + 4
     qkv, bias = random_attention(triton_device, dtype, grid.num_windows, num_tokens, 2, 32)
-    masks = hide(hidden, dtype)
+    masks = key_mask(hidden, dtype)
     assert masks.shape == (4, 1, num_tokens)
-    assert_equals_the_reference(qkv, 2, bias, masks, kinds)
+    assert_equals_the_reference(qkv, 2, bias, masks, mask_ids)
 
 
-def test_a_whole_block_of_hidden_keys(triton_device):
+def test_a_whole_block_of_padded_keys(triton_device):
     qkv, bias = random_attention(triton_device, torch.float32, 2, 100, 1, 16)
     masks = torch.zeros(2, 1, 100, device=triton_device)
     masks[1, :, :70] = -math.inf
     assert_equals_the_reference(qkv, 1, bias, masks, torch.tensor([1, 0], device=triton_device))
 
 
-def test_the_first_kind_has_no_mask(triton_device):
+def test_the_first_id_has_no_mask(triton_device):
     from sparsevit_mm.ops.triton.window_attention import window_attention
 
     qkv, bias = random_attention(triton_device, torch.float32, 2, 9, 1, 16)
     masks = torch.randn(2, 9, 9, device=triton_device)
-    kinds = torch.zeros(2, dtype=torch.int64, device=triton_device)
-    assert_same(window_attention(qkv, 1, bias, masks, kinds), window_attention(qkv, 1, bias))
+    mask_ids = torch.zeros(2, dtype=torch.int64, device=triton_device)
+    assert_same(window_attention(qkv, 1, bias, masks, mask_ids), window_attention(qkv, 1, bias))
 
 
 def test_the_scale_that_is_given(triton_device):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
+from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from conftest import with_larger_weights
 from sparsevit_mm import FasterViT, SparseViT
 from sparsevit_mm.ops import backend
-from sparsevit_mm.ops.linear import Linear, linear
+from sparsevit_mm.ops.tokens import linear
 from sparsevit_mm.profiling.model_macs import model_macs
 
 pytestmark = pytest.mark.skipif(not backend.HAS_ONEDNN, reason='torch was built without oneDNN')
@@ -46,31 +46,30 @@ def operators(run):
 @pytest.mark.parametrize('rows', ROWS.values(), ids=ROWS)
 @pytest.mark.parametrize('with_bias', [True, False])
 def test_products_are_those_of_pytorch(rows, with_bias):
-    given, weight = rows(), torch.randn(24, 16)
-    bias = torch.randn(24) if with_bias else None
+    given, layer = rows(), nn.Linear(16, 24, bias=with_bias)
     with torch.no_grad(), backend.use('onednn'):
-        found = linear(given, weight, bias)
-        assert ONEDNN in operators(lambda: linear(given, weight, bias))
-    torch.testing.assert_close(found, F.linear(given, weight, bias))
+        found = linear(layer, given)
+        assert ONEDNN in operators(lambda: linear(layer, given))
+    torch.testing.assert_close(found, layer(given))
 
 
 def test_gradients_come_from_pytorch():
-    layer, rows = Linear(16, 24), torch.randn(10, 16)
+    layer, rows = nn.Linear(16, 24), torch.randn(10, 16)
     with backend.use('onednn'):
-        layer(rows).square().sum().backward()
+        linear(layer, rows).square().sum().backward()
     expected = 2 * (rows @ layer.weight.T + layer.bias).T @ rows
     torch.testing.assert_close(layer.weight.grad, expected.detach(), rtol=1e-4, atol=1e-4)
 
 
 def test_one_graph_has_the_products_for_any_number_of_rows():
-    layer, counter = Linear(16, 24), CompileCounter()
-    compiled = torch.compile(layer, backend=counter, fullgraph=True)
+    layer, counter = nn.Linear(16, 24), CompileCounter()
+    compiled = torch.compile(lambda rows: linear(layer, rows), backend=counter, fullgraph=True)
     torch._dynamo.reset()
     with torch.no_grad(), backend.use('onednn'):
         for number in (3, 5, 8):
             rows = torch.randn(number, 16)
             torch._dynamo.mark_dynamic(rows, 0)
-            torch.testing.assert_close(compiled(rows), F.linear(rows, layer.weight, layer.bias))
+            torch.testing.assert_close(compiled(rows), layer(rows))
             assert ONEDNN in operators(lambda given=rows: compiled(given))
     assert counter.frame_count == 1
 

@@ -8,11 +8,16 @@ import torch
 
 from sparsevit_mm import SparseViT
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops.windows import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.visualization import draw_kept_windows, record_kept_windows, stage_use
 
 DEPTHS = (2, 3)
+
+
+def selection(grid, kept, stage=0, block=0):
+    """What a block kept in one image."""
+    return WindowSelection(stage, block, Windows(grid, 1, kept, torch.device('cpu')))
 
 
 @pytest.fixture
@@ -64,8 +69,8 @@ def test_windows_lie_where_the_grid_puts_them():
     """A shifted window in the last row reaches around to the first tokens of the map."""
     plain, shifted = WindowGrid(6, 8, 4), WindowGrid(6, 8, 4, shift=2)
     selections = [
-        WindowSelection(0, 0, plain, torch.tensor([[1]])),
-        WindowSelection(0, 1, shifted, torch.tensor([[2]])),
+        selection(plain, torch.tensor([1])),
+        selection(shifted, torch.tensor([2]), block=1),
     ]
     (use,) = stage_use(selections)
     expected = np.zeros((6, 8), dtype=int)
@@ -97,7 +102,7 @@ def test_skipped_windows_are_dim_and_kept_ones_are_not():
     """One window of four is kept: its quarter keeps its color, the others lose theirs."""
     grid = WindowGrid(8, 8, 4)
     image = np.full((64, 64, 3), (250, 40, 40), dtype=np.uint8)
-    picture = draw_kept_windows(image, [WindowSelection(0, 0, grid, torch.tensor([[3]]))])
+    picture = draw_kept_windows(image, [selection(grid, torch.tensor([3]))])
     red = (np.abs(picture.astype(int) - (250, 40, 40)) < 12).all(axis=2)
     rows, cols = np.nonzero(red)
     side = np.ptp(rows), np.ptp(cols)
@@ -112,7 +117,7 @@ def test_padding_is_not_drawn():
     """The image fills the left half of the input; a window kept there spans the picture."""
     grid = WindowGrid(4, 8, 4)
     image = np.full((64, 64, 3), (250, 40, 40), dtype=np.uint8)
-    kept = WindowSelection(0, 0, grid, torch.tensor([[0]]))
+    kept = selection(grid, torch.tensor([0]))
     whole = draw_kept_windows(image, [kept], resized=(16, 16))
     half = draw_kept_windows(image, [kept], resized=(16, 32))
 

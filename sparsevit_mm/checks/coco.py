@@ -92,8 +92,8 @@ def _read(path: Path) -> dict[str, list[Any]]:
         )
     for part, keys in (('images', ('id', 'file_name', 'height', 'width')),
                        ('categories', ('id', 'name'))):  # fmt: skip
-        for number, entry in enumerate(coco[part]):
-            _check_keys(path, f'{part}[{number}]', entry, keys)
+        for index, entry in enumerate(coco[part]):
+            _check_keys(path, f'{part}[{index}]', entry, keys)
     return coco
 
 
@@ -101,8 +101,8 @@ def _check_annotations(
     path: Path, coco: Mapping[str, list[Any]], categories: set[int], masks: bool
 ) -> None:
     images = {image['id'] for image in coco['images']}
-    for number, annotation in enumerate(coco['annotations']):
-        place = f'annotations[{number}]'
+    for index, annotation in enumerate(coco['annotations']):
+        place = f'annotations[{index}]'
         _check_keys(path, place, annotation, ('image_id', 'category_id', 'bbox', 'area'))
         if annotation['image_id'] not in images:
             raise ConfigError(
@@ -130,8 +130,8 @@ def _heads(cfg: Any, field: str) -> Iterator[tuple[str, int]]:
         if name in ('bbox_head', 'mask_head') and 'num_classes' in cfg:
             yield field, cfg['num_classes']
     elif isinstance(cfg, (list, tuple)):
-        for number, value in enumerate(cfg):
-            yield from _heads(value, f'{field}[{number}]')
+        for index, value in enumerate(cfg):
+            yield from _heads(value, f'{field}[{index}]')
 
 
 def _listed(names: Iterable[str], most: int = 10) -> str:

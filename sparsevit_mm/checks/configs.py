@@ -213,8 +213,8 @@ def dataset_configs(cfg: Any, field: str) -> Iterator[tuple[str, Mapping[str, An
     if 'data_root' in cfg or 'ann_file' in cfg or 'data_prefix' in cfg:
         yield field, cfg
     yield from dataset_configs(cfg.get('dataset'), f'{field}.dataset')
-    for number, inner in enumerate(cfg.get('datasets') or []):
-        yield from dataset_configs(inner, f'{field}.datasets.{number}')
+    for index, inner in enumerate(cfg.get('datasets') or []):
+        yield from dataset_configs(inner, f'{field}.datasets.{index}')
 
 
 def typed_configs(value: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:

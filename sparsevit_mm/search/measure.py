@@ -110,13 +110,13 @@ class BackboneBench:
 
         with self._ready():
             timed = measure_latency(
-                {str(n): lambda s=s: forward(s) for n, s in enumerate(schedules)},  # type: ignore[misc]
+                {str(i): lambda s=s: forward(s) for i, s in enumerate(schedules)},  # type: ignore[misc]
                 warmup=_WARMUP,
                 runs=runs,
                 device=self.device,
                 seed=seed,
             )
-        return [timed[str(number)] for number in range(len(schedules))]
+        return [timed[str(i)] for i in range(len(schedules))]
 
     def count_macs(self, schedule: PruningSchedule) -> int:
         """Counts the MACs of a run of the backbone, summed over the batch."""

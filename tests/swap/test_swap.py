@@ -103,7 +103,7 @@ def test_heads_that_read_several_maps():
     assert swap.cfg.model.decode_head[0].channels == 270
 
 
-def test_images_are_normalised_for_the_new_weights():
+def test_images_are_normalized_for_the_new_weights():
     cfg, swap = swapped(FCOS3D)
     new = swap.cfg.model.data_preprocessor
     assert cfg.model.data_preprocessor.bgr_to_rgb is False

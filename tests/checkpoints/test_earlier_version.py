@@ -1,6 +1,6 @@
-"""Files saved before the package's modules were moved and renamed load, resume and compute alike.
+"""Files saved by an earlier version load, resume and compute as they did there.
 
-Everything in tests/data/before_the_house comes from the code of commit f3c0587:
+Everything in tests/data/earlier_version comes from the code of commit f3c0587:
 
 - backbones.pth: of each backbone its config, parameters, an image and its outputs. Parameters have
   noise on them so that biases matter, and are rounded to half precision to keep the file small;
@@ -27,7 +27,7 @@ from sparsevit_mm.registry import MODELS
 from tests.helpers.tiny_data import write_tiny_data
 from tests.tools.conftest import run_tool
 
-FILES = Path(__file__).parents[1] / 'data' / 'before_the_house'
+FILES = Path(__file__).parents[1] / 'data' / 'earlier_version'
 DETECTOR = FILES / 'detector'
 
 

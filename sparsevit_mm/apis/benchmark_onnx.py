@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sparsevit_mm.apis.export_onnx import load_model, noise, ready
+from sparsevit_mm.apis.export_onnx import inference_form, load_model, random_images
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, write_onnx
@@ -67,8 +67,8 @@ def benchmark_config(
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, schedule) in enumerate(schedules.items()):
             model = load_model(config, checkpoint, schedule, cfg_options)
-            module = ready(exportable(model, part), deploy=True)
-            images = noise(model, batch, height, width)
+            module = inference_form(exportable(model, part), deploy=True)
+            images = random_images(model, batch, height, width)
             path = Path(folder) / f'{number}.onnx'
             write_onnx(export_graph(module, images), path)
             written = OnnxModel(path)

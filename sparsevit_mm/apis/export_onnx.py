@@ -33,12 +33,12 @@ TOLERANCE = 1e-4
 
 
 class ParityError(SparseVitError):
-    """An ONNX file computes something else than the model it was made of."""
+    """An ONNX file computes something else than the model it was exported from."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The file that was written, and what it takes and gives.
 
     Attributes:
         path: The file.
@@ -98,8 +98,8 @@ def export_config(
     check_writable_folder(Path(out).parent, 'out')
     check_shape(height, width, batch)
     model = load_model(config, checkpoint, schedule, cfg_options)
-    module = ready(exportable(model, part), deploy)
-    images = noise(model, batch, height, width)
+    module = inference_form(exportable(model, part), deploy)
+    images = random_images(model, batch, height, width)
     program = export_graph(module, images, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     difference = None
@@ -110,7 +110,8 @@ def export_config(
         if dynamic_size:
             sizes.append((height + 32, max(width - 8, 32)))
         difference = max(
-            largest_difference(module, written, noise(model, batch, *size)) for size in sizes
+            largest_difference(module, written, random_images(model, batch, *size))
+            for size in sizes
         )
         if difference > TOLERANCE:
             raise ParityError(
@@ -127,8 +128,13 @@ def export_config(
     )
 
 
-def ready(module: nn.Module, deploy: bool) -> nn.Module:
-    """A module in evaluation, in its inference form if wanted and known."""
+def inference_form(module: nn.Module, deploy: bool) -> nn.Module:
+    """Puts a module into evaluation mode and, if asked for, its parts into their inference form.
+
+    Args:
+        module: The module; it is changed.
+        deploy: Whether parts that have an inference form take it.
+    """
     module = revert_sync_batchnorm(module).eval()
     if deploy:
         switches = [m for m in module.modules() if hasattr(m, 'switch_to_deploy')]
@@ -137,8 +143,8 @@ def ready(module: nn.Module, deploy: bool) -> nn.Module:
     return module
 
 
-def noise(model: nn.Module, batch: int, height: int, width: int) -> Tensor:
-    """Random images that are the same in every process."""
+def random_images(model: nn.Module, batch: int, height: int, width: int) -> Tensor:
+    """Normal noise of (batch, channels, height, width), the same in every process."""
     channels = getattr(getattr(model, 'backbone', None), 'in_channels', 3)
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, channels, height, width, generator=generator)

@@ -21,7 +21,7 @@ from sparsevit_mm.visualization.images import find_images, read_image
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What became of the images.
+    """What was written, and which images could not be read.
 
     Attributes:
         predictions: Images with boxes, masks or labels that were written.
@@ -85,7 +85,7 @@ def demonstrate(
         _check_calibrated(paths, cameras, infos)
     report = DemoReport([], [], [], [])
     if checkpoint is None:
-        report.notes.append('no checkpoint was given: the weights are random, what they see too.')
+        report.notes.append('no checkpoint was given: weights and predictions are random.')
     if predictor.takes_frames:
         assert infos is not None
         written = write_frames(predictor, paths, infos, Path(out_dir), score_thr)
@@ -138,6 +138,6 @@ def _check_calibrated(paths: Sequence[Path], known: Container[str], infos: str |
 
 
 def _output_names(paths: Sequence[Path]) -> list[str]:
-    """One name an image: its own with .png, with the old suffix kept where two would collide."""
+    """A name for each image: its own with .png; where two are equal, the old suffix is kept too."""
     stems = [path.stem for path in paths]
     return [f'{path.stem if stems.count(path.stem) == 1 else path.name}.png' for path in paths]

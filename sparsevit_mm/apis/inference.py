@@ -52,7 +52,7 @@ COLORS = [
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network made of one image.
+    """Prediction of a network on one image.
 
     Attributes:
         image: (H, W, 3) uint8 RGB image.

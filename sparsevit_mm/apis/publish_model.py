@@ -7,7 +7,7 @@ from pathlib import Path
 from sparsevit_mm.checkpoints.files import read_checkpoint, write_checkpoint
 
 PRIVATE_META = ('hook_msgs', 'experiment_name', 'seed', 'time')
-"""What a training run says of itself that is of no use to others."""
+"""Fields about the training run, which the published file does not have."""
 
 
 def publish(source: str | Path, target: str | Path) -> Path:

@@ -35,8 +35,9 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
         )
     number = next(_runs)
     if number:
-        # By name and second of its start a runner finds its logger, scope and files, and by name
-        # alone its visualizer; later runs of one process would share those of earlier ones.
+        # mmengine keeps loggers, scopes and files by the name of a run and the second it starts in,
+        # and visualizers by the name alone: without a name of their own, later runs of a process
+        # would share those of earlier ones.
         if cfg.get('experiment_name') is None:
             cfg.experiment_name = f'{Path(cfg.filename or "run").stem}-{number + 1}'
         if cfg.get('visualizer') is not None:

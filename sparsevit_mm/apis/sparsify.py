@@ -1,7 +1,7 @@
-"""A trained model with a Swin, dense and sparse side by side: metric, MACs, latency, images.
+"""Makes a trained model with a Swin skip windows, and compares it with the dense one.
 
-Nothing is trained. What the sparse column loses against the dense one is where sparsity-aware
-adaptation and a searched schedule begin.
+The comparison has the metrics, MACs and latency of both; kept windows are drawn. Nothing is
+trained: sparsity-aware adaptation and a searched schedule win back what the sparse model loses.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _BISECTIONS = 6
 
 @dataclass(frozen=True)
 class Column:
-    """What one form of the model costs and reaches.
+    """Metrics and costs of the dense or of the sparse model.
 
     Attributes:
         ratios: Pruning ratio of every block, by stage.
-        metrics: What the config's evaluator says; empty if it was not asked.
+        metrics: Metrics of the config's evaluator; empty if nothing was evaluated.
         macs: MACs of the backbone for one image.
         latency: Median milliseconds of the backbone on one image, measured in turns with the other.
     """
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both forms, and what was written.
+    """The dense and the sparse model, and the files that were written.
 
     Attributes:
         dense: The model as it was trained.

@@ -31,7 +31,7 @@ _PANEL_PIXELS = 400 * 200  # there are six such images a frame
 
 @dataclass(frozen=True)
 class FramePrediction:
-    """What a network made of the images around a vehicle.
+    """Prediction of a network on the images of one frame.
 
     Attributes:
         info: The frame's info, `img_path` leading to the images.

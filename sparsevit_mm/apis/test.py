@@ -137,7 +137,7 @@ def _keep_predictions(cfg: Config, out: str) -> None:
 
 
 def _average_over_flips(cfg: Config) -> None:
-    """Wraps the model for test-time augmentation, for detectors with flips unless it says else."""
+    """Wraps the model for test-time augmentation; detectors are flipped by default."""
     if cfg.get('default_scope') == 'mmdet':
         _leave_masks_out(cfg)
         if 'tta_model' not in cfg:

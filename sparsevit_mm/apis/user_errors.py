@@ -12,7 +12,7 @@ from sparsevit_mm.errors import SparseVitError
 
 @contextlib.contextmanager
 def user_errors_exit() -> Iterator[None]:
-    """Ends the process with one sentence and exit code 1 on an error that is the user's to mend.
+    """Ends the process with one sentence and exit code 1 on an error that the user can fix.
 
     Every other error keeps its traceback.
     """

@@ -37,7 +37,7 @@ METRICS = {
 
 @dataclass
 class ReleaseReport:
-    """What was found out about a checkpoint.
+    """How a checkpoint loads and what it scores.
 
     Attributes:
         config: The config it was tested with.

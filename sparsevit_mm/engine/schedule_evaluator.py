@@ -24,13 +24,13 @@ from sparsevit_mm.search.settings import is_loss
 
 
 class ScheduleEvaluator:
-    """Evaluates a model under one schedule after another, on every process its share of images.
+    """Evaluates a model under one schedule after another, the images shared among processes.
 
     Args:
         model: The model on its device, wrapped or not.
         dataloader: The images; one at a time if the metric is a loss.
-        evaluator: Judges predictions.
-        metric: Key of the metric that counts; a key with 'loss' in it is one of the network's.
+        evaluator: Computes metrics of predictions.
+        metric: Key of the metric to optimize; a key with 'loss' in it names a loss of the network.
         fp16: Whether to run in mixed precision.
     """
 
@@ -49,7 +49,7 @@ class ScheduleEvaluator:
 
     @torch.no_grad()
     def measure(self, schedule: PruningSchedule) -> dict[str, float]:
-        """All metrics of a schedule, the same on every process.
+        """Evaluates a schedule; returns all metrics, the same on every process.
 
         Raises:
             ConfigError: If the metric is not among them.

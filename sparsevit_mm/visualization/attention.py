@@ -1,8 +1,8 @@
-"""Where a token of a FasterViT looks: inside its window, and through the carrier tokens.
+"""Traces and draws what a token of a FasterViT attends to, in its window and through carriers.
 
-A carrier stands for the part of the map it was pooled from. What a token takes from its window's
-carriers is followed one step back, through the attention among all carriers of the same block, and
-spread over those parts.
+A carrier token represents the part of the map that it was pooled from. The attention of a token to
+the carriers of its window is multiplied by the attention of these to all carriers, in the same
+block, and then spread over the parts of the map that the carriers represent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TOKEN = '#00e5ff'
 
 @dataclass(frozen=True)
 class TokenAttention:
-    """Where one token looks, mean over the heads of one block.
+    """What one token attends to, averaged over the heads of one block.
 
     Attributes:
         grid: The windows of the level.
@@ -129,7 +129,7 @@ def trace_attention(
 def draw_attention(
     image: NDArray[np.uint8], attention: TokenAttention, panel_width: int = 560
 ) -> NDArray[np.uint8]:
-    """Draws the token, its window, and both ways of looking over the image.
+    """Draws the token, its window, and its attention in the window and through carriers.
 
     Args:
         image: (H, W, 3) uint8 RGB, the whole of what the network saw.

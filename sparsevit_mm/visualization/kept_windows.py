@@ -1,7 +1,6 @@
-"""Which windows a backbone computed, drawn over the image (as the paper shows it).
+"""Draws over an image which windows a backbone computed, as figures of the SparseViT paper do.
 
-Skipped windows are drained of color and darkened, the more the fewer of the stage's blocks compute
-them, so the bright parts are those that live longest.
+The fewer blocks of a stage compute a window, the grayer and darker it is drawn.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class StageUse:
     """How a stage used its windows on one image.
 
     Attributes:
-        stage: Number of the stage.
+        stage: Index of the stage, from 0.
         counts: (H, W) blocks that computed each token of the stage's map.
         grid: The stage's plain (unshifted) windows.
         kept: Windows each block computed.
@@ -97,7 +96,7 @@ def stage_use(selections: Sequence[WindowSelection], index: int = 0) -> list[Sta
 
     Args:
         selections: Those of one forward.
-        index: Number of the image in the batch.
+        index: Index of the image in the batch.
 
     Returns:
         One entry a stage.
@@ -127,7 +126,7 @@ def draw_kept_windows(
     Args:
         image: (H, W, 3) uint8 RGB image at any size.
         selections: Those of one forward of the network.
-        index: Number of the image in the batch.
+        index: Index of the image in the batch.
         resized: (height, width) in pixels that the image had in the network's input; whatever lies
             to the right of it or below is padding and is not drawn. By default the whole input.
         patch_size: Side of a patch in pixels.

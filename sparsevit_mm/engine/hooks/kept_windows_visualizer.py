@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class KeptWindowsVisualizer(Hook):
-    """Draws the kept windows of the first images of every validation and test.
+    """Draws the kept windows of the first images of every validation and test run.
 
     The images go to the runner's visualizer, and so to whatever back ends the config has: the
     local folder `vis_data/vis_image`, TensorBoard and others. Networks that cut an image into crops
-    do not say where these lie, and are left out with a note.
+    do not report where these lie: nothing is drawn, and the log says so.
 
     Args:
         images: How many images are drawn, the first of every batch.

@@ -69,7 +69,7 @@ class ScheduleSearchLoop(BaseLoop):
         runner: The runner, its model without weights yet.
         dataloader: The test set's, never looked at.
         evaluator: The test set's, never looked at.
-        **settings: Fields of `SearchSettings`; see there.
+        **settings: Fields of `SearchSettings`.
 
     Attributes:
         progress: Called with the name of a search, its evaluations so far and in all, if set.

@@ -1,4 +1,4 @@
-"""What a network is run on: the type, the size and the device of its input, checked."""
+"""Type, size and device of the input that a network is measured on, checked."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-"""Every shipped config parses and builds; one step of each family; `slow`: one step of each."""
+"""Every shipped config parses, builds and starts as a user starts it; `slow`: all of a family."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
 
-import mmengine
 import pytest
 import torch
 from mmengine.config import Config
@@ -17,14 +15,8 @@ from sparsevit_mm.checks.configs import build_model, check_schedules
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule
-from tests.helpers.one_step import (
-    family,
-    load_for_step,
-    train_one_step,
-    with_small_backbone,
-    with_small_images,
-    with_small_map,
-)
+from tests.helpers.small_configs import family, load_for_step
+from tests.helpers.started import prepare
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(
@@ -33,7 +25,6 @@ CONFIGS = sorted(
     for path in folder.rglob('*.py')
     if path.parent.name != '_base_'
 )
-RESULTS = ROOT / 'tests' / 'results' / 'configs.json'
 
 
 def first_of_each_family():
@@ -41,6 +32,9 @@ def first_of_each_family():
     for path in CONFIGS:
         found.setdefault(family(Config.fromfile(ROOT / path)), path)
     return list(found.values())
+
+
+FIRST_OF_EACH_FAMILY = first_of_each_family()
 
 
 @pytest.mark.parametrize('path', CONFIGS)
@@ -79,47 +73,31 @@ def test_says_where_its_data_come_from(path):
     assert Config.fromfile(ROOT / path).get('data_source')
 
 
-@pytest.mark.parametrize('path', first_of_each_family())
-def test_one_step_of_each_family(path, tmp_path):
-    cfg = with_small_map(with_small_images(with_small_backbone(load_for_step(ROOT / path))))
-    check_step(train_one_step(cfg, tmp_path))
-
-
-@pytest.fixture(scope='module')
-def results():
-    """What came out of one step of every config: committed, renewed for those that are run."""
-    steps = {}
-    yield steps
-    if steps:
-        before = json.loads(RESULTS.read_text())['steps'] if RESULTS.exists() else {}
-        steps = {path: {**before, **steps}[path] for path in CONFIGS if path in {**before, **steps}}
-        report = dict(torch=torch.__version__, mmengine=mmengine.__version__, steps=steps)
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=2) + '\n')
+@pytest.mark.parametrize('path', FIRST_OF_EACH_FAMILY)
+def test_one_of_each_family_starts(path, tmp_path):
+    check_start(path, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', CONFIGS)
-def test_one_step_of_every_config(path, results, tmp_path):
-    """At full width, but for networks that a machine of 16 GB cannot train."""
-    cfg = with_small_map(with_small_images(load_for_step(ROOT / path), factor=4))
-    if cfg.model.backbone.get('arch', '0')[0] in '456':
-        with_small_backbone(cfg)
-    step = train_one_step(cfg, tmp_path)
-    check_step(step)
-    results[path] = dict(
-        family=family(cfg), parameters=step['parameters'], loss=round(float(step['loss']), 3)
-    )
+@pytest.mark.parametrize('path', [path for path in CONFIGS if path not in FIRST_OF_EACH_FAMILY])
+def test_every_other_config_starts(path, tmp_path):
+    check_start(path, tmp_path)
 
 
-def test_committed_results_name_every_config():
-    assert list(json.loads(RESULTS.read_text())['steps']) == CONFIGS
-
-
-def check_step(step):
-    assert math.isfinite(step['loss']) and step['loss'] > 0
-    assert step['moved_in_backbone'] > 0
-    assert step['moved_elsewhere'] > 0
+def check_start(path, folder):
+    """A config is started as the tools start it: a search, or training, validation and a test."""
+    start = prepare(ROOT / path, folder)
+    if '_search_' in path or '-search_' in path:
+        assert start.search()
+        return
+    trained = start.train()
+    assert math.isfinite(trained.loss) and trained.loss > 0
+    assert any(name.startswith('backbone.') for name in trained.moved)
+    assert any(not name.startswith('backbone.') for name in trained.moved)
+    assert trained.checkpoint.is_file()
+    assert trained.metrics
+    tested = start.test(trained.checkpoint)
+    assert tested.keys() >= trained.metrics.keys()
 
 
 @pytest.mark.parametrize(

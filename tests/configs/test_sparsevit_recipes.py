@@ -17,7 +17,7 @@ from PIL import Image
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
-from tests.helpers.one_step import load_for_step
+from tests.helpers.small_configs import load_for_step
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'configs' / 'sparsevit'

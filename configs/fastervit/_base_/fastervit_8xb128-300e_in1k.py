@@ -68,6 +68,8 @@ param_scheduler = [
         type='CosineAnnealingLR', by_epoch=True, begin=20, end=max_epochs, eta_min=1e-5,
         convert_to_iter_based=True)
 ]
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2), logger=dict(interval=100))
+default_hooks = dict(
+    checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=2),
+    logger=dict(type='LoggerHook', interval=100))
 custom_hooks = [dict(type='EMAHook', momentum=2e-4, priority='ABOVE_NORMAL')]
 auto_scale_lr = dict(enable=False, base_batch_size=1024)

@@ -18,7 +18,8 @@ from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.pruning import PruningSchedule
 from sparsevit_mm.search.split import SplitSettings
 from tests.helpers.bevdet_networks import build, small
-from tests.helpers.one_step import load_for_step, with_small_images, write_data
+from tests.helpers.generated_data import write_data
+from tests.helpers.small_configs import load_for_step, with_small_images
 
 CONFIG = (
     Path(__file__)

@@ -1,0 +1,174 @@
+"""Starts a shipped config as a user does: tools/train.py, tools/test.py and tools/search.py.
+
+Nothing of a config is replaced but where its data lie, sizes (images, width, batches), the number of
+iterations and what would be downloaded; single precision, because the tools refuse mixed precision
+without a GPU, in words that name the very option given here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
+from sparsevit_mm.checks.configs import build_model
+from tests.helpers.generated_data import write_data
+from tests.helpers.small_configs import (
+    LOADERS,
+    changed_options,
+    with_data_at,
+    with_few_queries,
+    with_small_backbone,
+    with_small_heads,
+    with_small_images,
+    with_small_loaders,
+    with_small_map,
+    without_downloads,
+)
+from tests.tools.conftest import call_tool
+
+HELD_OUT_IMAGES = 12  # as many as it takes for both parts of a split to have some
+
+
+@dataclass(frozen=True)
+class Start:
+    """A config beside what is needed to start it.
+
+    Attributes:
+        path: The shipped config.
+        options: What `--cfg-options` is given.
+        folder: Where data and work dirs are.
+    """
+
+    path: Path
+    options: list[str]
+    folder: Path
+
+    def train(self) -> SimpleNamespace:
+        """Calls tools/train.py.
+
+        Returns:
+            The `loss` of the last iteration, `moved`, the names of parameters that training changed,
+            `metrics` of the validation and the `checkpoint`.
+        """
+        work_dir = self.folder / 'work'
+        with watched_training() as seen:
+            call_tool('train', self.path, '--work-dir', work_dir, '--cfg-options', *self.options)
+        scalars = seen.runner.message_hub.log_scalars
+        after = dict(seen.runner.model.named_parameters())
+        return SimpleNamespace(
+            loss=scalars['train/loss'].current(),
+            moved=[name for name, old in seen.before.items() if not torch.equal(old, after[name])],
+            metrics={
+                name.removeprefix('val/'): value.current()
+                for name, value in scalars.items()
+                if name.startswith('val/') and not name.endswith('time')
+            },
+            checkpoint=Path((work_dir / 'last_checkpoint').read_text()),
+        )
+
+    def test(self, checkpoint: Path) -> dict[str, Any]:
+        """Calls tools/test.py; returns the metrics."""
+        work_dir = self.folder / 'tested'
+        call_tool(
+            'test', self.path, checkpoint, '--work-dir', work_dir, '--cfg-options', *self.options
+        )
+        logs = [path for path in work_dir.glob('*/*.json')]
+        return json.loads(logs[0].read_text())
+
+    def search(self) -> dict[str, Any]:
+        """Calls tools/search.py with untrained weights; returns the schedule it leaves."""
+        cfg = load_config(str(self.path), _as_dict(self.options))
+        register_framework(cfg)
+        checkpoint, work_dir = self.folder / 'weights.pth', self.folder / 'searched'
+        torch.save({'state_dict': build_model(cfg).state_dict()}, checkpoint)
+        call_tool(
+            'search', self.path, checkpoint, '--work-dir', work_dir, '--cfg-options', *self.options
+        )
+        return json.loads((work_dir / 'schedule.json').read_text())
+
+
+def prepare(path: Path, folder: Path) -> Start:
+    """Writes data for a config into a folder, and makes it small.
+
+    Args:
+        path: The shipped config.
+        folder: An empty folder.
+    """
+    before = load_config(str(path))
+    register_framework(before)
+    cfg = without_downloads(deepcopy(before))
+    searches = _is_search(cfg)
+    splits = searches or cfg.train_dataloader.dataset.type.endswith('ExcludeHeldOut')
+    for name in LOADERS:
+        if cfg.get(name):
+            dataset = innermost_dataset(cfg[name])
+            images = HELD_OUT_IMAGES if splits and name == 'train_dataloader' else 2
+            if dataset.get('load_type') == 'mv_image_based' and len(dataset.data_prefix) > 1:
+                images = 1  # of all six cameras
+            write_data(cfg, dataset, folder / 'data', images)
+    with_data_at(cfg, folder / 'data')
+    with_small_heads(with_small_backbone(cfg))
+    with_few_queries(with_small_map(with_small_images(cfg, factor=12)))
+    with_small_loaders(cfg, batch_size=6 if images == 1 else 2)
+    if cfg.optim_wrapper.type == 'AmpOptimWrapper':
+        cfg.optim_wrapper.type = 'OptimWrapper'
+    for hook in cfg.get('custom_hooks', []):
+        if str(hook.get('schedule')).startswith('work_dirs/'):
+            hook.schedule = str(folder / 'schedule.json')
+            (folder / 'schedule.json').write_text(json.dumps(_schedule_of(cfg.model.backbone)))
+    if searches:
+        settings = cfg.test_cfg
+        settings.evolution = dict(population=2, parents=1, max_evaluations=3)
+        settings.split.update(images=2)
+        settings.budget.update(shape=None, batch=1)
+        if 'latency' in settings.budget:
+            settings.budget.runs = 1
+        else:
+            settings.budget.macs = '0.9x'
+        if settings.split.get('part') != 'val':
+            settings.split.share = 0.5
+        if 'random_evaluations' in settings:
+            settings.random_evaluations = 1
+    return Start(path, changed_options(before, cfg), folder)
+
+
+def _is_search(cfg: Config) -> bool:
+    return str((cfg.get('test_cfg') or {}).get('type')).endswith('ScheduleSearchLoop')
+
+
+def _schedule_of(backbone) -> list[list[float]]:
+    depths = backbone.get('depths', (2, 2, 6, 2))
+    return [[0.5] * (depth // 2) for depth in depths]
+
+
+def _as_dict(options: list[str]) -> dict[str, Any]:
+    pairs = (option.split('=', maxsplit=1) for option in options)
+    return {key: DictAction._parse_iterable(value) for key, value in pairs}
+
+
+@contextlib.contextmanager
+def watched_training() -> Iterator[SimpleNamespace]:
+    """Notes the `runner` that trains and its parameters `before`; it changes nothing."""
+    seen, call_hook = SimpleNamespace(), Runner.call_hook
+
+    def watched(runner, name, **kwargs):
+        call_hook(runner, name, **kwargs)
+        if name == 'before_train':
+            seen.runner = runner
+            seen.before = {n: p.detach().clone() for n, p in runner.model.named_parameters()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, 'call_hook', watched)
+        yield seen

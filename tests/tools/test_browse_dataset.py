@@ -10,7 +10,7 @@ from PIL import Image
 
 <<<<<<< HEAD
 from sparsevit_mm.apis.configs import innermost_dataset, load_config
-from tests.helpers.one_step import write_data
+from tests.helpers.generated_data import write_data
 =======
 from sparsevit_mm.apis.launch import innermost_dataset, load_config
 from tests.helpers.generated_data import write_data

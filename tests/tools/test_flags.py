@@ -13,7 +13,8 @@ from mmengine.runner import Runner
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.checks.configs import build_model
-from tests.helpers.one_step import load_for_step, with_small_backbone, write_data
+from tests.helpers.generated_data import write_data
+from tests.helpers.small_configs import load_for_step, with_small_backbone
 =======
 from sparsevit_mm.apis import launch
 from sparsevit_mm.apis.launch import innermost_dataset

@@ -4,7 +4,7 @@
 _base_ = ['mmdet3d::smoke/smoke_dla34_dlaneck_gn-all_4xb8-6x_kitti-mono3d.py', './shared.py']
 
 data_source = (
-    'KITTI (https://www.cvlibs.net/datasets/kitti/eval_object.php: left colour images, labels and '
+    'KITTI (https://www.cvlibs.net/datasets/kitti/eval_object.php: left color images, labels and '
     'calibration in data/kitti/training, the lists of frames in data/kitti/ImageSets, and python '
     'tools/make_kitti_infos.py data/kitti)')
 

@@ -15,7 +15,7 @@ class_names = [
     'car', 'truck', 'construction_vehicle', 'bus', 'trailer', 'barrier', 'motorcycle', 'bicycle',
     'pedestrian', 'traffic_cone'
 ]
-reach = 51.2  # metres to every side
+reach = 51.2  # meters to every side
 cell = 0.8
 factor = 8  # cells of the map are this many of the head's voxels
 voxel_size = [cell / factor, cell / factor, 0.2]

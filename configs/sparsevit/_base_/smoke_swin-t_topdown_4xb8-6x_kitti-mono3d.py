@@ -7,7 +7,7 @@ _base_ = [
 ]
 
 data_source = (
-    'KITTI (https://www.cvlibs.net/datasets/kitti/eval_object.php: left colour images, labels and '
+    'KITTI (https://www.cvlibs.net/datasets/kitti/eval_object.php: left color images, labels and '
     'calibration in data/kitti/training, the lists of frames in data/kitti/ImageSets, and python '
     'tools/make_kitti_infos.py data/kitti)')
 

@@ -15,7 +15,7 @@ from sparsevit_mm.det3d.datasets.kitti_infos import make_infos
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get('SPARSEVIT_MM_DATA', 'nowhere')) / 'kitti_mono3d'
-CONFIG = ROOT / 'projects/street_scenes/configs/smoke_sparsevit-mini_topdown_200it_kitti-512x160.py'
+CONFIG = ROOT / 'configs/sparsevit/kitti/smoke_sparsevit-mini_topdown_200it_kitti-512x160.py'
 
 pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason='SPARSEVIT_MM_DATA names no folder with kitti_mono3d'

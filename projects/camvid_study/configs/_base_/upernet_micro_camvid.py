@@ -79,7 +79,7 @@ model = dict(
         norm_cfg=norm_cfg,
         ignore_index=0,
         # Median frequency balancing over the training labels, to the power of 3/4: small objects are
-        # learnt early, and large ones not given up for them.
+        # learned early, and large ones not given up for them.
         loss_decode=dict(class_weight=[
             0.0, 0.37, 0.29, 3.13, 0.23, 1.0, 0.56, 2.74, 2.83, 0.81, 4.31, 7.76
         ])),

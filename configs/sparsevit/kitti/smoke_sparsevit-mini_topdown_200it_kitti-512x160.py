@@ -1,6 +1,6 @@
 # SMOKE with a SparseViT small enough to train from scratch on a CPU in minutes, on KITTI's images at
 # half their size. A few dozen frames are enough to see it learn; good boxes need all of KITTI.
-_base_ = '../../../configs/sparsevit/_base_/smoke_swin-t_topdown_4xb8-6x_kitti-mono3d.py'
+_base_ = '../_base_/smoke_swin-t_topdown_4xb8-6x_kitti-mono3d.py'
 
 image_size = (512, 160)
 max_iters = 200

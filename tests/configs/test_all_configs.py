@@ -15,7 +15,7 @@ from sparsevit_mm.checks.configs import build_model, check_schedules
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule
-from tests.helpers.small_configs import family, load_for_step
+from tests.helpers.small_configs import load_for_step
 from tests.helpers.started import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -27,10 +27,28 @@ CONFIGS = sorted(
 )
 
 
+ALGORITHMS = (
+    'cascade-mask-rcnn|mask-rcnn|retinanet|dino-4scale|dino-5scale|mask2former|upernet|fcos3d|pgd'
+    '|smoke|bevdet|8xb'
+)
+BACKBONES = 'sparsevit|fastervit|swin-hat|swin|r50'
+
+
+def family(path):
+    """Data set, task and backbone of a config, and whether it searches: all of it in its name."""
+    name = path.stem
+    data_set, searches = name.rpartition('_')[2].partition('-')[0], is_search(path)
+    return data_set, re.search(ALGORITHMS, name)[0], re.search(BACKBONES, name)[0], searches
+
+
+def is_search(path):
+    return bool(re.search('[-_]search_', path.stem))
+
+
 def first_of_each_family():
     found = {}
     for path in CONFIGS:
-        found.setdefault(family(Config.fromfile(ROOT / path)), path)
+        found.setdefault(family(Path(path)), path)
     return list(found.values())
 
 
@@ -87,7 +105,7 @@ def test_every_other_config_starts(path, tmp_path):
 def check_start(path, folder):
     """A config is started as the tools start it: a search, or training, validation and a test."""
     start = prepare(ROOT / path, folder)
-    if '_search_' in path or '-search_' in path:
+    if is_search(Path(path)):
         assert start.search()
         return
     trained = start.train()

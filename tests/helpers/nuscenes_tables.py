@@ -27,9 +27,7 @@ def write_nuscenes_tables(root: Path, frames: Sequence[dict[str, Any]], classes)
     samples, poses, sensor_data, annotations, instances = [], [], [], [], []
     for number, frame in enumerate(frames):
         token, place = frame['token'], np.asarray(frame['ego2global'])[:3, 3].tolist()
-        samples.append(
-            dict(token=token, timestamp=number, prev='', next='', scene_token='scene')
-        )
+        samples.append(dict(token=token, timestamp=number, prev='', next='', scene_token='scene'))
         poses.append(
             dict(token=token, timestamp=number, translation=place, rotation=[1.0, 0.0, 0.0, 0.0])
         )

@@ -25,19 +25,6 @@ _CHANNELS = frozenset(
 )
 
 
-def family(cfg):
-    """What a run of a config exercises: framework, data set, model with its heads, backbone."""
-    heads = [
-        f'{name}={part["type"]}'
-        for name, part in sorted(cfg.model.items())
-        if 'head' in name and isinstance(part, dict)
-    ]
-    dataset = innermost_dataset(cfg.train_dataloader)
-    return ' '.join(
-        [cfg.default_scope, dataset.type, cfg.model.type, *heads, cfg.model.backbone.type]
-    )
-
-
 def load_for_step(path: Path):
     """A config whose framework is registered and that downloads nothing."""
     cfg = load_config(str(path))

@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-<<<<<<< HEAD
 from sparsevit_mm.apis.configs import innermost_dataset, load_config
 from tests.helpers.generated_data import write_data
-=======
-from sparsevit_mm.apis.launch import innermost_dataset, load_config
-from tests.helpers.generated_data import write_data
->>>>>>> 5400a96 (ImageNet configs start: hooks have types; every config is started by the tools themselves, on data of its own format)
 from tests.helpers.tiny_data import HEIGHT, WIDTH
 from tests.tools.conftest import ROOT, call_tool, files_below
 

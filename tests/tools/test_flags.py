@@ -9,18 +9,11 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-<<<<<<< HEAD
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.checks.configs import build_model
 from tests.helpers.generated_data import write_data
 from tests.helpers.small_configs import load_for_step, with_small_backbone
-=======
-from sparsevit_mm.apis import launch
-from sparsevit_mm.apis.launch import innermost_dataset
-from tests.helpers.generated_data import write_data
-from tests.helpers.small_configs import load_for_step, with_small_backbone
->>>>>>> 5400a96 (ImageNet configs start: hooks have types; every config is started by the tools themselves, on data of its own format)
 from tests.helpers.tiny_data import SEGMENTOR, write_config
 from tests.tools.conftest import ROOT, call_tool, files_below, run_tool
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.checks.configs import build_model, check_schedules
-from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from tests.helpers.small_configs import load_for_step
 from tests.helpers.started import prepare
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from sparsevit_mm.models.swin_arch import SwinArch
 from projects.paper_tables.table import load_table, table_names
+from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule
 

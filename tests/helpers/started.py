@@ -1,8 +1,11 @@
 """Starts a shipped config as a user does: tools/train.py, tools/test.py and tools/search.py.
 
-Nothing of a config is replaced but where its data lie, sizes (images, width, batches), the number of
-iterations and what would be downloaded; single precision, because the tools refuse mixed precision
-without a GPU, in words that name the very option given here.
+Nothing of a config is replaced but
+
+- where its data lie, and what would be downloaded;
+- sizes: images, widths, batches, the number of iterations;
+- scores below which an untrained detector would report nothing to evaluate;
+- mixed precision, because the tools refuse it without a GPU, naming the option that is given here.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ from mmengine.runner import Runner
 
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.pruning import PruningSchedule
 from tests.helpers.generated_data import write_data
 from tests.helpers.small_configs import (
     LOADERS,
     changed_options,
     with_data_at,
+    with_every_detection,
     with_few_queries,
     with_small_backbone,
     with_small_heads,
@@ -59,8 +64,8 @@ class Start:
         """Calls tools/train.py.
 
         Returns:
-            The `loss` of the last iteration, `moved`, the names of parameters that training changed,
-            `metrics` of the validation and the `checkpoint`.
+            The `loss` of the last iteration, the names of parameters that `moved`, the `metrics` of
+            the validation and the `checkpoint`.
         """
         work_dir = self.folder / 'work'
         with watched_training() as seen:
@@ -70,11 +75,7 @@ class Start:
         return SimpleNamespace(
             loss=scalars['train/loss'].current(),
             moved=[name for name, old in seen.before.items() if not torch.equal(old, after[name])],
-            metrics={
-                name.removeprefix('val/'): value.current()
-                for name, value in scalars.items()
-                if name.startswith('val/') and not name.endswith('time')
-            },
+            metrics=seen.metrics,
             checkpoint=Path((work_dir / 'last_checkpoint').read_text()),
         )
 
@@ -84,8 +85,8 @@ class Start:
         call_tool(
             'test', self.path, checkpoint, '--work-dir', work_dir, '--cfg-options', *self.options
         )
-        logs = [path for path in work_dir.glob('*/*.json')]
-        return json.loads(logs[0].read_text())
+        (log,) = work_dir.glob('*/*.json')
+        return json.loads(log.read_text())
 
     def search(self) -> dict[str, Any]:
         """Calls tools/search.py with untrained weights; returns the schedule it leaves."""
@@ -121,13 +122,14 @@ def prepare(path: Path, folder: Path) -> Start:
     with_data_at(cfg, folder / 'data')
     with_small_heads(with_small_backbone(cfg))
     with_few_queries(with_small_map(with_small_images(cfg, factor=12)))
+    with_every_detection(cfg)
     with_small_loaders(cfg, batch_size=6 if images == 1 else 2)
     if cfg.optim_wrapper.type == 'AmpOptimWrapper':
         cfg.optim_wrapper.type = 'OptimWrapper'
     for hook in cfg.get('custom_hooks', []):
         if str(hook.get('schedule')).startswith('work_dirs/'):
             hook.schedule = str(folder / 'schedule.json')
-            (folder / 'schedule.json').write_text(json.dumps(_schedule_of(cfg.model.backbone)))
+            _save_schedule(cfg.model.backbone, folder / 'schedule.json')
     if searches:
         settings = cfg.test_cfg
         settings.evolution = dict(population=2, parents=1, max_evaluations=3)
@@ -148,9 +150,9 @@ def _is_search(cfg: Config) -> bool:
     return str((cfg.get('test_cfg') or {}).get('type')).endswith('ScheduleSearchLoop')
 
 
-def _schedule_of(backbone) -> list[list[float]]:
-    depths = backbone.get('depths', (2, 2, 6, 2))
-    return [[0.5] * (depth // 2) for depth in depths]
+def _save_schedule(backbone, path: Path) -> None:
+    """What a search leaves to the config that finetunes."""
+    PruningSchedule.parse(0.5, backbone.get('depths', (2, 2, 6, 2))).save(path)
 
 
 def _as_dict(options: list[str]) -> dict[str, Any]:
@@ -160,11 +162,13 @@ def _as_dict(options: list[str]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def watched_training() -> Iterator[SimpleNamespace]:
-    """Notes the `runner` that trains and its parameters `before`; it changes nothing."""
+    """Notes the `runner` that trains, its parameters `before` and the `metrics` of validation."""
     seen, call_hook = SimpleNamespace(), Runner.call_hook
 
     def watched(runner, name, **kwargs):
         call_hook(runner, name, **kwargs)
+        if name == 'after_val_epoch':
+            seen.metrics = kwargs['metrics']
         if name == 'before_train':
             seen.runner = runner
             seen.before = {n: p.detach().clone() for n, p in runner.model.named_parameters()}

@@ -5,7 +5,8 @@ Nothing of a config is replaced but
 - where its data lie, and what would be downloaded;
 - sizes: images, widths, batches, the number of iterations;
 - scores below which an untrained detector would report nothing to evaluate;
-- mixed precision, because the tools refuse it without a GPU, naming the option that is given here.
+- mixed precision, because the tools refuse it without a GPU, naming the option that is given here;
+- without a GPU, `Tensor.cuda`: nuScenes' metric for single cameras moves its boxes to a GPU.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Start:
             the validation and the `checkpoint`.
         """
         work_dir = self.folder / 'work'
-        with watched_training() as seen:
+        with watched_training() as seen, boxes_stay_on_the_cpu():
             call_tool('train', self.path, '--work-dir', work_dir, '--cfg-options', *self.options)
         scalars = seen.runner.message_hub.log_scalars
         after = dict(seen.runner.model.named_parameters())
@@ -82,9 +83,9 @@ class Start:
     def test(self, checkpoint: Path) -> dict[str, Any]:
         """Calls tools/test.py; returns the metrics."""
         work_dir = self.folder / 'tested'
-        call_tool(
-            'test', self.path, checkpoint, '--work-dir', work_dir, '--cfg-options', *self.options
-        )
+        options = ['--cfg-options', *self.options]
+        with boxes_stay_on_the_cpu():
+            call_tool('test', self.path, checkpoint, '--work-dir', work_dir, *options)
         (log,) = work_dir.glob('*/*.json')
         return json.loads(log.read_text())
 
@@ -176,3 +177,12 @@ def watched_training() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Runner, 'call_hook', watched)
         yield seen
+
+
+@contextlib.contextmanager
+def boxes_stay_on_the_cpu() -> Iterator[None]:
+    """Lets `.cuda()` do nothing where there is no GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not torch.cuda.is_available():
+            patch.setattr(torch.Tensor, 'cuda', lambda tensor: tensor)
+        yield

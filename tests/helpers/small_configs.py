@@ -190,8 +190,8 @@ def _changes(before: Any, after: Any, field: str) -> Iterator[tuple[str, Any]]:
         if before.keys() - after.keys():
             raise ValueError(f'{dot}{(before.keys() - after.keys()).pop()} was taken away')
         for key, value in after.items():
-            if key in before:
-                yield from _changes(before[key], value, dot + key)
+            if key in before or isinstance(value, Mapping):
+                yield from _changes(before.get(key, {}), value, dot + key)
             else:
                 yield dot + key, value
     elif lists and any(True for _ in _dicts(before)):

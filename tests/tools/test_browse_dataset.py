@@ -46,12 +46,9 @@ def test_draws_3d_boxes_of_every_camera(tmp_path):
     call_tool(
         'browse_dataset', FCOS3D, '--out-dir', out, '--cfg-options',
         f'train_dataloader.dataset.data_root={tmp_path / "data"}/',
-        *(
-            f'train_dataloader.dataset.data_prefix.{camera}=samples/CAM_FRONT'
-            for camera in dataset.data_prefix if camera != 'pts'
-        ),
     )  # fmt: skip
-    assert [Path(name).name for name in files_below(out)] == ['00000_0.png', '00001_1.png']
+    expected = [f'{index:05}_{index // 6}.png' for index in range(12)]  # two frames, six cameras
+    assert [Path(name).name for name in files_below(out)] == expected
 
 
 def test_fewer_than_one(tiny, tmp_path, capsys):

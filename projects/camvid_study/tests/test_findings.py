@@ -87,7 +87,7 @@ def test_a_difference_must_stand_out_from_the_spread_of_the_seeds(values, verdic
     assert Statistic(values).verdict == verdict
 
 
-def test_small_objects_are_judged_alone(report):
+def test_small_objects_are_scored_alone(report):
     report['variants']['searched-0.5x-finetuned']['0'] = record(45, 2e9, 30, small=1)
     assert over_seeds(report, SPARSE, SMALL_CLASSES).values == (1, 47)
 

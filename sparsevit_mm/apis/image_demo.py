@@ -85,7 +85,7 @@ def demonstrate(
         _check_calibrated(paths, cameras, infos)
     report = DemoReport([], [], [], [])
     if checkpoint is None:
-        report.notes.append('no checkpoint was given: weights and predictions are random.')
+        report.notes.append('no checkpoint was given: the weights are random, predictions too.')
     if predictor.takes_frames:
         assert infos is not None
         written = write_frames(predictor, paths, infos, Path(out_dir), score_thr)

@@ -139,7 +139,7 @@ def prepare(path: Path, folder: Path) -> Start:
         if 'latency' in settings.budget:
             settings.budget.update(latency='1.2x', runs=1)
         else:
-            settings.budget.macs = '0.9x'
+            settings.budget.macs = '1.0x'
         if settings.split.get('part') != 'val':
             settings.split.share = 0.5
         if 'random_evaluations' in settings:

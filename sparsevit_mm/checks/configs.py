@@ -96,7 +96,7 @@ def check_mixed_precision(cfg: Config) -> None:
     kind = str(cfg.get('optim_wrapper', {}).get('type'))
     if kind.endswith('AmpOptimWrapper') and get_device() == 'cpu':
         raise ConfigError(
-            f'optim_wrapper.type is {kind}, but must be OptimWrapper without a GPU: train in '
+            f'optim_wrapper.type is {kind}, which needs a GPU, but there is only a CPU: train in '
             'single precision with: --cfg-options optim_wrapper.type=OptimWrapper'
         )
 

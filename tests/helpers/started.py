@@ -133,7 +133,8 @@ def prepare(path: Path, folder: Path) -> Start:
             _save_schedule(cfg.model.backbone, folder / 'schedule.json')
     if searches:
         settings = cfg.test_cfg
-        settings.evolution = dict(population=2, parents=1, max_evaluations=3)
+        few = dict(population=2, parents=1, max_evaluations=3)
+        settings.evolution = {**settings.get('evolution', {}), **few}
         settings.split.update(images=2)
         settings.budget.update(shape=None, batch=1)
         if 'latency' in settings.budget:

@@ -14,10 +14,10 @@ from torch import Tensor
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.sparsevit import SparseViT
 from sparsevit_mm.models.swin import SwinBlock, SwinStage
-from sparsevit_mm.ops.attention import Masks, key_mask
+from sparsevit_mm.ops.attention import Masks, edge_masks, key_mask
 from sparsevit_mm.ops.windows import MapWindows, WindowGrid, Windows, update_windows
 from sparsevit_mm.pruning.importance import token_importance
-from sparsevit_mm.pruning.selection import WindowRanking, num_kept_windows
+from sparsevit_mm.pruning.selection import WindowRanking, WindowSelection, num_kept_windows
 from sparsevit_mm.registry import MODELS
 
 
@@ -78,30 +78,30 @@ class AblatedSparseViT(SparseViT):
         self.zeroes_skipped = skipped == 'zeroed'
         self.skips_tokens = granularity == 'tokens'
 
-    def base(self, tokens: Tensor) -> Tensor:
-        """Zeros or the tokens themselves, see `SparseViT.base`."""
-        return torch.zeros_like(tokens) if self.zeroes_skipped else tokens
-
     def compute_stage(
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
         """Computes what the stage's ratios leave, see `SwinBackbone.compute_stage`."""
-        if not self.skips_tokens:
+        if not (self.skips_tokens or self.zeroes_skipped):
             return super().compute_stage(stage, tokens, batch_size, height, width)
-        order: Tensor | None = None
-        ratios = self.pruning_schedule.ratios[stage.number]
-        for block, ratio in zip(stage.blocks, ratios):
+        ranking, order = self.ranking(batch_size), None
+        for index, block in enumerate(stage.blocks):
+            ratio = self.pruning_schedule.ratios[stage.number][index]
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
-            windows = Windows.locate(grid, batch_size, None, tokens.device)
-            if ratio == 0:
-                tokens = update_windows(tokens, tokens, windows, block)
+            base = torch.zeros_like(tokens) if self.zeroes_skipped else tokens
+            if ratio == 0 or not self.skips_tokens:
+                kept = ranking.select(tokens, grid, ratio)
+                windows = Windows.locate(grid, batch_size, kept, tokens.device)
+                tokens = update_windows(base, tokens, windows, block)
+                if self.window_observer is not None and not self.skips_tokens:
+                    self.window_observer(WindowSelection(stage.number, index, windows))
                 continue
             if order is None:
                 order = self._rank_tokens(tokens, batch_size)
-            kept = _largest(order, num_kept_windows(height * width, ratio))
-            among_kept = _AmongTokens(block, kept)
-            computed = update_windows(tokens.clone(), tokens, windows, among_kept)
-            tokens = torch.where(kept[:, None], computed, self.base(tokens))
+            seen = _largest(order, num_kept_windows(height * width, ratio))
+            windows = Windows.locate(grid, batch_size, None, tokens.device)
+            computed = update_windows(tokens.clone(), tokens, windows, _AmongTokens(block, seen))
+            tokens = torch.where(seen[:, None], computed, base)
         return tokens
 
     @torch.no_grad()
@@ -129,14 +129,14 @@ class _AmongTokens:
 
     def __call__(self, own: Tensor | MapWindows, windows: Windows) -> tuple[Tensor, Tensor]:
         """Computes windows, see `WindowBlock`."""
-        hidden = ~self.kept[windows.rows].view(windows.num_windows, windows.num_tokens)
-        padding = windows.padding
+        hidden = ~self.kept[windows.maps.rows].view(windows.num_windows, windows.num_tokens)
+        padding = windows.maps.padding
         if padding is not None:
             hidden = hidden & ~padding.squeeze(-1)  # seen as in Swin
         # Nothing of such a window is used, but a softmax over no key would spoil gradients.
         hidden = hidden & ~hidden.all(dim=1, keepdim=True)
         values = key_mask(hidden, torch.float32)
-        edges = self.block.edge_masks(windows)
+        edges = edge_masks(windows)
         if edges is not None and edges.ids is not None:
             values = values + edges.values.index_select(0, edges.ids)
         # Mask 0, which is not read, is nobody's.

@@ -122,7 +122,8 @@ class CarrierBlock(nn.Module):
         tokens, normed = add_and_norm(
             tokens, attended, self.norm2, drop_rate=rate, factors=self.gamma1
         )
-        tokens = tokens + drop_path(scaled(self.mlp(normed), self.gamma2), rate)
+        fed_forward = scaled(self.mlp(normed), self.gamma2)
+        tokens = tokens + (drop_path(fed_forward, rate) if rate else fed_forward)
         return tokens.view(batch, height, width, channels)
 
     def propagate(self, carriers: Tensor, ct_size: int, window_size: int) -> Tensor:

@@ -113,7 +113,9 @@ class ConvBlock(nn.Module):
         branch = self.norm2(self.conv2(branch))
         if self.gamma is not None:
             branch = branch * self.gamma[:, None, None]
-        return feature_map + drop_path(branch, self.drop_path_rate if self.training else 0.0)
+        if self.training and self.drop_path_rate:
+            branch = drop_path(branch, self.drop_path_rate)
+        return feature_map + branch
 
     def fold_norms(self) -> None:
         """Folds norms and factors into the convolutions (inference form)."""
@@ -220,7 +222,7 @@ class HierarchicalAttentionBlock(nn.Module):
         attended = self.attn(self.norm1(tokens), self.grid, masks)
         tokens, normed = add_and_norm(tokens, attended, self.norm2, windows, rate, self.gamma3)
         fed_forward = scaled(self.mlp(normed), self.gamma4)
-        tokens = tokens + drop_path(fed_forward, rate, windows)
+        tokens = tokens + (drop_path(fed_forward, rate, windows) if rate else fed_forward)
         if self.carriers is None or carriers is None:
             return tokens, None
         carried, own = tokens.split([self.ct_size**2, own.shape[1]], dim=1)

@@ -70,23 +70,12 @@ class SparseViT(SwinBackbone):
     ) -> Tensor:
         """Computes the windows that the stage's ratios leave, see `SwinBackbone.compute_stage`."""
         ranking = self.ranking(batch_size)
-        ratios = self.pruning_schedule.ratios[stage.number]
+        ratios = self._pruning_schedule.ratios[stage.number]
         for index, (block, ratio) in enumerate(zip(stage.blocks, ratios)):
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
             kept = ranking.select(tokens, grid, ratio)
             windows = Windows.locate(grid, batch_size, kept, tokens.device)
-            tokens = update_windows(self.base(tokens), tokens, windows, block)
+            tokens = update_windows(tokens, tokens, windows, block)
             if self.window_observer is not None:
                 self.window_observer(WindowSelection(stage.number, index, windows))
-        return tokens
-
-    def base(self, tokens: Tensor) -> Tensor:
-        """What a block leaves in the windows it skips: the tokens that were there before.
-
-        Args:
-            tokens: (B * H * W, C) the stage's tokens before the block.
-
-        Returns:
-            (B * H * W, C).
-        """
         return tokens

@@ -85,9 +85,9 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Joins 2 x 2 neighbouring tokens into one of twice the channels.
+    """Joins 2 x 2 neighboring tokens into one of twice the channels.
 
-    The four neighbours of a channel stand in a row, as MMDetection has them; files with Microsoft's
+    The four neighbors of a channel stand in a row, as MMDetection has them; files with Microsoft's
     order are permuted when they are loaded.
 
     Args:
@@ -117,25 +117,13 @@ class PatchMerging(nn.Module):
             feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
         rows, cols = (height + 1) // 2, (width + 1) // 2
         pairs = feature_map.view(batch_size * rows, 2, cols, 2, -1)
-        if not use_chunks(tokens):
-            return self._merge(pairs)
-        merged: Tensor | None = None
-        first = 0
-        for chunk in chunks(pairs, _MERGED_BYTES):
-            made = self._merge(chunk)
-            if merged is None:
-                merged = made.new_empty(batch_size * rows * cols, made.shape[1])
-            merged[first : first + len(made)] = made
-            first += len(made)
-        assert merged is not None
-        return merged
-
-    def _merge(self, pairs: Tensor) -> Tensor:
-        """(rows * cols, 2 C) of (rows, 2, cols, 2, C) tokens."""
-        # First whole tokens are moved, then one large matrix is transposed: both are fast.
-        neighbours = pairs.permute(1, 3, 0, 2, 4).reshape(4, -1)
-        quads = neighbours.t().reshape(-1, 4 * pairs.shape[-1])
-        return linear(self.reduction, quads if self.norm is None else self.norm(quads))
+        merged = []
+        for chunk in chunks(pairs, _MERGED_BYTES) if use_chunks(tokens) else (pairs,):
+            # First whole tokens are moved, then one large matrix is transposed: both are fast.
+            neighbors = chunk.permute(1, 3, 0, 2, 4).reshape(4, -1)
+            quads = neighbors.t().reshape(-1, 4 * chunk.shape[-1])
+            merged.append(linear(self.reduction, quads if self.norm is None else self.norm(quads)))
+        return merged[0] if len(merged) == 1 else torch.cat(merged)
 
 
 class WindowAttention(nn.Module):
@@ -285,21 +273,10 @@ class SwinBlock(nn.Module):
             to be added to them.
         """
         if masks is None:
-            masks = self.edge_masks(windows)
+            masks = edge_masks(windows)
         if self.with_cp and self.training and torch.is_grad_enabled():
             return checkpoint(self._compute, own, windows, carriers, masks, use_reentrant=False)
         return self._compute(own, windows, carriers, masks)
-
-    def edge_masks(self, windows: Windows) -> Masks | None:
-        """What windows of a shifted grid must not see; None for a plain grid.
-
-        Args:
-            windows: The windows.
-        """
-        ids = windows.mask_ids
-        if ids is None:
-            return None
-        return Masks(edge_masks(self.window_size, self.shift, windows.device), ids)
 
     def _compute(
         self,
@@ -317,7 +294,7 @@ class SwinBlock(nn.Module):
         attended = self.attn['w_msa'](normed, masks)
         tokens, normed = add_and_norm(own, attended, self.norm2, windows, rate)
         fed_forward = apply_layers(self.ffn['layers'], normed)
-        return tokens, drop_path(fed_forward, rate, windows)
+        return tokens, drop_path(fed_forward, rate, windows) if rate else fed_forward
 
 
 class SwinStage(nn.Module):

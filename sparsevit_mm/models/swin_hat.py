@@ -33,7 +33,7 @@ from sparsevit_mm.models.carrier_tokens import (
     padded_keys,
 )
 from sparsevit_mm.models.swin import SwinBackbone, SwinBlock, SwinStage
-from sparsevit_mm.ops.attention import Masks, key_mask
+from sparsevit_mm.ops.attention import Masks, edge_masks, key_mask
 from sparsevit_mm.ops.windows import (
     MapWindows,
     WindowGrid,
@@ -149,7 +149,7 @@ class SwinHAT(SwinBackbone):
         assert isinstance(carrier_block, CarrierBlock)
         carriers = carrier_block(carriers, None if hidden is None else hidden.flatten())
 
-        masks = block.edge_masks(windows)
+        masks = edge_masks(windows)
         if masks is not None:
             masks = masks._replace(values=F.pad(masks.values, (size**2, 0) * 2))
         keys = padded_keys(plain, size, pooling, device)

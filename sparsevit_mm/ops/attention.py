@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparsevit_mm.ops.backend import use_triton
 from sparsevit_mm.ops.compat import is_dynamo_compiling
+from sparsevit_mm.ops.windows import Windows, index_maps
 
 LARGEST_WINDOW = 256
 """Tokens of a window up to which the kernel computes it; more are the vendor's library's."""
@@ -97,20 +98,22 @@ def relative_position_bias(table: Tensor, window_size: int) -> Tensor:
     return biases.permute(2, 0, 1).contiguous()
 
 
-def edge_masks(window_size: int, shift: int, device: torch.device) -> Tensor:
-    """Attention masks of the four kinds of shifted windows (Swin).
+def edge_masks(windows: Windows) -> Masks | None:
+    """What windows of a shifted grid must not see: what lies beyond an edge of the map (Swin).
 
     Args:
-        window_size: Side of a window in tokens.
-        shift: Cyclic shift in tokens, at least 1.
-        device: Where the masks are wanted.
+        windows: W windows.
 
     Returns:
-        (4, window_size**2, window_size**2) float32, Swin's -100 where two tokens must not see each
-        other, 0 elsewhere; numbered as `WindowGrid.mask_ids`.
+        float32 masks, Swin's -100 where two tokens must not see each other, 0 elsewhere, numbered
+        as `IndexMaps.mask_ids`; None for a plain grid and for windows inside the map.
     """
+    ids = None if windows.is_interior else index_maps(windows.grid, windows.device).mask_ids
+    if ids is None:
+        return None
     make = _edge_masks.__wrapped__ if is_dynamo_compiling() else _edge_masks
-    return make(window_size, shift, device)
+    values = make(windows.grid.window_size, windows.grid.shift, windows.device)
+    return Masks(values, windows.per_window(ids))
 
 
 def key_mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:

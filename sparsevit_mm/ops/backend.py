@@ -237,7 +237,8 @@ def cached_by_grid(maxsize: int) -> Callable[[_Function], _Function]:
         @functools.wraps(function)
         def remembered(grid: WindowGrid, *args: Any) -> Any:
             # A batch of any size is a symbol too, which has no hash.
-            if is_dynamo_compiling() or is_symbolic(grid.height, grid.width, *args):
+            sides = grid.height, grid.width, *args
+            if is_dynamo_compiling() or any(isinstance(side, torch.SymInt) for side in sides):
                 return function(grid, *args)
             return cached(grid, *args)
 

@@ -39,23 +39,20 @@ def linear(layer: nn.Module, rows: Tensor) -> Tensor:
         (..., O).
     """
     if use_onednn(rows) and is_plain(layer, nn.Linear):
-        compute = _in_graphs if is_compiling() else _by_onednn
-        products: Tensor = compute(rows, layer.weight, layer.bias)
-        return products
+        if is_compiling():
+            return _in_graphs(rows, layer.weight, layer.bias)
+        return torch.ops.mkldnn._linear_pointwise(rows, layer.weight, layer.bias, 'none', [], '')
     out: Tensor = layer(rows)
     return out
-
-
-def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    products: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, 'none', [], '')
-    return products
 
 
 if HAS_ONEDNN:
     # torch's compiler takes oneDNN's own operator with weights that it has packed itself only.
     _in_graphs = define(
         'linear(Tensor rows, Tensor weight, Tensor? bias) -> Tensor',
-        _by_onednn,
+        lambda rows, weight, bias: torch.ops.mkldnn._linear_pointwise(
+            rows, weight, bias, 'none', [], ''
+        ),
         lambda rows, weight, bias: rows.new_empty(*rows.shape[:-1], weight.shape[0]),
     )
 
@@ -112,7 +109,7 @@ def norm_windows(
     normed: Tensor = norm(own)
     if not zero_padding:
         return normed
-    padding = windows.padding
+    padding = windows.maps.padding
     return normed if padding is None else normed.masked_fill(padding, 0)
 
 
@@ -153,7 +150,8 @@ def add_and_norm(
         )
     if isinstance(own, MapWindows):
         own = own.read()
-    total = own + drop_path(branch if factors is None else branch * factors, drop_rate, windows)
+    branch = branch if factors is None else branch * factors
+    total = own + (drop_path(branch, drop_rate, windows) if drop_rate else branch)
     return total, norm(total)
 
 
@@ -164,14 +162,12 @@ def drop_path(branch: Tensor, rate: float, windows: Windows | None = None) -> Te
 
     Args:
         branch: (W, ...) windows or images.
-        rate: Probability of dropping the branch of an image, 0 <= rate < 1; 0 outside of training.
+        rate: Probability of dropping the branch of an image, 0 <= rate < 1.
         windows: Where the windows lie; None if each of the W is an image.
 
     Returns:
         (W, ...), the same in expectation.
     """
-    if rate == 0:
-        return branch
     keep = 1 - rate
     batch_size = len(branch) if windows is None else windows.batch_size
     factors = branch.new_empty(batch_size).bernoulli_(keep).div_(keep)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -38,6 +38,10 @@ class WindowGrid:
         shift: Cyclic shift of the grid in tokens, 0 for the plain one.
         is_split: Whether the tokens are stored window by window, padding included, as
             `split_windows` stores them, and not row by row. Such a grid has no shift.
+        rows: Windows from top to bottom.
+        cols: Windows from left to right.
+        num_windows: Windows in the grid.
+        is_padded: Whether the last row or column of windows reaches beyond the map, or may do so.
     """
 
     height: int
@@ -45,86 +49,52 @@ class WindowGrid:
     window_size: int
     shift: int = 0
     is_split: bool = False
+    rows: int = field(init=False, compare=False, repr=False)
+    cols: int = field(init=False, compare=False, repr=False)
+    num_windows: int = field(init=False, compare=False, repr=False)
+    is_padded: bool = field(init=False, compare=False, repr=False)
 
-    @property
-    def rows(self) -> int:
-        """Windows from top to bottom."""
-        return (self.height + self.window_size - 1) // self.window_size
-
-    @property
-    def cols(self) -> int:
-        """Windows from left to right."""
-        return (self.width + self.window_size - 1) // self.window_size
-
-    @property
-    def num_windows(self) -> int:
-        """Windows in the grid."""
-        return self.rows * self.cols
-
-    @property
-    def is_padded(self) -> bool:
-        """Whether the last row or column of windows reaches beyond the map, or may do so."""
-        return not is_certain(self.num_windows * self.window_size**2 == self.height * self.width)
-
-    def token_index(self, device: torch.device) -> Tensor:
-        """Where the tokens of every window lie in the flattened map.
-
-        Returns:
-            (num_windows, window_size**2) int64; a padding token names a real one of its window, see
-            `padding` and `pad_source`.
-        """
-        return _index_maps(self, device).token_index
-
-    def padding(self, device: torch.device) -> Tensor | None:
-        """Which tokens of every window are padding.
-
-        Returns:
-            (num_windows, window_size**2) bool, or None if no token is.
-        """
-        return _index_maps(self, device).padding if self.is_padded else None
-
-    def pad_source(self, device: torch.device) -> Tensor | None:
-        """Which token of a window is written to where `token_index` says, for every token.
-
-        Returns:
-            (num_windows, window_size**2) int64 indices in the window: a token itself, and for
-            padding a real token; None if there is no padding.
-        """
-        return _index_maps(self, device).pad_source if self.is_padded else None
-
-    def inverse_index(self, device: torch.device) -> Tensor:
-        """The inverse of `token_index`: where every token lies in the flattened windows.
-
-        Returns:
-            (height * width,) int64 indices in num_windows * window_size**2.
-        """
-        return _index_maps(self, device).inverse_index
-
-    def mask_ids(self, device: torch.device) -> Tensor | None:
-        """Which of the `edge_masks` every window needs.
-
-        A shifted window in the last row or column joins tokens from opposite sides of the map,
-        which must not see each other.
-
-        Returns:
-            (num_windows,) int64: 0 inside, +1 in the last row, +2 in the last column; None without
-            a shift.
-        """
-        return _index_maps(self, device).mask_ids if self.shift else None
+    def __post_init__(self) -> None:
+        size = self.window_size
+        rows, cols = (self.height + size - 1) // size, (self.width + size - 1) // size
+        fits = is_certain(rows * cols * size**2 == self.height * self.width)
+        for name, value in zip(
+            ('rows', 'cols', 'num_windows', 'is_padded'), (rows, cols, rows * cols, not fits)
+        ):
+            object.__setattr__(self, name, value)
 
 
-class _IndexMaps(NamedTuple):
-    """What the methods of `WindowGrid` return."""
+class IndexMaps(NamedTuple):
+    """Where the tokens of a grid's windows lie in its map; N = window_size**2.
+
+    Attributes:
+        token_index: (num_windows, N) int64, tokens of the flattened map; a padding token names a
+            real one of its window.
+        padding: (num_windows, N) bool, which tokens are padding; None if none is.
+        pad_source: (num_windows, N) int64, which token of its window is written to where
+            `token_index` says: a token itself, and for padding a real token; None without padding.
+        inverse_index: (height * width,) int64, where every token of the map lies in the flattened
+            windows.
+        mask_ids: (num_windows,) int64, which of the `edge_masks` a window needs: 0 inside, +1 in
+            the last row, +2 in the last column. A shifted window there joins tokens from opposite
+            sides of the map, which must not see each other. None without a shift.
+    """
 
     token_index: Tensor
-    padding: Tensor
-    pad_source: Tensor
+    padding: Tensor | None
+    pad_source: Tensor | None
     inverse_index: Tensor
-    mask_ids: Tensor
+    mask_ids: Tensor | None
 
 
 @cached_by_grid(maxsize=128)
-def _index_maps(grid: WindowGrid, device: torch.device) -> _IndexMaps:
+def index_maps(grid: WindowGrid, device: torch.device) -> IndexMaps:
+    """The index maps of a grid.
+
+    Args:
+        grid: The grid.
+        device: Where they are wanted.
+    """
     size = grid.window_size
     # Row r of the rolled, padded map was row (r + shift) mod rows of the padded one.
     row = (torch.arange(grid.rows * size, device=device) + grid.shift) % (grid.rows * size)
@@ -134,12 +104,11 @@ def _index_maps(grid: WindowGrid, device: torch.device) -> _IndexMaps:
         split = full_map.view(grid.rows, size, grid.cols, size)
         return split.transpose(1, 2).reshape(grid.num_windows, size * size)
 
-    index = windows(row[:, None] * grid.width + col[None, :])
+    token_index = windows(row[:, None] * grid.width + col[None, :])
     padding = windows((row >= grid.height)[:, None] | (col >= grid.width)[None, :])
     own = torch.arange(size * size, device=device).expand(grid.num_windows, -1)
     first_real = padding.long().argmin(1, keepdim=True)
     pad_source = torch.where(padding, first_real, own)
-    index = index.gather(1, pad_source)
 
     def place(side: int, windows_a_side: int) -> tuple[Tensor, Tensor]:
         rolled = torch.arange(side, device=device) - grid.shift
@@ -153,13 +122,32 @@ def _index_maps(grid: WindowGrid, device: torch.device) -> _IndexMaps:
     last_row = torch.arange(grid.rows, device=device) == grid.rows - 1
     last_col = torch.arange(grid.cols, device=device) == grid.cols - 1
     mask_ids = (last_row.long()[:, None] + 2 * last_col.long()[None, :]).flatten()
-    return _IndexMaps(index, padding, pad_source, inverse.flatten(), mask_ids)
+    return IndexMaps(
+        token_index.gather(1, pad_source),
+        padding if grid.is_padded else None,
+        pad_source if grid.is_padded else None,
+        inverse.flatten(),
+        mask_ids if grid.shift else None,
+    )
 
 
+class WindowMaps(NamedTuple):
+    """Where the tokens of chosen windows lie in the map of a whole batch.
+
+    Attributes:
+        rows: (W * N,) int64 rows of the map; a padding token names a real one of its window.
+        padding: (W, N, 1) bool, which tokens are padding; None if none is.
+        pad_source: (W, N) int64, see `IndexMaps`.
+    """
+
+    rows: Tensor
+    padding: Tensor | None
+    pad_source: Tensor | None
+
+
+@dataclass
 class Windows:
     """The windows that one block computes: W windows of N tokens each, in a batch of B images.
-
-    What follows from them is made when it is first asked for: kernels ask for little of it.
 
     Attributes:
         grid: The grid they belong to.
@@ -167,71 +155,47 @@ class Windows:
         kept: (W,) int64 indices of the windows over the whole batch, image * grid.num_windows +
             window; None for all of them in order.
         device: Where the tokens live.
+        num_windows: Windows W.
+        num_tokens: Tokens N of a window.
         is_interior: Whether none of them is known to need padding or a mask.
     """
 
-    def __init__(
-        self,
+    grid: WindowGrid
+    batch_size: int
+    kept: Tensor | None
+    device: torch.device
+    num_windows: int
+    num_tokens: int
+    is_interior: bool = False
+    _maps: WindowMaps | None = None
+
+    @classmethod
+    def locate(
+        cls,
         grid: WindowGrid,
         batch_size: int,
         kept: Tensor | None,
         device: torch.device,
         is_interior: bool = False,
-    ) -> None:
-        self.grid = grid
-        self.batch_size = batch_size
-        self.kept = kept
-        self.device = device
-        self.is_interior = is_interior
-        self._index: Tensor | None = None
-        self._rows: Tensor | None = None
-
-    @classmethod
-    def locate(
-        cls, grid: WindowGrid, batch_size: int, kept: Tensor | None, device: torch.device
     ) -> Windows:
-        """Finds the windows that a block computes; see the attributes for the arguments."""
-        return cls(grid, batch_size, kept, device)
+        """Finds the windows that a block computes; the arguments are explained above."""
+        num_windows = batch_size * grid.num_windows if kept is None else kept.shape[0]
+        return cls(grid, batch_size, kept, device, num_windows, grid.window_size**2, is_interior)
 
     @property
-    def num_windows(self) -> int:
-        """Windows W."""
-        if self.kept is None:
-            return self.batch_size * self.grid.num_windows
-        return self.kept.shape[0]
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens N of a window."""
-        return self.grid.window_size**2
-
-    @property
-    def rows(self) -> Tensor:
-        """(W * N,) rows of the tokens in the map; a padding token names that of its pad source."""
-        if self._rows is None:
-            self._rows = _all_rows(self.grid, self.batch_size, self.device)
+    def maps(self) -> WindowMaps:
+        """Where their tokens lie; made when first asked for, as kernels do without."""
+        if self._maps is None:
+            rows = _all_rows(self.grid, self.batch_size, self.device)
             if self.kept is not None:
-                self._rows = self._rows.view(-1, self.num_tokens).index_select(0, self.kept)
-            self._rows = self._rows.view(-1)
-        return self._rows
-
-    @property
-    def padding(self) -> Tensor | None:
-        """(W, N, 1) bool, which tokens are padding; None if none is."""
-        padding = None if self.is_interior else self.grid.padding(self.device)
-        return None if padding is None else self.per_window(padding)[..., None]
-
-    @property
-    def pad_source(self) -> Tensor | None:
-        """(W, N) index in its window of the token that `rows` names; None without padding."""
-        source = None if self.is_interior else self.grid.pad_source(self.device)
-        return None if source is None else self.per_window(source)
-
-    @property
-    def mask_ids(self) -> Tensor | None:
-        """(W,) which of the `edge_masks` each window needs; None without a shift."""
-        mask_ids = None if self.is_interior else self.grid.mask_ids(self.device)
-        return None if mask_ids is None else self.per_window(mask_ids)
+                rows = rows.view(-1, self.num_tokens).index_select(0, self.kept).view(-1)
+            grid_maps = index_maps(self.grid, self.device)
+            padding = source = None
+            if not (self.is_interior or grid_maps.padding is None or grid_maps.pad_source is None):
+                padding = self.per_window(grid_maps.padding)[..., None]
+                source = self.per_window(grid_maps.pad_source)
+            self._maps = WindowMaps(rows, padding, source)
+        return self._maps
 
     @property
     def image_index(self) -> Tensor:
@@ -240,6 +204,19 @@ class Windows:
             return self.kept // self.grid.num_windows
         images = torch.arange(self.batch_size, device=self.device)
         return images.repeat_interleave(self.grid.num_windows)
+
+    def per_window(self, values: Tensor) -> Tensor:
+        """Takes the values of these windows.
+
+        Args:
+            values: (grid.num_windows, ...), the same for every image.
+
+        Returns:
+            (W, ...).
+        """
+        if self.kept is None:
+            return values.repeat(self.batch_size, *[1] * (values.ndim - 1))
+        return values.index_select(0, self.kept % self.grid.num_windows)
 
     def chunks(self, chunk_size: int | None) -> Iterator[Windows]:
         """The same windows, `chunk_size` at a time.
@@ -267,36 +244,21 @@ class Windows:
             size = math.ceil(len(group) / max(1, round(len(group) / chunk_size)))
             for first in range(0, len(group), max(1, size)):
                 chunk = group[first : first + size]
-                yield Windows(self.grid, self.batch_size, chunk, self.device, is_interior)
-
-    def per_window(self, values: Tensor) -> Tensor:
-        """Takes the values of these windows.
-
-        Args:
-            values: (grid.num_windows, ...), the same for every image.
-
-        Returns:
-            (W, ...).
-        """
-        if self.kept is None:
-            return values.repeat(self.batch_size, *[1] * (values.ndim - 1))
-        if self._index is None:
-            self._index = self.kept % self.grid.num_windows
-        return values.index_select(0, self._index)
+                yield self.locate(self.grid, self.batch_size, chunk, self.device, is_interior)
 
 
 @cached_by_grid(maxsize=32)
 def _all_rows(grid: WindowGrid, batch_size: int, device: torch.device) -> Tensor:
     """(B * grid.num_windows * N,) rows of the tokens of all windows."""
     first_row = torch.arange(batch_size, device=device) * (grid.height * grid.width)
-    return (grid.token_index(device)[None] + first_row[:, None, None]).view(-1)
+    return (index_maps(grid, device).token_index[None] + first_row[:, None, None]).view(-1)
 
 
 @cached_by_grid(maxsize=32)
 def _all_inverse(grid: WindowGrid, batch_size: int, device: torch.device) -> Tensor:
     """(B * H * W,) where each token lies in all windows of a batch."""
     first = torch.arange(batch_size, device=device) * (grid.num_windows * grid.window_size**2)
-    return (grid.inverse_index(device)[None] + first[:, None]).view(-1)
+    return (index_maps(grid, device).inverse_index[None] + first[:, None]).view(-1)
 
 
 @cached_by_grid(maxsize=32)
@@ -308,14 +270,14 @@ def _all_windows(grid: WindowGrid, batch_size: int, device: torch.device) -> Ten
 @cached_by_grid(maxsize=32)
 def _edge_windows(grid: WindowGrid, batch_size: int, device: torch.device) -> Tensor | None:
     """(B * grid.num_windows,) bool: which windows need padding or a mask; None if none does."""
-    padding, mask_ids = grid.padding(device), grid.mask_ids(device)
-    if padding is None and mask_ids is None:
+    maps = index_maps(grid, device)
+    if maps.padding is None and maps.mask_ids is None:
         return None
     edge = torch.zeros(grid.num_windows, dtype=torch.bool, device=device)
-    if padding is not None:
-        edge |= padding.any(1)
-    if mask_ids is not None:
-        edge |= mask_ids != 0
+    if maps.padding is not None:
+        edge |= maps.padding.any(1)
+    if maps.mask_ids is not None:
+        edge |= maps.mask_ids != 0
     return edge.repeat(batch_size)
 
 
@@ -327,10 +289,10 @@ class MapWindows(NamedTuple):
 
     def read(self) -> Tensor:
         """The (W, N, C) tokens of the windows."""
-        return _read(self.tokens, self.windows)
+        return gather(self.tokens, self.windows)
 
 
-def gather(tokens: Tensor, windows: Windows) -> Tensor | MapWindows:
+def gather(tokens: Tensor, windows: Windows) -> Tensor:
     """Reads windows from a map.
 
     Args:
@@ -338,29 +300,53 @@ def gather(tokens: Tensor, windows: Windows) -> Tensor | MapWindows:
         windows: W windows of N tokens.
 
     Returns:
-        (W, N, C), padding 0; `MapWindows` where Triton's kernels read the map.
+        (W, N, C), padding 0.
     """
-    if use_triton(tokens) and not windows.grid.is_split:
-        return MapWindows(tokens.contiguous(), windows)
-    return _read(tokens, windows)
-
-
-def _read(tokens: Tensor, windows: Windows) -> Tensor:
     if windows.grid.is_split:
         split = tokens.view(-1, windows.num_tokens, tokens.shape[-1])
         return split if windows.kept is None else split.index_select(0, windows.kept)
-    own = tokens.index_select(0, windows.rows)
+    own = tokens.index_select(0, windows.maps.rows)
     own = own.view(windows.num_windows, windows.num_tokens, -1)
-    padding = windows.padding
+    padding = windows.maps.padding
     return own if padding is None else own.masked_fill_(padding, 0)
 
 
-def scatter_add(base: Tensor, own: Tensor, branch: Tensor | None, windows: Windows) -> Tensor:
-    """Writes the sum of computed windows and their last branch over a map.
+def scatter(base: Tensor, own: Tensor, windows: Windows) -> Tensor:
+    """Writes windows over a map.
 
     Args:
         base: (B * H * W, C) what windows that were not computed keep; changed in place unless all
             were computed.
+        own: (W, N, C) computed windows.
+        windows: Where they lie.
+
+    Returns:
+        (B * H * W, C).
+    """
+    own = own.to(base.dtype)
+    if windows.grid.is_split:
+        if windows.kept is None:
+            return own.reshape(base.shape)
+        base.view(-1, *own.shape[1:]).index_copy_(0, windows.kept, own)
+        return base
+    rows = own.view(-1, own.shape[-1])
+    if windows.kept is None:
+        inverse = _all_inverse(windows.grid, windows.batch_size, windows.device)
+        return rows.index_select(0, inverse)
+    _, padding, source = windows.maps
+    if source is not None and padding is not None:
+        # Padding writes the value, not the gradient, of the token that lies there.
+        first = torch.arange(windows.num_windows, device=rows.device) * windows.num_tokens
+        repeated = rows.detach().index_select(0, (source + first[:, None]).view(-1))
+        rows = torch.where(padding.view(-1, 1), repeated, rows) if rows.requires_grad else repeated
+    return base.index_copy_(0, windows.maps.rows, rows)
+
+
+def scatter_add(base: Tensor, own: Tensor, branch: Tensor | None, windows: Windows) -> Tensor:
+    """Writes the sum of computed windows and their last branch over a map, see `scatter`.
+
+    Args:
+        base: (B * H * W, C) what windows that were not computed keep.
         own: (W, N, C) computed windows.
         branch: (W, N, C) what is added to them while they are written; None for nothing.
         windows: Where they lie.
@@ -374,32 +360,7 @@ def scatter_add(base: Tensor, own: Tensor, branch: Tensor | None, windows: Windo
         base = base.contiguous()
         residual_scatter_(base, own, branch, windows)
         return base
-    return _write(base, own if branch is None else own + branch, windows)
-
-
-def _write(base: Tensor, own: Tensor, windows: Windows) -> Tensor:
-    own = own.to(base.dtype)
-    if windows.grid.is_split:
-        if windows.kept is None:
-            return own.reshape(base.shape)
-        base.view(-1, *own.shape[1:]).index_copy_(0, windows.kept, own)
-        return base
-    if windows.kept is None:
-        inverse = _all_inverse(windows.grid, windows.batch_size, windows.device)
-        return own.view(-1, own.shape[-1]).index_select(0, inverse)
-    return base.index_copy_(0, windows.rows, _rows_to_write(own, windows))
-
-
-def _rows_to_write(own: Tensor, windows: Windows) -> Tensor:
-    """(W * N, C) what goes to `windows.rows`: padding has a token's value, not its gradient."""
-    rows, source = own.view(-1, own.shape[-1]), windows.pad_source
-    if source is None or windows.padding is None:
-        return rows
-    first = torch.arange(windows.num_windows, device=rows.device) * windows.num_tokens
-    repeated = rows.detach().index_select(0, (source + first[:, None]).view(-1))
-    if not rows.requires_grad:
-        return repeated
-    return torch.where(windows.padding.view(-1, 1), repeated, rows)
+    return scatter(base, own if branch is None else own + branch, windows)
 
 
 class WindowBlock(Protocol):
@@ -443,22 +404,24 @@ def update_windows(base: Tensor, tokens: Tensor, windows: Windows, block: Window
         (B * H * W, C).
     """
     # Whoever makes a graph arranges the work by itself.
-    if torch.is_grad_enabled() and base is tokens and not windows.grid.is_split and not in_graph():
+    is_graph, is_split = in_graph(), windows.grid.is_split
+    if torch.is_grad_enabled() and base is tokens and not (is_split or is_graph):
         update = InPlaceGradient(windows)
         own, branch = block(update.gather(tokens), windows)
         return update.scatter(tokens, own if branch is None else own + branch)
-    for chunk in windows.chunks(_chunk_size(tokens, windows, block)):
-        base = scatter_add(base, *block(gather(tokens, chunk), chunk), chunk)
-    return base
-
-
-def _chunk_size(tokens: Tensor, windows: Windows, block: WindowBlock) -> int | None:
-    """How many windows are computed at a time; None for all."""
+    chunk_size = None
     # Stochastic depth needs the windows of an image together, even without gradients.
-    if torch.is_grad_enabled() or block.training or block.hidden_dims is None or in_graph():
-        return None
-    hidden = windows.num_tokens * block.hidden_dims * tokens.element_size()
-    return max(1, (_CPU_BYTES if tokens.device.type == 'cpu' else _OTHER_BYTES) // hidden)
+    if not (is_graph or torch.is_grad_enabled() or block.training or block.hidden_dims is None):
+        window_bytes = windows.num_tokens * block.hidden_dims * tokens.element_size()
+        most_bytes = _CPU_BYTES if tokens.device.type == 'cpu' else _OTHER_BYTES
+        chunk_size = max(1, most_bytes // window_bytes)
+    for chunk in windows.chunks(chunk_size):
+        if use_triton(tokens) and not is_split:
+            own, branch = block(MapWindows(tokens.contiguous(), chunk), chunk)
+        else:
+            own, branch = block(gather(tokens, chunk), chunk)
+        base = scatter_add(base, own, branch, chunk)
+    return base
 
 
 class InPlaceGradient:
@@ -483,7 +446,7 @@ class InPlaceGradient:
         return own
 
     def scatter(self, tokens: Tensor, own: Tensor) -> Tensor:
-        """See `scatter_add`; `tokens` are those of `gather`."""
+        """See `scatter`; `tokens` are those of `gather`."""
         after: Tensor = _Scatter.apply(own, self, tokens.detach())
         return after
 
@@ -494,14 +457,14 @@ class _Gather(torch.autograd.Function):
         ctx: Any, tokens: Tensor, update: InPlaceGradient, before: InPlaceGradient | None
     ) -> Tensor:
         ctx.update, ctx.before = update, before
-        return _read(tokens, update.windows)
+        return gather(tokens, update.windows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, own: Tensor) -> tuple[Tensor, None, None]:
         update: InPlaceGradient = ctx.update
         tokens, update.gradient = update.gradient, None
-        gradient = _write(own if tokens is None else tokens, own, update.windows)
+        gradient = scatter(own if tokens is None else tokens, own, update.windows)
         if ctx.before is not None:
             ctx.before.handed_on = gradient.data_ptr()
         return gradient, None, None
@@ -512,7 +475,7 @@ class _Scatter(torch.autograd.Function):
     def forward(ctx: Any, own: Tensor, update: InPlaceGradient, tokens: Tensor) -> Tensor:
         ctx.update = update
         ctx.dtype = own.dtype
-        return _write(tokens, own, update.windows)
+        return scatter(tokens, own, update.windows)
 
     @staticmethod
     @once_differentiable
@@ -522,7 +485,7 @@ class _Scatter(torch.autograd.Function):
             # Written to in place only if the next update made it, and nobody else has it.
             is_own = tokens.data_ptr() == update.handed_on
             update.gradient, update.handed_on = tokens if is_own else tokens.clone(), None
-        return _read(tokens, update.windows).to(ctx.dtype), None, None
+        return gather(tokens, update.windows).to(ctx.dtype), None, None
 
 
 def pad_to_windows(feature_map: Tensor, window_size: int) -> Tensor:

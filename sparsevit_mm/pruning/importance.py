@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparsevit_mm.ops.backend import use_chunks
 from sparsevit_mm.ops.tokens import chunks
-from sparsevit_mm.ops.windows import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid, index_maps
 
 
 def token_importance(tokens: Tensor) -> Tensor:
@@ -36,9 +36,8 @@ def window_scores(importance: Tensor, grid: WindowGrid) -> Tensor:
     Returns:
         (B, num_windows) scores, row-major over the (shifted) grid.
     """
-    index = grid.token_index(importance.device)
-    scores = importance[:, index]
-    padding = grid.padding(importance.device)
-    if padding is not None:
-        scores = scores.masked_fill(padding, 0)
+    maps = index_maps(grid, importance.device)
+    scores = importance[:, maps.token_index]
+    if maps.padding is not None:
+        scores = scores.masked_fill(maps.padding, 0)
     return torch.linalg.vector_norm(scores, ord=2, dim=-1)

@@ -6,7 +6,7 @@ window activation pruning: one ranking serves the whole stage).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -69,21 +69,21 @@ class WindowSelection:
         return None if kept is None else kept[kept // num_windows == image] % num_windows
 
 
+@dataclass
 class WindowRanking:
     """Ranks the windows of one stage for one forward.
 
     The token map is scored once, at the first block that prunes; the plain and the shifted grid
     each rank their own windows from it, once.
 
-    Args:
+    Attributes:
         batch_size: Images B in the batch.
     """
 
-    def __init__(self, batch_size: int) -> None:
-        self.batch_size = batch_size
-        self._importance: Tensor | None = None
-        self._order: dict[int, Tensor] = {}  # by shift: the map of a stage has one size
-        self._kept: dict[tuple[int, float], Tensor] = {}  # by shift and ratio
+    batch_size: int
+    _importance: Tensor | None = None
+    _order: dict[int, Tensor] = field(default_factory=dict)  # by shift: a stage has one map
+    _kept: dict[tuple[int, float], Tensor] = field(default_factory=dict)  # by shift and ratio
 
     def select(self, tokens: Tensor, grid: WindowGrid, ratio: float) -> Tensor | None:
         """The windows that a block keeps.
@@ -101,7 +101,17 @@ class WindowRanking:
             return None
         if (grid.shift, ratio) not in self._kept:
             num_kept = num_kept_windows(grid.num_windows, ratio)
-            order = self._ranked(tokens, grid, num_kept)[:, :num_kept]
+            if grid.shift not in self._order:
+                with torch.no_grad():
+                    scores = self.scores(tokens, grid)
+                if is_exporting():
+                    # Later blocks keep no more, and runtimes know no stable sort; of equal scores,
+                    # the TopK of ONNX takes the window with the lower index, as a stable sort does.
+                    self._order[grid.shift] = scores.topk(num_kept, dim=1).indices
+                else:
+                    # A stable sort makes ties, such as two black windows, independent of the batch.
+                    self._order[grid.shift] = scores.argsort(dim=1, descending=True, stable=True)
+            order = self._order[grid.shift][:, :num_kept]
             first = torch.arange(self.batch_size, device=order.device) * grid.num_windows
             self._kept[grid.shift, ratio] = (order + first[:, None]).flatten()
         return self._kept[grid.shift, ratio]
@@ -121,17 +131,3 @@ class WindowRanking:
             importance = token_importance(tokens[:num_tokens])
             self._importance = importance.view(self.batch_size, -1)
         return window_scores(self._importance, grid)
-
-    def _ranked(self, tokens: Tensor, grid: WindowGrid, num_kept: int) -> Tensor:
-        """(B, >= num_kept) windows of each image, most important first."""
-        if grid.shift not in self._order:
-            with torch.no_grad():
-                scores = self.scores(tokens, grid)
-            if is_exporting():
-                # Later blocks keep no more, and runtimes know no stable sort; of equal scores, the
-                # TopK of ONNX takes the window with the lower index, as a stable sort does.
-                self._order[grid.shift] = scores.topk(num_kept, dim=1).indices
-            else:
-                # A stable sort makes ties, such as two black windows, independent of the batch.
-                self._order[grid.shift] = scores.argsort(dim=1, descending=True, stable=True)
-        return self._order[grid.shift]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops.windows import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid, index_maps
 from sparsevit_mm.pruning.prunable import PrunableBackbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
@@ -177,7 +177,7 @@ def _computed_tokens(selection: WindowSelection, index: int) -> NDArray[np.int64
     window_is_kept = torch.zeros(grid.num_windows, dtype=torch.int64)
     window_is_kept[kept.cpu()] = 1
     per_window_token = window_is_kept.repeat_interleave(grid.window_size**2)
-    computed = per_window_token[grid.inverse_index(cpu)]
+    computed = per_window_token[index_maps(grid, cpu).inverse_index]
     return computed.view(grid.height, grid.width).numpy()
 
 

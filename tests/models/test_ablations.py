@@ -8,7 +8,7 @@ import torch
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models import AblatedSparseViT, SparseViT
 from sparsevit_mm.ops.attention import edge_masks, relative_position_bias
-from sparsevit_mm.ops.windows import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid, Windows, index_maps
 
 TINY = dict(embed_dims=16, depths=(2, 2), num_heads=(2, 2), out_indices=(0, 1))
 RATIOS = [[0.5], [0.5]]
@@ -94,11 +94,11 @@ class TestTokens:
         kept[tokens.abs().sum(1).argsort(descending=True)[: side * side // 2]] = True
         expected = tokens.clone()
         grid = WindowGrid(side, side, size, shift)
-        index = grid.token_index(torch.device('cpu'))
-        padding = grid.padding(torch.device('cpu'))
+        maps = index_maps(grid, torch.device('cpu'))
+        index, padding = maps.token_index, maps.padding
         padding = torch.zeros_like(index, dtype=torch.bool) if padding is None else padding
         bias = relative_position_bias(attention.relative_position_bias_table, size)
-        pattern = grid.mask_ids(torch.device('cpu'))
+        masks = edge_masks(Windows.locate(grid, 1, None, torch.device('cpu')))
         for number, (rows, pads) in enumerate(zip(index, padding)):
             seen = (kept[rows] | pads).nonzero().flatten()
             normed = block.norm1(tokens[rows[seen]])
@@ -106,7 +106,7 @@ class TestTokens:
             query, key, value = attention.qkv(normed).view(len(seen), 3, 2, 8).permute(1, 2, 0, 3)
             scores = query @ key.mT / 8**0.5 + bias[:, seen][:, :, seen]
             if shift:
-                mask = edge_masks(size, shift, torch.device('cpu'))[pattern[number]]
+                mask = masks.values[masks.ids[number]]
                 scores = scores + mask[seen][:, seen]
             mixed = (scores.softmax(-1) @ value).transpose(0, 1).reshape(len(seen), 16)
             x = tokens[rows[seen]] + attention.proj(mixed)

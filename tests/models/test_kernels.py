@@ -92,7 +92,8 @@ def test_windows_are_computed_in_chunks(triton_device, monkeypatch):
     images = torch.randn(2, 3, 41, 70, device=triton_device)
     with torch.no_grad():
         at_once = net(images)
-        monkeypatch.setattr(windows, '_chunk_size', lambda tokens, windows, block: 7)
+        monkeypatch.setattr(windows, '_CPU_BYTES', 7 * 16 * 64 * 4)
+        monkeypatch.setattr(windows, '_OTHER_BYTES', 7 * 16 * 64 * 4)
         for found, expected in zip(net(images), at_once):
             torch.testing.assert_close(found, expected)
 

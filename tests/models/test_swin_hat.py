@@ -63,14 +63,14 @@ def test_hidden_carriers_make_it_swin():
     """With every carrier hidden as a key, what is left is Swin."""
     from sparsevit_mm.models.swin import WindowAttention
     from sparsevit_mm.ops.attention import Masks, edge_masks
-    from sparsevit_mm.ops.windows import WindowGrid
+    from sparsevit_mm.ops.windows import WindowGrid, Windows
 
     torch.manual_seed(0)
     attention = WindowAttention(8, 2, 3).eval()
     with torch.no_grad():
         attention.relative_position_bias_table.normal_()
-    mask_ids = WindowGrid(6, 9, 3, 1).mask_ids(torch.device('cpu'))
-    edges = edge_masks(3, 1, torch.device('cpu'))
+    grid = WindowGrid(6, 9, 3, 1)
+    edges, mask_ids = edge_masks(Windows.locate(grid, 1, None, torch.device('cpu')))
     tokens, windows = torch.randn(6, 4, 8), torch.randn(6, 9, 8)
     joined = torch.nn.functional.pad(edges, (4, 0, 4, 0))
     without = joined.clone()

@@ -8,11 +8,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sparsevit_mm.ops import windows as module
+from sparsevit_mm.ops.attention import edge_masks
 from sparsevit_mm.ops.windows import (
     WindowGrid,
     Windows,
     gather,
-    scatter_add,
+    scatter,
     split_windows,
     update_windows,
 )
@@ -62,7 +63,7 @@ def some_windows(grid, number):
 
 @pytest.fixture
 def two_at_a_time(monkeypatch):
-    monkeypatch.setattr(module, '_chunk_size', lambda tokens, windows, block: 2)
+    monkeypatch.setattr(module, '_CPU_BYTES', 2 * 16 * CHANNELS * 4)
 
 
 @pytest.mark.parametrize('grid', [WindowGrid(16, 12, 4), *PADDED], ids=str)
@@ -71,9 +72,9 @@ def test_what_is_scattered_is_what_was_gathered(grid, two_at_a_time):
     for kept in (None, some_windows(grid, max(grid.num_windows // 2, 1))):
         windows = Windows.locate(grid, 2, kept, CPU)
         own = gather(tokens, windows)
-        if windows.padding is not None:
-            assert (own[windows.padding.squeeze(-1)] == 0).all()
-        same = scatter_add(tokens.clone(), own, None, windows)
+        if windows.maps.padding is not None:
+            assert (own[windows.maps.padding.squeeze(-1)] == 0).all()
+        same = scatter(tokens.clone(), own, windows)
         assert torch.equal(same, tokens)
         with torch.no_grad():
             same = update_windows(tokens.clone(), tokens, windows, Block(lambda own: own))
@@ -101,7 +102,7 @@ def test_images_may_keep_different_numbers_of_windows():
     windows = Windows.locate(grid, 2, torch.tensor([1, 4, 6, 7]), CPU)
     assert windows.image_index.tolist() == [0, 1, 1, 1]
     tokens = torch.zeros(2 * 64, 1)
-    ones = scatter_add(tokens, torch.ones(4, 16, 1), None, windows)
+    ones = scatter(tokens, torch.ones(4, 16, 1), windows)
     assert ones.view(2, 64).sum(1).tolist() == [16, 48]
 
 
@@ -110,10 +111,11 @@ def test_chunks_without_masks_have_none(grid):
     windows = Windows.locate(grid, 2, None, CPU)
     seen = []
     for chunk in windows.chunks(1):
-        seen += chunk.rows.unique().tolist()
-        needs = chunk.mask_ids is not None and (chunk.mask_ids != 0).any()
-        needs = needs or (chunk.padding is not None and chunk.padding.any())
-        assert (chunk.padding is None and chunk.mask_ids is None) == (not needs)
+        seen += chunk.maps.rows.unique().tolist()
+        masks = edge_masks(chunk)
+        needs = masks is not None and (masks.ids != 0).any()
+        needs = needs or (chunk.maps.padding is not None and chunk.maps.padding.any())
+        assert (chunk.maps.padding is None and masks is None) == (not needs)
     assert sorted(seen) == list(range(2 * grid.height * grid.width))
 
 
@@ -169,7 +171,7 @@ def test_gradients_are_those_of_plain_operators(grid):
                 tokens = update_windows(tokens, tokens, windows, block)
             else:
                 own = torch.tanh(gather(tokens, windows) @ weight)
-                tokens = scatter_add(tokens, own, None, windows)
+                tokens = scatter(tokens, own, windows)
         results.append([tokens, *torch.autograd.grad((tokens * probe).sum(), [start, weight])])
     for found, expected in zip(*results):
         torch.testing.assert_close(found, expected)
@@ -190,7 +192,7 @@ def test_maps_that_others_read_keep_their_gradients(twice):
                 tokens = update_windows(tokens, tokens, windows, block)
             else:
                 own = torch.tanh(gather(tokens, windows))
-                tokens = scatter_add(tokens.clone(), own, None, windows)
+                tokens = scatter(tokens.clone(), own, windows)
             total = total + (tokens * (number + 1)).sin().sum()
         for _ in range(2 if twice else 1):
             (gradient,) = torch.autograd.grad(total, start, retain_graph=True)

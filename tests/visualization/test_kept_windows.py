@@ -17,7 +17,7 @@ DEPTHS = (2, 3)
 
 def selection(grid, kept, stage=0, block=0):
     """What a block kept in one image."""
-    return WindowSelection(stage, block, Windows(grid, 1, kept, torch.device('cpu')))
+    return WindowSelection(stage, block, Windows.locate(grid, 1, kept, torch.device('cpu')))
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def reference(
     """`gather_norm` in PyTorch, in float32 between reading and writing."""
     own = MapWindows(tokens, windows).read().float()
     normed = F.layer_norm(own, weight.shape, weight.float(), bias.float(), eps)
-    padding = windows.padding
+    padding = windows.maps.padding
     if zero_padding and padding is not None:
         normed = normed.masked_fill(padding, 0)
     return normed.to(dtype or tokens.dtype)

@@ -27,9 +27,9 @@ def residual_scatter_(target: Tensor, tokens: Tensor, branch: Tensor, windows: W
 def reference(target: Tensor, tokens: Tensor, branch: Tensor, windows: Windows) -> None:
     """`residual_scatter_` in PyTorch, in float32 between reading and writing."""
     total = (tokens.float() + branch.float()).to(target.dtype).flatten(0, 1)
-    rows = windows.rows
-    if windows.padding is not None:
-        real = ~windows.padding.flatten()
+    rows = windows.maps.rows
+    if windows.maps.padding is not None:
+        real = ~windows.maps.padding.flatten()
         rows, total = rows[real], total[real]
     target[rows] = total
 

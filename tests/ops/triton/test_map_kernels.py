@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sparsevit_mm.ops.windows import WindowGrid, Windows
+from sparsevit_mm.ops.windows import WindowGrid, Windows, index_maps
 from tests.helpers.close import DTYPES, assert_same
 
 GRIDS = [
@@ -35,7 +35,7 @@ def windows_of(grid, batch, selection, device, part=(0, None)):
         kept = torch.arange(batch * grid.num_windows, device=device) if kept is None else kept
         first = min(first, len(kept) - 1)
         kept = kept[first : first + count]
-    return Windows(grid, batch, kept, device)
+    return Windows.locate(grid, batch, kept, device)
 
 
 @pytest.fixture(params=GRIDS, ids=str)
@@ -77,7 +77,7 @@ def test_padding_is_zero_or_the_bias_after_the_norm(triton_device):
     windows = windows_of(WindowGrid(3, 2, 7, 3), 1, 'all', triton_device)
     tokens = torch.randn(6, 8, device=triton_device)
     weight, bias = torch.randn(2, 8, device=triton_device)
-    padding = windows.grid.padding(triton_device)
+    padding = index_maps(windows.grid, triton_device).padding
     arguments = tokens, windows, weight, bias, 1e-5
     assert (gather_norm(*arguments, zero_padding=True)[padding] == 0).all()
     torch.testing.assert_close(
@@ -148,6 +148,6 @@ def test_residual_scatter(grid, selection, dtype, triton_device):
         assert_same(target, expected)
         # Tokens of other windows are not touched.
         other = torch.ones(len(target), dtype=torch.bool)
-        padding, rows = windows.padding, windows.rows
+        rows, padding, _ = windows.maps
         other[rows if padding is None else rows[~padding.flatten()]] = False
         assert torch.equal(target[other], before[other])

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparsevit_mm.models.carrier_tokens import padded_keys
 from sparsevit_mm.ops.attention import edge_masks, key_mask
-from sparsevit_mm.ops.windows import WindowGrid
+from sparsevit_mm.ops.windows import WindowGrid, Windows
 from tests.helpers.close import DTYPES, assert_same
 
 
@@ -45,10 +45,11 @@ def test_windows_of_other_sizes(num_tokens, dtype, triton_device):
 @pytest.mark.parametrize('size', [7, 12])
 def test_swins_edge_masks(size, dtype, triton_device):
     grid = WindowGrid(2 * size, 2 * size + 3, size, size // 2)
-    mask_ids = grid.mask_ids(triton_device)
+    found = edge_masks(Windows.locate(grid, 1, None, triton_device))
+    mask_ids = found.ids
     assert set(mask_ids.tolist()) == {0, 1, 2, 3}
     qkv, bias = random_attention(triton_device, dtype, grid.num_windows, size**2, 2, 16)
-    masks = edge_masks(size, size // 2, triton_device).to(dtype)
+    masks = found.values.to(dtype)
     assert_equals_the_reference(qkv, 2, bias, masks, mask_ids)
 
 

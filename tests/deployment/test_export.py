@@ -104,7 +104,7 @@ def test_one_file_of_fastervit_for_any_size_and_batch(variant, tmp_path, onnx):
 @pytest.mark.slow
 def test_the_inference_form_and_other_geometries_of_fastervit(tmp_path, onnx):
     backbone = build(
-        FasterViT, arch='3', dim=16, in_dim=16, depths=(1, 1, 2, 1), carrier_pooling='centred',
+        FasterViT, arch='3', dim=16, in_dim=16, depths=(1, 1, 2, 1), carrier_pooling='centered',
         hat=(False, False, True, True), window_size=(7, 7, 8, 4), ct_size=1,
         out_norm_cfg=dict(type='LN'),
     ).switch_to_deploy()  # fmt: skip

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sparsevit_mm.ops.backend import autocast_dtype, is_symbolic
 from sparsevit_mm.ops.compat import is_dynamo_compiling
+from sparsevit_mm.ops.tokens import apply_layers
 
 _LARGEST_CACHED = 1024
 """Places of a grid up to which its index map is remembered; it has their square of entries."""
@@ -58,8 +59,7 @@ class PositionMLP(nn.Module, ABC):
         # Quantized layers have no parameters; they compute float32 on a CPU.
         weight = next(self.parameters(), torch.empty(0))
         positions = _cached(make, height, width, weight.device).to(weight.dtype)
-        outputs: Tensor = self.cpb_mlp(positions)
-        return outputs
+        return apply_layers(self.cpb_mlp, positions)
 
 
 class PlaceEmbedding(PositionMLP):
@@ -95,11 +95,11 @@ class OffsetBias(PositionMLP):
             (heads, N, N) bias of each query (row) for each key, N = carriers + height * width.
         """
         height, width, carriers = grid
-        table = MAX_BIAS * self._of(_offsets, height, width).sigmoid()
+        # By head, so that each bias lies in one piece.
+        table = self._of(_offsets, height, width).t().sigmoid() * MAX_BIAS
         index = _cached(_offset_index, height, width, table.device)
-        num_places = height * width
-        biases = table.index_select(0, index).view(num_places, num_places, -1).permute(2, 0, 1)
-        return F.pad(biases, (carriers, 0, carriers, 0)).contiguous()
+        biases = table.index_select(1, index).view(-1, height * width, height * width)
+        return F.pad(biases, (carriers, 0, carriers, 0)) if carriers else biases
 
 
 class FixedValues(nn.Module):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PADDINGS = ('swin', 'sparsevit')
 
-_MERGED_BYTES = 2**18
+_MERGED_BYTES = 2**21
 """Bytes of tokens that are merged at a time in inference on a CPU."""
 
 

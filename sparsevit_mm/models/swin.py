@@ -117,13 +117,19 @@ class PatchMerging(nn.Module):
             feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
         rows, cols = (height + 1) // 2, (width + 1) // 2
         pairs = feature_map.view(batch_size * rows, 2, cols, 2, -1)
-        merged = []
+        first, merged = 0, tokens
         for chunk in chunks(pairs, _MERGED_BYTES) if use_chunks(tokens) else (pairs,):
             # First whole tokens are moved, then one large matrix is transposed: both are fast.
             neighbors = chunk.permute(1, 3, 0, 2, 4).reshape(4, -1)
             quads = neighbors.t().reshape(-1, 4 * chunk.shape[-1])
-            merged.append(linear(self.reduction, quads if self.norm is None else self.norm(quads)))
-        return merged[0] if len(merged) == 1 else torch.cat(merged)
+            made = linear(self.reduction, quads if self.norm is None else self.norm(quads))
+            if len(chunk) == len(pairs):
+                return made
+            if first == 0:
+                merged = made.new_empty(batch_size * rows * cols, made.shape[1])
+            merged[first : first + len(made)] = made
+            first += len(made)
+        return merged
 
 
 class WindowAttention(nn.Module):

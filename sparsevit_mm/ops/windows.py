@@ -186,10 +186,13 @@ class Windows:
     def maps(self) -> WindowMaps:
         """Where their tokens lie; made when first asked for, as kernels do without."""
         if self._maps is None:
-            rows = _all_rows(self.grid, self.batch_size, self.device)
-            if self.kept is not None:
-                rows = rows.view(-1, self.num_tokens).index_select(0, self.kept).view(-1)
             grid_maps = index_maps(self.grid, self.device)
+            if self.kept is None:
+                rows = _all_rows(self.grid, self.batch_size, self.device)
+            else:
+                num_map_tokens = self.grid.height * self.grid.width
+                first = self.kept // self.grid.num_windows * num_map_tokens
+                rows = (self.per_window(grid_maps.token_index) + first[:, None]).view(-1)
             padding = source = None
             if not (self.is_interior or grid_maps.padding is None or grid_maps.pad_source is None):
                 padding = self.per_window(grid_maps.padding)[..., None]

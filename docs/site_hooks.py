@@ -1,8 +1,8 @@
-"""What the documentation takes from the rest of the project when it is built: a hook of MkDocs.
+"""Generates pages of the documentation from the rest of the project: a hook of MkDocs.
 
-The model zoo comes from the metafiles, the API reference from the docstrings and the papers' tables
-from the results beside the benchmarks, so that none can fall behind. Links to files that are no
-pages of the site become the files' names.
+The model zoo is made from the metafiles, the API reference from the docstrings and the papers'
+tables from the results in `projects/paper_tables`, so these pages are always current. A link to a
+file that is not a page of the site becomes the file's name.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / 'projects' / 'paper_tables' / 'results'
-PACKAGES = (
-    'backbones', 'pruning', 'search', 'engine', 'swap', 'checkpoints', 'classification',
-    'profiling', 'deployment', 'paper_tables', 'evaluation3d', 'visualization', 'layers',
-)  # fmt: skip
-"""Parts of the package in the API reference, what users name first."""
+PACKAGES = sorted(
+    path.parent.name for path in (ROOT / 'sparsevit_mm').glob('[a-z]*/__init__.py')
+)
+"""The packages inside `sparsevit_mm`; each has a page in the API reference."""
 
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\(((?:\.\./)[^)#\s]+)[^)]*\)')
 
 
 def on_config(config: Any) -> Any:
-    """Puts a page of the API reference for every part of the package into the navigation."""
+    """Adds the pages of the API reference to the navigation."""
     (reference,) = (entry['Reference'] for entry in config.nav if 'Reference' in entry)
     reference.append({'API': [{package: f'api/{package}.md'} for package in PACKAGES]})
     return config
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the pages that are generated."""
+    """Adds the generated pages to the site."""
     pages = {'model_zoo.md': model_zoo(), 'published_tables.md': published_tables()}
     pages |= {f'api/{package}.md': api_reference(package) for package in PACKAGES}
     for name, content in pages.items():
@@ -45,7 +44,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Names files outside of the site instead of linking to them."""
+    """Replaces links to files outside the site by the names of the files."""
 
     def named(match: re.Match[str]) -> str:
         path = (ROOT / 'docs' / Path(page.file.src_uri).parent / match[2]).resolve()
@@ -64,7 +63,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def model_zoo() -> str:
-    """The configs of every metafile, with what is counted and what is published."""
+    """The page with every config, its counted MACs and its published metrics."""
     lines = [
         '# Model zoo',
         '',
@@ -81,7 +80,7 @@ def model_zoo() -> str:
 
 
 def _zoo_table(models: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One row a model; a column that would be empty is left out."""
+    """A table with one row for each model, without empty columns."""
     cells = [('config', [f'`{Path(model["Config"]).stem}`' for model in models])]
     metadata = [model.get('Metadata', {}) for model in models]
     cells.append(('trained', [_length(about) for about in metadata]))
@@ -107,7 +106,7 @@ def _zoo_table(models: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _length(metadata: Mapping[str, Any]) -> str:
-    """How long a model is trained."""
+    """How many epochs or iterations a model is trained."""
     for unit in ('Epochs', 'Iterations'):
         if unit in metadata:
             return f'{metadata[unit]:,} {unit.lower()}'.replace(',', ' ')
@@ -115,7 +114,7 @@ def _length(metadata: Mapping[str, Any]) -> str:
 
 
 def published_tables() -> str:
-    """Every table of the papers, as `tools/paper_tables.py` wrote it."""
+    """The page with every table of the papers, as `tools/paper_tables.py` wrote them."""
     lines = ['# Published beside counted beside measured', '']
     lines.append('Written by `tools/paper_tables.py run`; [how](paper_tables.md).')
     ablations_last = sorted(
@@ -130,8 +129,12 @@ def published_tables() -> str:
 
 
 def api_reference(package: str) -> str:
-    """A part of the package, one entry a module that has public names."""
+    """The page of a package, with one entry for each of its modules."""
     folder = ROOT / 'sparsevit_mm' / package
-    modules = sorted(path.stem for path in folder.glob('*.py') if path.stem != '__init__')
+    modules = sorted(
+        '.'.join(path.relative_to(folder).with_suffix('').parts)
+        for path in folder.rglob('*.py')
+        if path.stem != '__init__'
+    )
     lines = [f'# {package}', '', f'From the docstrings of `sparsevit_mm.{package}`.']
     return '\n'.join(lines + [f'\n::: sparsevit_mm.{package}.{name}' for name in modules]) + '\n'

@@ -7,15 +7,16 @@ export PYTHONUNBUFFERED := 1
 TEST_PROCESSES := auto
 PYTEST := $(VENV) -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile
 
-.PHONY: help setup demo recipe bench test test-all lint docs clean
+.PHONY: help setup demo recipe bench check test test-all lint docs clean
 
 help:
 	@echo 'make demo      draw street scenes, train a SparseViT detector on them, compare, draw pictures'
 	@echo 'make recipe    dense training, adaptation, search and finetuning of a small segmentor, compared'
 	@echo 'make bench     measure everything that can be measured on this machine, beside what imports here'
+	@echo 'make check     lint and the tests of single modules: the loop while you work, about a minute'
 	@echo 'make test      run the quick tests'
 	@echo 'make test-all  run every test, with a training step of every config'
-	@echo 'make lint      ruff, mypy, and no code twice in backbones and configs'
+	@echo 'make lint      ruff, mypy, import contracts, and no code twice in models and configs'
 	@echo 'make docs      build the documentation into build/site'
 	@echo 'make setup     only the set-up that the others do when it is missing'
 	@echo 'make clean     remove caches and work_dirs, keep .venv and data'
@@ -38,6 +39,9 @@ bench: setup
 	@$(VENV) -m benchmarks.run_all
 	@$(VENV) -m benchmarks.performance_page
 
+check: lint
+	@$(PYTEST) -m 'not slow and not tools and not docs'
+
 test: setup
 	@$(PYTEST) -m 'not slow'
 
@@ -48,6 +52,7 @@ lint: setup
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
+	@.venv/bin/lint-imports --no-logo --no-cache
 	@$(VENV) -m pylint --rcfile=pyproject.toml sparsevit_mm/models $$(find configs -name '*.py')
 
 docs: setup

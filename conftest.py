@@ -23,6 +23,34 @@ if not torch.cuda.is_available():
 from sparsevit_mm import SparseViT
 from sparsevit_mm.ops import backend
 
+TOOLS = (
+    'projects',
+    'tests/apis',
+    'tests/benchmarks',
+    'tests/checkpoints/test_earlier_version.py',
+    'tests/configs',
+    'tests/deployment',
+    'tests/det3d',
+    'tests/engine',
+    'tests/models/test_compile.py',
+    'tests/models/test_distributed.py',
+    'tests/ops/triton',
+    'tests/search/test_measure.py',
+    'tests/swap',
+    'tests/test_wheel.py',
+    'tests/tools',
+)
+DOCS = ('tests/docs', 'tests/benchmarks/test_performance_page.py')
+
+
+def pytest_collection_modifyitems(config, items):
+    """Marks what `make check` leaves out, by where it lies."""
+    for item in items:
+        path = item.path.relative_to(config.rootpath).as_posix()
+        for marker, places in (('tools', TOOLS), ('docs', DOCS)):
+            if any(path == place or path.startswith(f'{place}/') for place in places):
+                item.add_marker(marker)
+
 
 @pytest.fixture(autouse=True, scope='module')
 def small_heap():

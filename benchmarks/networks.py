@@ -65,7 +65,7 @@ def fastervit(variant: str, deployed: bool) -> Build:
     """Builds our FasterViT with the head of the package's, in its inference form if wanted."""
 
     def build(height: int, width: int) -> nn.Module:
-        dims = FasterViTArch.build(variant).level_dims[-1]
+        dims = FasterViTArch.build(variant).stage_dims[-1]
         backbone = dict(type='sparsevit_mm.FasterViT', arch=variant, out_indices=(3,))
         classifier = ImageClassifier(backbone, dims).eval()
         return classifier.switch_to_deploy() if deployed else classifier

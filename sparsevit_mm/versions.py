@@ -91,6 +91,7 @@ TRITON = 'triton==3.6.0'
 
 DEV_TOOLS = (
     'hypothesis',
+    'import-linter>=2,<3',
     'mkdocs-material>=9.5,<10',
     'mkdocstrings[python]>=1,<2',
     'mypy',

@@ -28,9 +28,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=('ROW', 'COLUMN'),
         help='the token, as shares of height and width; default: the middle',
     )
-    parser.add_argument('--level', type=int, default=2, help='attention level, 2 or 3; default 2')
+    parser.add_argument('--stage', type=int, default=2, help='attention stage, 2 or 3; default 2')
     parser.add_argument(
-        '--block', type=int, default=-1, help='block of the level; default the last'
+        '--block', type=int, default=-1, help='block of the stage; default the last'
     )
     parser.add_argument(
         '--long-side', type=int, default=896, help='pixels of the longer side of the input'
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.checkpoint,
             out=args.out,
             place=tuple(args.place),
-            level=args.level,
+            stage=args.stage,
             block=args.block,
             long_side=args.long_side,
             cfg_options=args.cfg_options,

@@ -52,7 +52,7 @@ def fill_in(page: str, report: Mapping[str, Any]) -> str:
     def renewed(match: re.Match[str]) -> str:
         if match[1] not in made:
             raise ConfigError(
-                f'the page has a table {match[1]!r}, but it must be one of {", ".join(made)}.'
+                f'the page has a table {match[1]!r}, but must be one of {", ".join(made)}.'
             )
         return f'<!-- {match[1]} -->\n\n{made[match[1]]}\n\n<!-- end -->'
 

@@ -87,7 +87,7 @@ class StudyRun:
         """
         if not (self.data_root / 'images').is_dir():
             raise ConfigError(
-                f'data_root is {self.data_root}, but it must hold images and annotations in the '
+                f'data_root is {self.data_root}, but must hold images and annotations in the '
                 'folders training, validation and test.'
             )
         names = sorted({training.config for training in TRAININGS.values()} | {SEARCH})

@@ -120,7 +120,7 @@ def _check(
 ) -> None:
     for item in what:
         if item not in WHAT:
-            raise ConfigError(f'what holds {item!r}, but it must be some of {", ".join(WHAT)}.')
+            raise ConfigError(f'what holds {item!r}, but must be some of {", ".join(WHAT)}.')
     if not what or runs < 1 or warmup < 0 or scale <= 0 or (batch is not None and batch < 1):
         raise ConfigError(
             f'runs {runs}, warmup {warmup}, scale {scale} and batch {batch} were given, but there '

@@ -49,9 +49,7 @@ class Column:
             ('measured', self.measured, MEASURED),
         ):
             if value is not None and value not in allowed:
-                raise ConfigError(
-                    f'{name} is {value!r}, but it must be one of {", ".join(allowed)}.'
-                )
+                raise ConfigError(f'{name} is {value!r}, but must be one of {", ".join(allowed)}.')
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def load_table(name: str) -> PaperTable:
         ConfigError: If there is no such table, or its file is wrong.
     """
     if name not in table_names():
-        raise ConfigError(f'table is {name!r}, but it must be one of {", ".join(table_names())}.')
+        raise ConfigError(f'table is {name!r}, but must be one of {", ".join(table_names())}.')
     data = yaml.safe_load((_FOLDER / f'{name}.yml').read_text(encoding='utf-8'))
     columns = {key: Column(**column) for key, column in data.pop('columns').items()}
     rows = tuple(Row(**{**row, 'notes': tuple(row.get('notes', ()))}) for row in data.pop('rows'))

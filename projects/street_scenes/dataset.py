@@ -72,7 +72,7 @@ class DemoSettings:
             value = getattr(self, field.name)
             least = {'width': 64, 'height': 64, 'seed': 0}.get(field.name, 1)
             if value < least:
-                raise ConfigError(f'{field.name} is {value}, but it must be at least {least}.')
+                raise ConfigError(f'{field.name} is {value}, but must be at least {least}.')
 
     def scene(self, split: str, index: int) -> Scene:
         """Returns one scene of a split."""

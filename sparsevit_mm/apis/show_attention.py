@@ -32,7 +32,7 @@ def show_attention(
     *,
     out: str,
     place: tuple[float, float] = (0.5, 0.5),
-    level: int = 2,
+    stage: int = 2,
     block: int = -1,
     long_side: int = 896,
     cfg_options: Mapping[str, Any] | None = None,
@@ -45,8 +45,8 @@ def show_attention(
         checkpoint: Path or address of the weights; None leaves them random.
         out: Where the drawing goes.
         place: (row, column) as shares of the image's height and width.
-        level: An attention level, 2 or 3.
-        block: Block of the level; negative numbers count from its end.
+        stage: An attention stage, 2 or 3.
+        block: Block of the stage; negative numbers count from its end.
         long_side: Pixels that the image's longer side is resized to.
         cfg_options: Fields of the config to replace.
 
@@ -77,7 +77,7 @@ def show_attention(
     else:
         backbones[0].init_cfg = None
         backbones[0].init_weights()
-    attention = trace_attention(backbones[0], _normalized(model, pixels), place, level, block)
+    attention = trace_attention(backbones[0], _normalized(model, pixels), place, stage, block)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw_attention(pixels, attention)).save(out)
 

@@ -66,13 +66,11 @@ class AblatedSparseViT(SparseViT):
     ) -> None:
         super().__init__(arch, **sparsevit)
         if importance not in RANKINGS:
-            raise ConfigError(f"importance is {importance!r}, but it must be 'l2' or 'random'.")
+            raise ConfigError(f"importance is {importance!r}, but must be 'l2' or 'random'.")
         if skipped not in SKIPPED:
-            raise ConfigError(f"skipped is {skipped!r}, but it must be 'copied' or 'zeroed'.")
+            raise ConfigError(f"skipped is {skipped!r}, but must be 'copied' or 'zeroed'.")
         if granularity not in GRANULARITIES:
-            raise ConfigError(
-                f"granularity is {granularity!r}, but it must be 'windows' or 'tokens'."
-            )
+            raise ConfigError(f"granularity is {granularity!r}, but must be 'windows' or 'tokens'.")
         self.importance = importance
         self.ranking = RANKINGS[importance]
         self.zeroes_skipped = skipped == 'zeroed'

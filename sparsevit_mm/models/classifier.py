@@ -54,12 +54,12 @@ class ImageClassifier(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor or imagenet_preprocessor(), init_cfg)
         if final_norm not in FINAL_NORMS:
-            raise ConfigError(f"final_norm is {final_norm!r}, but it must be 'BN' or 'none'.")
+            raise ConfigError(f"final_norm is {final_norm!r}, but must be 'BN' or 'none'.")
         if num_classes < 1:
-            raise ConfigError(f'num_classes is {num_classes}, but it must be positive.')
+            raise ConfigError(f'num_classes is {num_classes}, but must be positive.')
         if not 0 <= label_smoothing < 1:
             raise ConfigError(
-                f'label_smoothing is {label_smoothing}, but it must be at least 0 and below 1.'
+                f'label_smoothing is {label_smoothing}, but must be at least 0 and below 1.'
             )
         self.backbone = MODELS.build(backbone)
         self.norm = nn.BatchNorm2d(in_channels) if final_norm == 'BN' else nn.Identity()

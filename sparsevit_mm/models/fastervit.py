@@ -38,8 +38,8 @@ from sparsevit_mm.models.carrier_tokens import (
     scaled,
 )
 from sparsevit_mm.models.fastervit_arch import (
-    FIRST_ATTENTION_LEVEL,
-    NUM_LEVELS,
+    FIRST_ATTENTION_STAGE,
+    NUM_STAGES,
     FasterViTArch,
     describe_fastervit,
 )
@@ -265,13 +265,13 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(feature_map.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class FasterViTLevel(nn.Module):
+class FasterViTStage(nn.Module):
     """The blocks of one resolution and the down-sampling that ends it.
 
     Args:
         blocks: The blocks, all convolutional or all attending.
-        downsample: Down-sampling to the next level, or None.
-        carrier_pooling: Makes the carriers of the level, or None.
+        downsample: Down-sampling to the next stage, or None.
+        carrier_pooling: Makes the carriers of the stage, or None.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
     """
 
@@ -357,30 +357,30 @@ class FasterViT(BaseModule):
     It equals the authors' network on the square images theirs is built for. Elsewhere it follows
     the paper's definitions with these choices, where theirs goes wrong: positions are normalised by
     the height and the width of the grid at hand; padding takes no part in attention or in pooling
-    the carriers; a level has carriers if `hat` says so, even where one window covers the map; and
+    the carriers; a stage has carriers if `hat` says so, even where one window covers the map; and
     stochastic depth drops a branch for whole images.
 
     Args:
         arch: '0' to '6' or '4-21k-224', '-384', '-512', '-768'; the arguments up to
             `drop_path_rate` replace its numbers, None keeps them.
-        dim: Channels C of the first level; level i has C * 2**i.
+        dim: Channels C of the first stage; stage i has C * 2**i.
         in_dim: Channels between the convolutions of the patch embedding.
-        depths: Blocks in each level.
-        num_heads: Attention heads in each level.
-        window_size: Side of a window in tokens in each level.
+        depths: Blocks in each stage.
+        num_heads: Attention heads in each stage.
+        window_size: Side of a window in tokens in each stage.
         ct_size: Side of a window's carrier tokens.
         mlp_ratio: Hidden channels of the FFN over its channels.
-        hat: Which levels have carrier tokens.
-        layer_scale: Initial value of the factors on the branches of attention levels; 0 or False
+        hat: Which stages have carrier tokens.
+        layer_scale: Initial value of the factors on the branches of attention stages; 0 or False
             for no factors.
-        do_propagation: Whether carriers are added to their windows' tokens at the end of a level.
+        do_propagation: Whether carriers are added to their windows' tokens at the end of a stage.
         drop_path_rate: Stochastic depth of the last block; earlier blocks have linearly less.
         in_channels: Channels of the image.
-        out_indices: Levels whose map is returned.
+        out_indices: Stages whose map is returned.
         out_norm_cfg: Norm of each returned map, `dict(type='LN')`, 'BN' or 'SyncBN', with `eps` if
             wanted; None for raw maps.
-        frozen_stages: Levels up to this number are frozen: 0 the patch embedding, 1 also the first
-            level, and so on; -1 none.
+        frozen_stages: Stages up to this number are frozen: 0 the patch embedding, 1 also the first
+            stage, and so on; -1 none.
         norm_eval: Whether batch norms keep their statistics in training.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
         qkv_bias: Whether queries, keys and values have a bias.
@@ -399,9 +399,12 @@ class FasterViT(BaseModule):
 
     Examples:
         >>> backbone = FasterViT(arch='0').eval()
-        >>> [tuple(level.shape) for level in backbone(torch.rand(1, 3, 224, 320))]
+        >>> [tuple(stage.shape) for stage in backbone(torch.rand(1, 3, 224, 320))]
         [(1, 64, 56, 80), (1, 128, 28, 40), (1, 256, 14, 20), (1, 512, 7, 10)]
     """
+
+    levels: Sequence[FasterViTStage]
+    """The stages; checkpoints know them by this name."""
 
     def __init__(
         self,
@@ -445,14 +448,14 @@ class FasterViT(BaseModule):
             do_propagation=do_propagation,
             drop_path_rate=drop_path_rate,
         )
-        if not out_indices or not set(out_indices) <= set(range(NUM_LEVELS)):
+        if not out_indices or not set(out_indices) <= set(range(NUM_STAGES)):
             raise ConfigError(
-                f'out_indices is {tuple(out_indices)}, but it must name levels from 0 to '
-                f'{NUM_LEVELS - 1}.'
+                f'out_indices is {tuple(out_indices)}, but must name stages from 0 to '
+                f'{NUM_STAGES - 1}.'
             )
-        if not -1 <= frozen_stages <= NUM_LEVELS:
+        if not -1 <= frozen_stages <= NUM_STAGES:
             raise ConfigError(
-                f'frozen_stages is {frozen_stages}, but it must lie between -1 and {NUM_LEVELS}.'
+                f'frozen_stages is {frozen_stages}, but must lie between -1 and {NUM_STAGES}.'
             )
         if carrier_pooling not in POOLINGS:
             raise ConfigError(
@@ -466,27 +469,27 @@ class FasterViT(BaseModule):
         numbers = self.arch
         self.patch_embed = PatchEmbedding(in_channels, numbers.in_dim, numbers.dim)
         num_blocks, first = sum(numbers.depths), 0
-        # Nothing is built beyond the last wanted level, so every parameter takes part in training.
-        last_level = self.out_indices[-1]
-        levels = []
-        for level, (channels, depth) in enumerate(
-            zip(numbers.level_dims[: last_level + 1], numbers.depths)
+        # Nothing is built beyond the last wanted stage, so every parameter takes part in training.
+        last_stage = self.out_indices[-1]
+        stages = []
+        for stage, (channels, depth) in enumerate(
+            zip(numbers.stage_dims[: last_stage + 1], numbers.depths)
         ):
             drop_path_rates = [
                 numbers.drop_path_rate * (first + block) / max(num_blocks - 1, 1)
                 for block in range(depth)
             ]
-            ct = numbers.ct_size if numbers.hat[level] else 0
+            ct = numbers.ct_size if numbers.hat[stage] else 0
             blocks: list[nn.Module]
-            if level < FIRST_ATTENTION_LEVEL:
+            if stage < FIRST_ATTENTION_STAGE:
                 blocks = [ConvBlock(channels, rate, layer_scale_conv) for rate in drop_path_rates]
             else:
                 blocks = [
                     HierarchicalAttentionBlock(
                         channels,
-                        numbers.num_heads[level],
-                        numbers.hidden_dims[level],
-                        numbers.window_size[level],
+                        numbers.num_heads[stage],
+                        numbers.hidden_dims[stage],
+                        numbers.window_size[stage],
                         ct,
                         propagates=numbers.do_propagation and block == depth - 1,
                         qkv_bias=qkv_bias,
@@ -497,19 +500,19 @@ class FasterViT(BaseModule):
                     )
                     for block, rate in enumerate(drop_path_rates)
                 ]
-            levels.append(
-                FasterViTLevel(
+            stages.append(
+                FasterViTStage(
                     blocks,
-                    downsample=None if level == last_level else DownSample(channels),
+                    downsample=None if stage == last_stage else DownSample(channels),
                     carrier_pooling=CarrierPooling(channels, ct, carrier_pooling) if ct else None,
                     with_cp=with_cp,
                 )
             )
             first += depth
-        self.levels = nn.ModuleList(levels)
-        for level in self.out_indices if out_norm_cfg is not None else ():
-            norm = _build_norm(out_norm_cfg or {}, numbers.level_dims[level])
-            self.add_module(f'norm{level}', norm)
+        self.levels = nn.ModuleList(stages)  # type: ignore[assignment]
+        for stage in self.out_indices if out_norm_cfg is not None else ():
+            norm = _build_norm(out_norm_cfg or {}, numbers.stage_dims[stage])
+            self.add_module(f'norm{stage}', norm)
         self._freeze()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -519,26 +522,25 @@ class FasterViT(BaseModule):
             images: (B, in_channels, H, W), of any size.
 
         Returns:
-            One (B, C * 2**i, ceil(H / (4 * 2**i)), ceil(W / (4 * 2**i))) map for each level i of
-            `out_indices`, taken before the level's down-sampling.
+            One (B, C * 2**i, ceil(H / (4 * 2**i)), ceil(W / (4 * 2**i))) map for each stage i of
+            `out_indices`, taken before the stage's down-sampling.
         """
         # Channels-last, convolutions are faster and windows are cut without a transposition.
         feature_map = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
         outputs = []
-        for number, level in enumerate(self.levels):
-            assert isinstance(level, FasterViTLevel)
-            feature_map = level(feature_map)
+        for number, stage in enumerate(self.levels):
+            feature_map = stage(feature_map)
             if number in self.out_indices:
                 norm = getattr(self, f'norm{number}', None)
                 output = feature_map if norm is None else norm(feature_map)
                 # Necks and heads view maps as they like, and some operators insist on this layout.
                 outputs.append(to_nchw(output))
-            if level.downsample is not None:
-                feature_map = level.downsample(feature_map)
+            if stage.downsample is not None:
+                feature_map = stage.downsample(feature_map)
         return tuple(outputs)
 
     def train(self, mode: bool = True) -> FasterViT:
-        """Switches between training and evaluation; frozen levels stay in evaluation.
+        """Switches between training and evaluation; frozen stages stay in evaluation.
 
         Raises:
             DeployedModelError: If training is asked of the inference form.
@@ -607,8 +609,8 @@ class FasterViT(BaseModule):
         frozen: list[nn.Module] = []
         if self.frozen_stages >= 0:
             frozen.append(self.patch_embed)
-        for number, level in enumerate(self.levels[: max(self.frozen_stages, 0)]):
-            frozen.append(level)
+        for number, stage in enumerate(self.levels[: max(self.frozen_stages, 0)]):
+            frozen.append(stage)
             if hasattr(self, f'norm{number}'):
                 frozen.append(getattr(self, f'norm{number}'))
         for module in frozen:
@@ -624,7 +626,7 @@ def _build_norm(norm_cfg: Mapping[str, Any], channels: int) -> nn.Module:
     layer, trainable = layers.get(options.pop('type', None)), options.pop('requires_grad', True)
     if layer is None or set(options) - {'eps', 'momentum'}:
         raise ConfigError(
-            f"out_norm_cfg is {dict(norm_cfg)}, but it must be None or dict(type='LN'), with "
+            f"out_norm_cfg is {dict(norm_cfg)}, but must be None or dict(type='LN'), with "
             "'BN' or 'SyncBN' instead of 'LN' and with eps if wanted."
         )
     return layer(channels, **options).requires_grad_(trainable)

@@ -10,32 +10,32 @@ from torch import Tensor
 
 from sparsevit_mm.errors import ConfigError
 
-NUM_LEVELS = 4
-FIRST_ATTENTION_LEVEL = 2
+NUM_STAGES = 4
+FIRST_ATTENTION_STAGE = 2
 
 
 @dataclass(frozen=True)
 class FasterViTArch:
-    """Sizes of a FasterViT. Levels 0 and 1 are convolutional, 2 and 3 attend in windows.
+    """Sizes of a FasterViT. Stages 0 and 1 are convolutional, 2 and 3 attend in windows.
 
     Attributes:
-        dim: Channels C of the first level; level i has C * 2**i.
+        dim: Channels C of the first stage; stage i has C * 2**i.
         in_dim: Channels between the two convolutions of the patch embedding.
-        depths: Blocks in each level.
-        num_heads: Attention heads in each level; those of convolutional levels mean nothing.
-        window_size: Side of a window in tokens in each level, likewise.
+        depths: Blocks in each stage.
+        num_heads: Attention heads in each stage; those of convolutional stages mean nothing.
+        window_size: Side of a window in tokens in each stage, likewise.
         ct_size: Side of a window's carrier tokens.
         mlp_ratio: Hidden channels of the FFN over its channels.
-        hat: Which levels have carrier tokens.
-        layer_scale: Initial value of the factors on the branches of attention levels; None for no
+        hat: Which stages have carrier tokens.
+        layer_scale: Initial value of the factors on the branches of attention stages; None for no
             factors.
-        do_propagation: Whether carriers are added to their windows' tokens at the end of a level.
+        do_propagation: Whether carriers are added to their windows' tokens at the end of a stage.
         drop_path_rate: Stochastic depth of the last block.
 
     Raises:
         ConfigError: If a list has another length than 4, a number is not positive, the heads of an
-            attention level do not divide its channels, a window is smaller than its carriers, or a
-            convolutional level is asked to have carriers.
+            attention stage do not divide its channels, a window is smaller than its carriers, or a
+            convolutional stage is asked to have carriers.
     """
 
     dim: int
@@ -52,49 +52,49 @@ class FasterViTArch:
 
     def __post_init__(self) -> None:
         for field in ('depths', 'num_heads', 'window_size', 'hat'):
-            if len(getattr(self, field)) != NUM_LEVELS:
+            if len(getattr(self, field)) != NUM_STAGES:
                 raise ConfigError(
-                    f'{field} is {getattr(self, field)}, but it must hold one entry for each of '
-                    f'the {NUM_LEVELS} levels.'
+                    f'{field} is {getattr(self, field)}, but must hold one entry for each of '
+                    f'the {NUM_STAGES} stages.'
                 )
         for field in (
             'dim', 'in_dim', 'depths', 'num_heads', 'window_size', 'ct_size', 'mlp_ratio',
         ):  # fmt: skip
             value = getattr(self, field)
             if any(number <= 0 for number in (value if isinstance(value, tuple) else (value,))):
-                raise ConfigError(f'{field} is {value}, but it must be positive.')
+                raise ConfigError(f'{field} is {value}, but must be positive.')
         if not 0 <= self.drop_path_rate < 1:
             raise ConfigError(
-                f'drop_path_rate is {self.drop_path_rate}, but it must be at least 0 and below 1.'
+                f'drop_path_rate is {self.drop_path_rate}, but must be at least 0 and below 1.'
             )
-        for level in range(FIRST_ATTENTION_LEVEL):
-            if self.hat[level]:
+        for stage in range(FIRST_ATTENTION_STAGE):
+            if self.hat[stage]:
                 raise ConfigError(
-                    f'hat is {self.hat}, but level {level} is convolutional and cannot have '
+                    f'hat is {self.hat}, but stage {stage} is convolutional and cannot have '
                     'carrier tokens.'
                 )
-        for level in range(FIRST_ATTENTION_LEVEL, NUM_LEVELS):
-            channels, heads = self.level_dims[level], self.num_heads[level]
+        for stage in range(FIRST_ATTENTION_STAGE, NUM_STAGES):
+            channels, heads = self.stage_dims[stage], self.num_heads[stage]
             if channels % heads:
                 raise ConfigError(
-                    f'num_heads of level {level} is {heads}, but it must divide the {channels} '
-                    'channels of that level.'
+                    f'num_heads of stage {stage} is {heads}, but must divide the {channels} '
+                    'channels of that stage.'
                 )
-            if self.hat[level] and self.ct_size > self.window_size[level]:
+            if self.hat[stage] and self.ct_size > self.window_size[stage]:
                 raise ConfigError(
-                    f'ct_size is {self.ct_size}, but it must be at most the window_size of level '
-                    f'{level}, {self.window_size[level]}.'
+                    f'ct_size is {self.ct_size}, but must be at most the window_size of stage '
+                    f'{stage}, {self.window_size[stage]}.'
                 )
 
     @property
-    def level_dims(self) -> tuple[int, ...]:
-        """Channels of each level."""
-        return tuple(self.dim * 2**level for level in range(NUM_LEVELS))
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        return tuple(self.dim * 2**stage for stage in range(NUM_STAGES))
 
     @property
     def hidden_dims(self) -> tuple[int, ...]:
-        """Hidden channels of the FFN in each level."""
-        return tuple(int(self.mlp_ratio * channels) for channels in self.level_dims)
+        """Hidden channels of the FFN in each stage."""
+        return tuple(int(self.mlp_ratio * channels) for channels in self.stage_dims)
 
     @classmethod
     def build(cls, arch: str = '0', **numbers: Any) -> FasterViTArch:
@@ -109,7 +109,7 @@ class FasterViTArch:
             ConfigError: If the name is unknown or a number is not allowed.
         """
         if arch not in VARIANTS:
-            raise ConfigError(f'arch is {arch!r}, but it must be one of {", ".join(VARIANTS)}.')
+            raise ConfigError(f'arch is {arch!r}, but must be one of {", ".join(VARIANTS)}.')
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, Sequence) else value
             for name, value in numbers.items()
@@ -131,7 +131,7 @@ def _variant_4_21k(stage_2_window: int, stage_3_window: int) -> FasterViTArch:
         (3, 3, 12, 5),
         _MORE_HEADS,
         window_size=(7, 7, stage_2_window, stage_3_window),
-        hat=(False,) * NUM_LEVELS,
+        hat=(False,) * NUM_STAGES,
         drop_path_rate=0.42,
         layer_scale=1e-5,
     )
@@ -162,8 +162,8 @@ def describe_fastervit(weights: Mapping[str, Tensor]) -> str:
     """
     dim = weights['patch_embed.3.weight'].shape[0]
     depths = tuple(
-        len({n.split('.')[3] for n in weights if n.startswith(f'levels.{level}.blocks.')})
-        for level in range(NUM_LEVELS)
+        len({n.split('.')[3] for n in weights if n.startswith(f'levels.{stage}.blocks.')})
+        for stage in range(NUM_STAGES)
     )
     carriers = any('.carriers.' in name for name in weights)
     names = [

@@ -418,24 +418,24 @@ class SwinBackbone(BaseModule):
         )
         num_stages = len(self.arch.depths)
         if padding not in PADDINGS:
-            raise ConfigError(f"padding is {padding!r}, but it must be 'swin' or 'sparsevit'.")
+            raise ConfigError(f"padding is {padding!r}, but must be 'swin' or 'sparsevit'.")
         if strides is not None and tuple(strides) != (patch_size, *[2] * (num_stages - 1)):
             raise ConfigError(
-                f'strides is {tuple(strides)}, but it must be the patch size and then 2 for every '
+                f'strides is {tuple(strides)}, but must be the patch size and then 2 for every '
                 f'further stage: {(patch_size, *[2] * (num_stages - 1))}.'
             )
         if not out_indices or not set(out_indices) <= set(range(num_stages)):
             raise ConfigError(
-                f'out_indices is {tuple(out_indices)}, but it must name stages from 0 to '
+                f'out_indices is {tuple(out_indices)}, but must name stages from 0 to '
                 f'{num_stages - 1}.'
             )
         if not -1 <= frozen_stages <= num_stages:
             raise ConfigError(
-                f'frozen_stages is {frozen_stages}, but it must lie between -1 and {num_stages}.'
+                f'frozen_stages is {frozen_stages}, but must lie between -1 and {num_stages}.'
             )
         if not 0 <= drop_path_rate < 1:
             raise ConfigError(
-                f'drop_path_rate is {drop_path_rate}, but it must be at least 0 and below 1.'
+                f'drop_path_rate is {drop_path_rate}, but must be at least 0 and below 1.'
             )
         self.out_indices = tuple(sorted(set(out_indices)))
         self.frozen_stages = frozen_stages
@@ -594,7 +594,7 @@ def _norm_layers(norm_cfg: Mapping[str, Any]) -> Callable[[int], nn.LayerNorm]:
     kind, trainable = options.pop('type', None), options.pop('requires_grad', True)
     if kind != 'LN' or not trainable or set(options) - {'eps'}:
         raise ConfigError(
-            f"norm_cfg is {dict(norm_cfg)}, but it must be dict(type='LN'), with eps if wanted."
+            f"norm_cfg is {dict(norm_cfg)}, but must be dict(type='LN'), with eps if wanted."
         )
     return lambda channels: nn.LayerNorm(channels, **options)
 

@@ -63,11 +63,11 @@ class SwinArch:
         }
         for field, values in numbers.items():
             if any(value <= 0 for value in values):
-                raise ConfigError(f'{field} is {getattr(self, field)}, but it must be positive.')
+                raise ConfigError(f'{field} is {getattr(self, field)}, but must be positive.')
         for stage, (channels, heads) in enumerate(zip(self.stage_dims, self.num_heads)):
             if channels % heads:
                 raise ConfigError(
-                    f'num_heads of stage {stage} is {heads}, but it must divide the {channels} '
+                    f'num_heads of stage {stage} is {heads}, but must divide the {channels} '
                     'channels of that stage.'
                 )
 
@@ -106,9 +106,9 @@ class SwinArch:
             ConfigError: If the name is unknown or a number is not allowed.
         """
         if arch not in NAMED_SIZES:
-            raise ConfigError(f'arch is {arch!r}, but it must be one of {", ".join(NAMED_SIZES)}.')
+            raise ConfigError(f'arch is {arch!r}, but must be one of {", ".join(NAMED_SIZES)}.')
         if width <= 0:
-            raise ConfigError(f'width is {width}, but it must be positive.')
+            raise ConfigError(f'width is {width}, but must be positive.')
         named_dims, named_depths, named_heads = NAMED_SIZES[arch]
         dims = named_dims if embed_dims is None else embed_dims
         if width != 1:

@@ -83,12 +83,12 @@ class SwinHAT(SwinBackbone):
         super().__init__(arch, **swin)
         if len(hat) != len(self.arch.depths):
             raise ConfigError(
-                f'hat is {tuple(hat)}, but it must hold one entry for each of the '
+                f'hat is {tuple(hat)}, but must hold one entry for each of the '
                 f'{len(self.arch.depths)} stages.'
             )
         if not 1 <= ct_size <= self.arch.window_size:
             raise ConfigError(
-                f'ct_size is {ct_size}, but it must lie between 1 and the window_size, '
+                f'ct_size is {ct_size}, but must lie between 1 and the window_size, '
                 f'{self.arch.window_size}.'
             )
         if carrier_pooling not in POOLINGS:

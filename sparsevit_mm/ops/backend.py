@@ -89,7 +89,7 @@ class use(contextlib.ContextDecorator):
         global _choice, _interprets
         if kernels not in KERNELS:
             raise ConfigError(
-                f"kernels is {kernels!r}, but it must be 'auto', 'triton', 'onednn' or 'pytorch'."
+                f"kernels is {kernels!r}, but must be 'auto', 'triton', 'onednn' or 'pytorch'."
             )
         if kernels == 'onednn' and not HAS_ONEDNN:
             raise ConfigError(

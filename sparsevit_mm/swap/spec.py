@@ -80,7 +80,7 @@ class BackboneSpec:
     def channels(self) -> tuple[int, ...]:
         """Channels of the four output maps."""
         if self.family == 'fastervit':
-            return VARIANTS[self.arch].level_dims
+            return VARIANTS[self.arch].stage_dims
         return self.swin_arch.stage_dims
 
     @property

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.carrier_tokens import pooling_matrices
-from sparsevit_mm.models.fastervit import FasterViT, FasterViTLevel, HierarchicalAttentionBlock
+from sparsevit_mm.models.fastervit import FasterViT, FasterViTStage, HierarchicalAttentionBlock
 from sparsevit_mm.ops.windows import WindowGrid
 from sparsevit_mm.visualization.style import new_drawing, title_panel, to_pixels
 
@@ -32,8 +32,8 @@ class TokenAttention:
     """What one token attends to, averaged over the heads of one block.
 
     Attributes:
-        grid: The windows of the level.
-        row: Row of the token in the level's map.
+        grid: The windows of the stage.
+        row: Row of the token in the stage's map.
         col: Column of the token.
         window: (H, W) weights of the tokens of its window, 0 elsewhere.
         carriers: (H, W) weights that reach tokens through the carriers; all 0 without carriers.
@@ -49,7 +49,7 @@ class TokenAttention:
 
 @torch.no_grad()
 def trace_attention(
-    backbone: FasterViT, images: Tensor, place: tuple[float, float], level: int = 2, block: int = -1
+    backbone: FasterViT, images: Tensor, place: tuple[float, float], stage: int = 2, block: int = -1
 ) -> TokenAttention:
     """Follows the attention of the token at a place of the image.
 
@@ -57,25 +57,25 @@ def trace_attention(
         backbone: The network, in evaluation.
         images: (1, 3, H, W), normalized.
         place: (row, column) in the image as shares of its height and width, in [0, 1].
-        level: An attention level, 2 or 3.
-        block: Block of the level; negative numbers count from its end.
+        stage: An attention stage, 2 or 3.
+        block: Block of the stage; negative numbers count from its end.
 
     Raises:
-        ConfigError: If the place, the level or the block does not exist.
+        ConfigError: If the place, the stage or the block does not exist.
     """
     if not all(0 <= share <= 1 for share in place):
         raise ConfigError(f'place is {place}, but both shares must lie between 0 and 1.')
-    levels = {
+    stages = {
         number: part
         for number, part in enumerate(backbone.levels)
-        if isinstance(part, FasterViTLevel)
+        if isinstance(part, FasterViTStage)
         and isinstance(part.blocks[0], HierarchicalAttentionBlock)
     }
-    if level not in levels:
-        raise ConfigError(f'level is {level}, but levels with attention are {list(levels)}.')
-    blocks = levels[level].blocks
+    if stage not in stages:
+        raise ConfigError(f'stage is {stage}, but stages with attention are {list(stages)}.')
+    blocks = stages[stage].blocks
     if not -len(blocks) <= block < len(blocks):
-        raise ConfigError(f'block is {block}, but level {level} has {len(blocks)} blocks.')
+        raise ConfigError(f'block is {block}, but stage {stage} has {len(blocks)} blocks.')
     traced = blocks[block]
     assert isinstance(traced, HierarchicalAttentionBlock)
     attentions = [traced.attn] if traced.carriers is None else [traced.attn, traced.carriers.attn]
@@ -86,7 +86,7 @@ def trace_attention(
         for part in attentions
     ]
     handles.append(
-        levels[level].register_forward_pre_hook(
+        stages[stage].register_forward_pre_hook(
             lambda module, args: shapes.append((args[0].shape[2], args[0].shape[3]))
         )
     )
@@ -110,7 +110,7 @@ def trace_attention(
     )
     through = torch.zeros(height, width)
     if traced.carriers is not None:
-        pooling = levels[level].carrier_pooling
+        pooling = stages[stage].carrier_pooling
         assert pooling is not None
         among = traced.carriers.attn.weights(*calls[id(traced.carriers.attn)])[0].mean(0)
         carriers = torch.arange(grid.rows * grid.cols * num_carriers)
@@ -146,7 +146,7 @@ def draw_attention(
     figure = new_drawing(*size)
     share = float(attention.window.sum())
     panels = (
-        ('The token and its window', 'of the level where it was traced', None),
+        ('The token and its window', 'of the stage where it was traced', None),
         ('Inside the window', f'{share:.0%} of the attention', attention.window),
         (
             'Through the carriers',

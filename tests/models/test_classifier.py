@@ -75,7 +75,7 @@ def test_sizes_are_the_authors(arch):
     with torch.device('meta'):
         backbone = MODELS.build(dict(type='sparsevit_mm.FasterViT', arch=arch))
         net = ImageClassifier(
-            dict(type='sparsevit_mm.FasterViT', arch=arch), backbone.arch.level_dims[-1]
+            dict(type='sparsevit_mm.FasterViT', arch=arch), backbone.arch.stage_dims[-1]
         ).eval()
     assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
     if gmacs is not None:

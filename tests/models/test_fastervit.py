@@ -95,8 +95,8 @@ def test_equals_the_authors_numbers(variant, case, tmp_path):
     with torch.no_grad():
         outputs = golden_network(tmp_path, variant)(golden_images(variant, case))
     assert len(outputs) == 4
-    for level, output in enumerate(outputs):
-        name = f'{variant}/{case}/out{level}'
+    for stage, output in enumerate(outputs):
+        name = f'{variant}/{case}/out{stage}'
         assert tuple(output.shape) == tuple(arrays[f'{name}_shape'])
         flat = output.flatten().numpy()
         samples = flat[np.linspace(0, flat.size - 1, min(1024, flat.size)).astype(int)]
@@ -167,8 +167,8 @@ def test_one_network_takes_every_size():
     net = build(hat=(False, False, True, True), **SCALED)
     for height, width in ((1, 1), (5, 300), (64, 64), (97, 33), (64, 96)):
         outputs = net.eval()(torch.randn(1, 3, height, width))
-        for level, output in enumerate(outputs):
-            stride = 4 * 2**level
+        for stage, output in enumerate(outputs):
+            stride = 4 * 2**stage
             assert output.shape[2:] == (-(-height // stride), -(-width // stride))
             assert output.is_contiguous()
             assert output.isfinite().all()
@@ -235,7 +235,7 @@ def test_propagation_adds_the_nearest_carrier():
     assert (spread[4:, 4:] == 8).all()
 
 
-def test_convolutional_levels_are_not_padded():
+def test_convolutional_stages_are_not_padded():
     net = build().eval()
     seen = []
     net.levels[0].register_forward_hook(lambda m, i, o: seen.append(o.shape))
@@ -424,7 +424,7 @@ def test_every_learned_tensor_is_used_at_every_size_and_window(height, width, wi
         assert all(output.isfinite().all() for output in net(torch.randn(1, 3, height, width)))
 
 
-def test_our_own_files_load_and_fewer_levels_take_theirs(tmp_path):
+def test_our_own_files_load_and_fewer_stages_take_theirs(tmp_path):
     net, path = build(out_norm_cfg=dict(type='LN'), **SCALED), tmp_path / 'ours.pth'
     torch.save({'state_dict': {f'backbone.{n}': v for n, v in net.state_dict().items()}}, path)
     for out_indices in ((0, 1, 2, 3), (0, 2), (1,)):
@@ -462,15 +462,15 @@ def test_checkpoints_of_other_variants_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     'wrong, message',
     [
-        (dict(arch='7'), "arch is '7', but it must be one of 0, 1,"),
-        (dict(depths=(1, 1, 2)), 'depths is .* one entry for each of the 4 levels'),
+        (dict(arch='7'), "arch is '7', but must be one of 0, 1,"),
+        (dict(depths=(1, 1, 2)), 'depths is .* one entry for each of the 4 stages'),
         (dict(window_size=(7, 7)), 'window_size is'),
         (dict(hat=(True,)), 'hat is'),
         (dict(num_heads=(1, 1, 2)), 'num_heads is'),
-        (dict(num_heads=(1, 1, 3, 4)), 'num_heads of level 2 is 3, but it must divide the 16'),
-        (dict(ct_size=4), 'ct_size is 4, but it must be at most the window_size of level 2, 3'),
-        (dict(hat=(True, False, True, False)), 'level 0 is convolutional'),
-        (dict(dim=0), 'dim is 0, but it must be positive'),
+        (dict(num_heads=(1, 1, 3, 4)), 'num_heads of stage 2 is 3, but must divide the 16'),
+        (dict(ct_size=4), 'ct_size is 4, but must be at most the window_size of stage 2, 3'),
+        (dict(hat=(True, False, True, False)), 'stage 0 is convolutional'),
+        (dict(dim=0), 'dim is 0, but must be positive'),
         (dict(out_indices=(0, 4)), 'out_indices is'),
         (dict(out_indices=()), 'out_indices is'),
         (dict(frozen_stages=5), 'frozen_stages is 5'),

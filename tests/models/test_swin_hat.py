@@ -131,7 +131,7 @@ def test_frozen_stages_freeze_their_carriers(frozen):
     'wrong, message',
     [
         (dict(hat=(True, False)), 'hat is .* one entry for each of the 3 stages'),
-        (dict(ct_size=8), 'ct_size is 8, but it must lie between 1 and the window_size, 7'),
+        (dict(ct_size=8), 'ct_size is 8, but must lie between 1 and the window_size, 7'),
         (dict(ct_size=0), 'ct_size is 0'),
         (dict(carrier_pooling='mine'), 'carrier_pooling is'),
     ],

@@ -76,7 +76,7 @@ def test_onednn_takes_float32_without_gradients_or_graphs():
 
 
 def test_what_cannot_run_is_one_sentence(monkeypatch):
-    with pytest.raises(ConfigError, match="kernels is 'cuda', but it must be 'auto', 'triton'"):
+    with pytest.raises(ConfigError, match="kernels is 'cuda', but must be 'auto', 'triton'"):
         backend.use('cuda')
     monkeypatch.setattr(backend, 'HAS_ONEDNN', False)
     with pytest.raises(ConfigError, match='torch was built without oneDNN'):

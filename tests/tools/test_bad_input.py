@@ -107,7 +107,7 @@ CASES = {
     'wrong number of ratios': (
         'train', option(f'{BACKBONE}.pruning_ratios=[[0.5]]'), 'one number a stage',
     ),
-    'unknown arch': ('train', option(f'{BACKBONE}.arch=huge'), "arch is 'huge', but it must be"),
+    'unknown arch': ('train', option(f'{BACKBONE}.arch=huge'), "arch is 'huge', but must be"),
     'heads that do not divide': (
         'train', option(f'{BACKBONE}.num_heads=[5,2]'), 'num_heads of stage 0 is 5',
     ),

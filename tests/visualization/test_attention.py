@@ -67,8 +67,8 @@ def test_tool_draws_any_picture_and_refuses_what_is_wrong(tmp_path, capsys):
     assert Image.open(out).size[0] > 1000
     for wrong, message in (
         (dict(place=(0.5, 1.2)), 'place is'),
-        (dict(level=1), r'level is 1, but levels with attention are \[2, 3\]'),
-        (dict(block=9), 'block is 9, but level 2 has 6 blocks'),
+        (dict(stage=1), r'stage is 1, but stages with attention are \[2, 3\]'),
+        (dict(block=9), 'block is 9, but stage 2 has 6 blocks'),
         (dict(long_side=3), 'long_side is 3'),
     ):
         with pytest.raises(ConfigError, match=message):

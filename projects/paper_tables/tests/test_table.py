@@ -86,7 +86,7 @@ def test_equal_cost_ablations_cost_the_same():
 
 
 def test_refuses_an_unknown_table_and_row():
-    with pytest.raises(ConfigError, match="table is 'other', but it must be one of ablation-"):
+    with pytest.raises(ConfigError, match="table is 'other', but must be one of ablation-"):
         load_table('other')
     with pytest.raises(ConfigError, match='rows hold other, but sparsevit-coco has swin-t-672'):
         load_table('sparsevit-coco').choose(['other'])

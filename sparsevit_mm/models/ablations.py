@@ -55,6 +55,8 @@ class AblatedSparseViT(SparseViT):
         ConfigError: If an argument is outside what is allowed.
     """
 
+    changeable_options = (*SparseViT.changeable_options, 'importance')
+
     def __init__(
         self,
         arch: str = 'tiny',
@@ -65,16 +67,25 @@ class AblatedSparseViT(SparseViT):
         **sparsevit: Any,
     ) -> None:
         super().__init__(arch, **sparsevit)
-        if importance not in RANKINGS:
-            raise ConfigError(f"importance is {importance!r}, but must be 'l2' or 'random'.")
         if skipped not in SKIPPED:
             raise ConfigError(f"skipped is {skipped!r}, but must be 'copied' or 'zeroed'.")
         if granularity not in GRANULARITIES:
             raise ConfigError(f"granularity is {granularity!r}, but must be 'windows' or 'tokens'.")
         self.importance = importance
-        self.ranking = RANKINGS[importance]
         self.zeroes_skipped = skipped == 'zeroed'
         self.skips_tokens = granularity == 'tokens'
+
+    @property
+    def importance(self) -> str:
+        """What windows or tokens are ranked by: 'l2' or 'random'."""
+        return self._importance
+
+    @importance.setter
+    def importance(self, importance: str) -> None:
+        if importance not in RANKINGS:
+            raise ConfigError(f"importance is {importance!r}, but must be 'l2' or 'random'.")
+        self._importance = importance
+        self.ranking = RANKINGS[importance]
 
     def compute_stage(
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int

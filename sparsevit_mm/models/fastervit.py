@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -43,6 +42,7 @@ from sparsevit_mm.models.fastervit_arch import (
     FasterViTArch,
     describe_fastervit,
 )
+from sparsevit_mm.models.fixed_options import FixedOptions
 from sparsevit_mm.models.position_mlp import FixedValues, PlaceEmbedding
 from sparsevit_mm.ops.attention import Masks, key_mask
 from sparsevit_mm.ops.compat import is_compiling
@@ -351,7 +351,7 @@ class FasterViTStage(nn.Module):
 
 
 @MODELS.register_module()
-class FasterViT(BaseModule):
+class FasterViT(FixedOptions):
     """FasterViT with hierarchical attention, for any image size.
 
     It equals the authors' network on the square images theirs is built for. Elsewhere it follows
@@ -405,6 +405,8 @@ class FasterViT(BaseModule):
 
     levels: Sequence[FasterViTStage]
     """The stages; checkpoints know them by this name."""
+
+    changeable_options = (*FixedOptions.changeable_options, 'norm_eval')
 
     def __init__(
         self,

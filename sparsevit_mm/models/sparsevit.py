@@ -31,7 +31,7 @@ class SparseViT(SwinBackbone):
         arch: 'tiny', 'small', 'base' or 'large'; `embed_dims`, `depths`, `num_heads` and `width`
             replace its numbers.
         pruning_ratios: The pruning schedule: a number; one number a stage; or a list a stage of 1,
-            ceil(depth / 2) or depth numbers. Change it any time through `pruning_schedule`.
+            ceil(depth / 2) or depth numbers. It can be set any time, also as `pruning_schedule`.
         **swin: Further arguments of `SwinBackbone`, which are MMDetection's, and `padding`.
 
     Attributes:
@@ -47,6 +47,8 @@ class SparseViT(SwinBackbone):
         >>> [tuple(level.shape) for level in backbone(torch.rand(1, 3, 224, 320))]
         [(1, 96, 56, 80), (1, 192, 28, 40), (1, 384, 14, 20), (1, 768, 7, 10)]
     """
+
+    changeable_options = (*SwinBackbone.changeable_options, 'pruning_ratios')
 
     ranking: type[WindowRanking] = WindowRanking
     """What ranks the windows of a stage."""
@@ -64,6 +66,15 @@ class SparseViT(SwinBackbone):
     @pruning_schedule.setter
     def pruning_schedule(self, ratios: Any) -> None:
         self._pruning_schedule = PruningSchedule.parse(ratios, self.arch.depths)
+
+    @property
+    def pruning_ratios(self) -> PruningSchedule:
+        """The same as `pruning_schedule`, under the name of the constructor's argument."""
+        return self._pruning_schedule
+
+    @pruning_ratios.setter
+    def pruning_ratios(self, ratios: Any) -> None:
+        self.pruning_schedule = ratios
 
     def compute_stage(
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
 from sparsevit_mm.checkpoints.loading import load_pretrained_swin
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.models.fixed_options import FixedOptions
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.ops.attention import Masks, attend, edge_masks, relative_position_bias
 from sparsevit_mm.ops.backend import is_certain, use_chunks
@@ -323,7 +323,7 @@ class SwinStage(nn.Module):
         self.downsample = downsample
 
 
-class SwinBackbone(BaseModule):
+class SwinBackbone(FixedOptions):
     """A Swin Transformer whose subclasses decide how the blocks of a stage are computed.
 
     All arguments of MMDetection's `SwinTransformer` are understood, so a config needs only another

@@ -17,9 +17,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / 'projects' / 'paper_tables' / 'results'
-PACKAGES = sorted(
-    path.parent.name for path in (ROOT / 'sparsevit_mm').glob('[a-z]*/__init__.py')
-)
+PACKAGES = sorted(path.parent.name for path in (ROOT / 'sparsevit_mm').glob('[a-z]*/__init__.py'))
 """The packages inside `sparsevit_mm`; each has a page in the API reference."""
 
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\(((?:\.\./)[^)#\s]+)[^)]*\)')

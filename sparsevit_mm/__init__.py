@@ -7,12 +7,12 @@ use bare names; and it lets torch's safe loader read mmengine's training checkpo
 
 from mmengine import registry as _root
 
+from sparsevit_mm.checkpoints.reading import allow_harmless_classes
 from sparsevit_mm.engine.hooks import (
     KeptWindowsVisualizer,
     SparsityAdaptationHook,
     WindowPruningHook,
 )
-from sparsevit_mm.engine.safe_checkpoints import allow_mmengine_checkpoints
 from sparsevit_mm.models import AblatedSparseViT, FasterViT, SparseViT, SwinHAT
 from sparsevit_mm.pruning import PruningSchedule
 from sparsevit_mm.versions import __version__
@@ -32,4 +32,4 @@ for _backbone in (SparseViT, AblatedSparseViT, FasterViT, SwinHAT):
 for _hook in (WindowPruningHook, SparsityAdaptationHook, KeptWindowsVisualizer):
     _root.HOOKS.register_module(module=_hook)
 
-allow_mmengine_checkpoints()
+allow_harmless_classes()

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from sparsevit_mm.checks.names import check_names
+from sparsevit_mm.engine.safe_reading import use_safe_reading
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.requirements_check import check_framework
 
@@ -74,11 +75,14 @@ def load_local_or_installed(name: str) -> Config:
 def register_framework(cfg: Config) -> None:
     """Checks the framework that a config is for, registers what is in it, and checks our names.
 
+    From now on mmengine reads checkpoints and pickles without running what is in them.
+
     Raises:
         ConfigError: If `default_scope` names no framework, or a `type` is nearly a name of this
             package.
         FrameworkError: If the framework is missing or of a version that does not work.
     """
+    use_safe_reading()
     scope = cfg.get('default_scope')
     if scope not in (None, 'mmengine', *FRAMEWORKS):
         raise ConfigError(

@@ -117,6 +117,7 @@ def sparsify_model(
     out_dir = Path(out_dir)
     check_writable_folder(out_dir, 'out_dir')
     check_checkpoint_exists(checkpoint, 'checkpoint')
+    weights = read_weights(checkpoint)
     original = load_local_or_installed(config)
     if cfg_options:
         original.merge_from_dict(dict(cfg_options))
@@ -141,12 +142,12 @@ def sparsify_model(
     plain = [list(stage) for stage in sparse.ratios]
     swap = sparsify(Config.fromfile(base), plain)
     write_config(swap, Config.fromfile(base), str(base), path, f'{name} that skips windows.')
-    weights = out_dir / f'{name}_sparse.pth'
-    write_checkpoint({'state_dict': read_weights(checkpoint)}, weights)
+    sparse_weights = out_dir / f'{name}_sparse.pth'
+    write_checkpoint({'state_dict': weights}, sparse_weights)
 
     # Without ratios the new network is the old one.
     metrics = [
-        test(str(path), str(weights), work_dir=str(out_dir / 'test'), ratios=str(of_blocks))
+        test(str(path), str(sparse_weights), work_dir=str(out_dir / 'test'), ratios=str(of_blocks))
         if evaluate
         else {}
         for of_blocks in (0.0, plain)
@@ -158,8 +159,8 @@ def sparsify_model(
             (dense, sparse), metrics, (times['dense'].median, times['sparse'].median)
         )
     ]
-    images = _draw(path, weights, out_dir / 'pictures', num_images)
-    comparison = Comparison(columns[0], columns[1], path, weights, tuple(images))
+    images = _draw(path, sparse_weights, out_dir / 'pictures', num_images)
+    comparison = Comparison(columns[0], columns[1], path, sparse_weights, tuple(images))
     report = dict(dense=asdict(columns[0]), sparse=asdict(columns[1]), shape=shape)
     replace_text(out_dir / f'{name}_comparison.json', json.dumps(report, indent=2) + '\n')
     return comparison

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsevit_mm.checkpoints.loading import named_tensors, read_content
+from sparsevit_mm.checkpoints.loading import named_tensors
+from sparsevit_mm.checkpoints.reading import read_content
 from sparsevit_mm.errors import CheckpointError, ConfigError
 from sparsevit_mm.files import replace_bytes
 

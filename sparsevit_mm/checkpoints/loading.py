@@ -6,7 +6,6 @@ missing or left over are reported.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from sparsevit_mm.checkpoints.layouts import (
@@ -24,6 +22,7 @@ from sparsevit_mm.checkpoints.layouts import (
     recognize_layout,
     translate,
 )
+from sparsevit_mm.checkpoints.reading import read_content
 from sparsevit_mm.errors import CheckpointError
 from sparsevit_mm.ops.resizing import resize_bias_table, resize_position_embedding
 
@@ -66,34 +65,6 @@ class LoadReport:
                     f'{len(names)} {what} ({", ".join(names[:4])}{", …" * (len(names) > 4)})'
                 )
         return ', '.join(parts)
-
-
-def read_content(path: str) -> Any:
-    """Reads a checkpoint without executing anything in it.
-
-    Args:
-        path: A file, or an address that mmengine can fetch.
-
-    Returns:
-        The saved object.
-
-    Raises:
-        CheckpointError: If the file is missing, broken, or holds more than plain data.
-    """
-    try:
-        if '://' in path:
-            return CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f'the checkpoint {path} does not exist.') from None
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"the checkpoint {path} is no checkpoint, or holds more than tensors and mmengine's "
-            'records, which is not loaded because it could run code.'
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f'the checkpoint {path} cannot be read: {reason}') from error
 
 
 def read_weights(path: str) -> dict[str, Tensor]:

@@ -137,7 +137,7 @@ def check_schedules(model: nn.Module, cfg: Config) -> None:
 
 
 def check_pretrained(model: nn.Module) -> None:
-    """Checks that local checkpoints in the `init_cfg` of our backbones fit them.
+    """Checks that checkpoints in the `init_cfg` of our backbones fit them.
 
     Args:
         model: Returned by `build_model`; its weights are changed.
@@ -146,7 +146,7 @@ def check_pretrained(model: nn.Module) -> None:
         CheckpointError: If a file is missing or of another architecture.
     """
     for part in model.modules():
-        pretrained = _pretrained_file(part)
+        pretrained = _pretrained(part)
         if pretrained is not None and type(part).__module__.startswith(f'{SCOPE}.'):
             check_checkpoint_exists(pretrained, f'init_cfg of {type(part).__name__}')
             part.init_weights()  # type: ignore[operator]
@@ -157,14 +157,12 @@ def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
 
     Args:
         model: The model; its weights are changed.
-        path: The checkpoint; addresses are not checked.
+        path: The checkpoint, a file or an address.
         part: Prefix of the parameters that must be in the file, such as 'backbone.'.
 
     Raises:
-        CheckpointError: If a parameter is missing in the file or has another shape there.
+        CheckpointError: If it cannot be read, or a parameter is missing or of another shape there.
     """
-    if '://' in path:
-        return
     weights = bevdet_in_our_names(read_weights(path))
     wanted = {
         name: tuple(parameter.shape)
@@ -273,10 +271,9 @@ def _is_ours(cfg: Any) -> bool:
     return scope in ('', SCOPE) and name in HOOKS.module_dict
 
 
-def _pretrained_file(module: nn.Module) -> str | None:
-    """The local file in the `init_cfg` of a module; None if there is none."""
+def _pretrained(module: nn.Module) -> str | None:
+    """The checkpoint in the `init_cfg` of a module; None if there is none."""
     init_cfg = getattr(module, 'init_cfg', None)
     if isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
-        path = str(init_cfg.get('checkpoint'))
-        return None if '://' in path else path
+        return str(init_cfg.get('checkpoint'))
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 from pathlib import Path
@@ -12,29 +11,8 @@ import numpy as np
 from mmengine import fileio
 from numpy.typing import NDArray
 
+from sparsevit_mm.checkpoints.reading import read_pickle
 from sparsevit_mm.errors import ConfigError
-
-_HARMLESS = {
-    ('numpy', 'dtype'),
-    ('numpy', 'ndarray'),
-    ('numpy.core.multiarray', '_reconstruct'),
-    ('numpy.core.multiarray', 'scalar'),
-    ('numpy._core.multiarray', '_reconstruct'),
-    ('numpy._core.multiarray', 'scalar'),
-    ('numpy.core.numeric', '_frombuffer'),
-    ('numpy._core.numeric', '_frombuffer'),
-}
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads numbers, text, containers and arrays; nothing that could run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ('_codecs', 'encode'):  # bytes, in old protocols
-            return lambda text, encoding: text.encode('latin1')
-        if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f'it holds a {module}.{name}')
-        return super().find_class(module, name)
 
 
 def read_infos(path: str | Path, backend_args: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -54,10 +32,7 @@ def read_infos(path: str | Path, backend_args: dict[str, Any] | None = None) -> 
         raise ConfigError(f'the info file {path} does not exist.')
     content = fileio.get(path, backend_args)
     try:
-        if Path(path).suffix == '.json':
-            infos = json.loads(content)
-        else:
-            infos = _PlainUnpickler(io.BytesIO(content)).load()
+        infos = json.loads(content) if Path(path).suffix == '.json' else read_pickle(content)
         return {'data_list': list(infos['data_list']), 'metainfo': infos.get('metainfo', {})}
     except (ValueError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
         raise ConfigError(

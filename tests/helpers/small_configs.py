@@ -23,6 +23,10 @@ _CHANNELS = {
     'fc_out_channels', 'feedforward_channels', 'num_feats', 'cls_branch', 'reg_branch',
     'dir_branch', 'attr_branch', 'depth_branch', 'weight_branch',
 }  # fmt: skip
+_COUNTS = {
+    'num_queries', 'num_points', 'num', 'nms_pre', 'max_per_img', 'max_num', 'pre_max_size',
+    'post_max_size',
+}  # fmt: skip
 
 
 def load_for_step(path: Path):
@@ -124,10 +128,14 @@ def with_small_map(cfg, factor=4):
     return cfg
 
 
-def with_few_queries(cfg):
-    """Leaves a detector with queries 30 of them: small maps have fewer places than it has."""
-    if 'num_queries' in cfg.model:
-        cfg.model.num_queries = 30
+def with_few_boxes(cfg):
+    """Limits queries, candidates, samples and detections to 30: duplicates are looked for in pairs.
+
+    Small maps have fewer places than many detectors have queries.
+    """
+    for part in _dicts(cfg.model):
+        for key in _COUNTS & part.keys():
+            part[key] = min(part[key], 30)
     return cfg
 
 

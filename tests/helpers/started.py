@@ -6,6 +6,7 @@ Nothing of a config is replaced but
 - sizes: images, widths, batches, the number of iterations;
 - scores below which an untrained detector would report nothing to evaluate;
 - mixed precision, because the tools refuse it without a GPU, naming the option that is given here;
+- how often mmengine formats the text of one config: once instead of five times;
 - without a GPU, `Tensor.cuda`: nuScenes' metric for single cameras moves its boxes to a GPU.
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, DictAction, config
 from mmengine.runner import Runner
 
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
@@ -34,7 +35,7 @@ from tests.helpers.small_configs import (
     changed_options,
     with_data_at,
     with_every_detection,
-    with_few_queries,
+    with_few_boxes,
     with_small_backbone,
     with_small_heads,
     with_small_images,
@@ -69,7 +70,7 @@ class Start:
             the validation and the `checkpoint`.
         """
         work_dir = self.folder / 'work'
-        with watched_training() as seen, boxes_stay_on_the_cpu():
+        with watched_training() as seen, quick_tools():
             call_tool('train', self.path, '--work-dir', work_dir, '--cfg-options', *self.options)
         scalars = seen.runner.message_hub.log_scalars
         after = dict(seen.runner.model.named_parameters())
@@ -84,7 +85,7 @@ class Start:
         """Calls tools/test.py; returns the metrics."""
         work_dir = self.folder / 'tested'
         options = ['--cfg-options', *self.options]
-        with boxes_stay_on_the_cpu():
+        with quick_tools():
             call_tool('test', self.path, checkpoint, '--work-dir', work_dir, *options)
         (log,) = work_dir.glob('*/*.json')
         return json.loads(log.read_text())
@@ -95,9 +96,9 @@ class Start:
         register_framework(cfg)
         checkpoint, work_dir = self.folder / 'weights.pth', self.folder / 'searched'
         torch.save({'state_dict': build_model(cfg).state_dict()}, checkpoint)
-        call_tool(
-            'search', self.path, checkpoint, '--work-dir', work_dir, '--cfg-options', *self.options
-        )
+        options = ['--cfg-options', *self.options]
+        with quick_tools():
+            call_tool('search', self.path, checkpoint, '--work-dir', work_dir, *options)
         return json.loads((work_dir / 'schedule.json').read_text())
 
 
@@ -122,7 +123,7 @@ def prepare(path: Path, folder: Path) -> Start:
             write_data(cfg, dataset, folder / 'data', images)
     with_data_at(cfg, folder / 'data')
     with_small_heads(with_small_backbone(cfg))
-    with_few_queries(with_small_map(with_small_images(cfg, factor=12)))
+    with_few_boxes(with_small_map(with_small_images(cfg, factor=12)))
     with_every_detection(cfg)
     with_small_loaders(cfg, batch_size=6 if images == 1 else 2)
     if cfg.optim_wrapper.type == 'AmpOptimWrapper':
@@ -135,6 +136,7 @@ def prepare(path: Path, folder: Path) -> Start:
         settings = cfg.test_cfg
         few = dict(population=2, parents=1, max_evaluations=3)
         settings.evolution = {**settings.get('evolution', {}), **few}
+        settings.choices = [0.0, 0.5]
         settings.split.update(images=2)
         settings.budget.update(shape=None, batch=1)
         if 'latency' in settings.budget:
@@ -188,9 +190,17 @@ def watched_training() -> Iterator[SimpleNamespace]:
 
 
 @contextlib.contextmanager
-def boxes_stay_on_the_cpu() -> Iterator[None]:
-    """Lets `.cuda()` do nothing where there is no GPU."""
+def quick_tools() -> Iterator[None]:
+    """Formats a config's text once instead of five times; `.cuda()` does nothing without a GPU."""
+    format_code, formatted = config.FormatCode, {}
+
+    def format_once(text, **style):
+        if text not in formatted:
+            formatted[text] = format_code(text, **style)
+        return formatted[text]
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, 'FormatCode', format_once)
         if not torch.cuda.is_available():
             patch.setattr(torch.Tensor, 'cuda', lambda tensor: tensor)
         yield

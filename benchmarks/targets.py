@@ -220,7 +220,7 @@ TARGETS = (
     ),
     Target('both rows above with `backend.use("pytorch")`', 'reported', cpu=_pytorch_alone),
     Target(
-        'what no MACs explain: the line through dense and uniform 0.6 at 0 MACs, 672²',
+        'time besides MACs: the line through dense and uniform 0.6, extended to 0 MACs, 672²',
         'reported',
         cpu=_beside_macs,
     ),

@@ -16,22 +16,13 @@ from sparsevit_mm.models.sparsevit import SparseViT
 from sparsevit_mm.models.swin import SwinBlock, SwinStage
 from sparsevit_mm.ops.attention import Masks, edge_masks, key_mask
 from sparsevit_mm.ops.windows import MapWindows, WindowGrid, Windows, update_windows
-from sparsevit_mm.pruning.importance import token_importance
+from sparsevit_mm.pruning.importance import RandomImportance, token_importance
 from sparsevit_mm.pruning.selection import WindowRanking, WindowSelection, num_kept_windows
 from sparsevit_mm.registry import MODELS
 
-
-class RandomRanking(WindowRanking):
-    """Ranks windows at random, anew for every image, grid and forward."""
-
-    def scores(self, tokens: Tensor, grid: WindowGrid) -> Tensor:
-        """Uniform scores, see `WindowRanking.scores`."""
-        return torch.rand(self.batch_size, grid.num_windows, device=tokens.device)
-
-
-RANKINGS = {'l2': WindowRanking, 'random': RandomRanking}
 SKIPPED = ('copied', 'zeroed')
 GRANULARITIES = ('windows', 'tokens')
+TOKEN_IMPORTANCES = ('l2', 'random')
 
 
 @MODELS.register_module()
@@ -43,8 +34,7 @@ class AblatedSparseViT(SparseViT):
 
     Args:
         arch: As in `SparseViT`.
-        importance: 'l2', the L2 norm of a window's activation as in the paper (of tokens: the
-            activation itself), or 'random'.
+        importance: As in `SparseViT`; with tokens 'l2', the mean magnitude of a token, or 'random'.
         skipped: 'copied', what is skipped keeps its tokens as in the paper, or 'zeroed'.
         granularity: 'windows', as in the paper, or 'tokens': of all tokens of an image those of
             largest activation stay, as large a share as of windows, and attend to each other inside
@@ -55,8 +45,6 @@ class AblatedSparseViT(SparseViT):
         ConfigError: If an argument is outside what is allowed.
     """
 
-    changeable_options = (*SparseViT.changeable_options, 'importance')
-
     def __init__(
         self,
         arch: str = 'tiny',
@@ -66,26 +54,17 @@ class AblatedSparseViT(SparseViT):
         granularity: str = 'windows',
         **sparsevit: Any,
     ) -> None:
-        super().__init__(arch, **sparsevit)
+        super().__init__(arch, importance=importance, **sparsevit)
         if skipped not in SKIPPED:
             raise ConfigError(f"skipped is {skipped!r}, but must be 'copied' or 'zeroed'.")
         if granularity not in GRANULARITIES:
             raise ConfigError(f"granularity is {granularity!r}, but must be 'windows' or 'tokens'.")
-        self.importance = importance
+        if granularity == 'tokens' and importance not in TOKEN_IMPORTANCES:
+            raise ConfigError(
+                f"importance is {importance!r}, but must be 'l2' or 'random' to skip tokens."
+            )
         self.zeroes_skipped = skipped == 'zeroed'
         self.skips_tokens = granularity == 'tokens'
-
-    @property
-    def importance(self) -> str:
-        """What windows or tokens are ranked by: 'l2' or 'random'."""
-        return self._importance
-
-    @importance.setter
-    def importance(self, importance: str) -> None:
-        if importance not in RANKINGS:
-            raise ConfigError(f"importance is {importance!r}, but must be 'l2' or 'random'.")
-        self._importance = importance
-        self.ranking = RANKINGS[importance]
 
     def compute_stage(
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
@@ -93,7 +72,7 @@ class AblatedSparseViT(SparseViT):
         """Computes what the stage's ratios leave, see `SwinBackbone.compute_stage`."""
         if not (self.skips_tokens or self.zeroes_skipped):
             return super().compute_stage(stage, tokens, batch_size, height, width)
-        ranking, order = self.ranking(batch_size), None
+        ranking, order = WindowRanking(self.importance, batch_size), None
         for index, block in enumerate(stage.blocks):
             ratio = self.pruning_schedule.ratios[stage.number][index]
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
@@ -117,7 +96,7 @@ class AblatedSparseViT(SparseViT):
     def _rank_tokens(self, tokens: Tensor, batch_size: int) -> Tensor:
         """(B, H * W) indices of the tokens of every image, those that matter most first."""
         scores = token_importance(tokens)
-        if self.importance == 'random':
+        if isinstance(self.importance, RandomImportance):
             scores = torch.rand_like(scores)
         return scores.view(batch_size, -1).argsort(dim=1, descending=True, stable=True)
 

@@ -117,13 +117,14 @@ class PatchMerging(nn.Module):
             feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
         rows, cols = (height + 1) // 2, (width + 1) // 2
         pairs = feature_map.view(batch_size * rows, 2, cols, 2, -1)
+        cut = chunks(pairs, _MERGED_BYTES) if use_chunks(tokens) else (pairs,)
         first, merged = 0, tokens
-        for chunk in chunks(pairs, _MERGED_BYTES) if use_chunks(tokens) else (pairs,):
+        for chunk in cut:
             # First whole tokens are moved, then one large matrix is transposed: both are fast.
             neighbors = chunk.permute(1, 3, 0, 2, 4).reshape(4, -1)
             quads = neighbors.t().reshape(-1, 4 * chunk.shape[-1])
             made = linear(self.reduction, quads if self.norm is None else self.norm(quads))
-            if len(chunk) == len(pairs):
+            if len(cut) == 1:
                 return made
             if first == 0:
                 merged = made.new_empty(batch_size * rows * cols, made.shape[1])

@@ -1,13 +1,160 @@
-"""How much a window matters: the L2 norm of its activation (SparseViT)."""
+"""How much a window matters: the scores that windows are ranked by.
+
+SparseViT's is 'l2', the L2 norm of the activation. No importance is right everywhere: large
+activations need not follow objects. A class of one's own is registered in `IMPORTANCES`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from mmengine.registry import Registry
 from torch import Tensor
 
+from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops.backend import use_chunks
 from sparsevit_mm.ops.tokens import chunks
-from sparsevit_mm.ops.windows import WindowGrid, index_maps
+from sparsevit_mm.ops.windows import WindowGrid, Windows, gather, index_maps
+
+IMPORTANCES = Registry('importance', locations=['sparsevit_mm.pruning.importance'])
+
+_WINDOWS_BYTES = 2**20
+"""Tokens of windows that are scored at a time in inference on a CPU."""
+
+
+class Importance(ABC):
+    """Scores the windows of a stage for one forward.
+
+    The map is summarized once, as it is before the first block that skips windows. The plain and
+    the shifted grid are both scored from that summary, for blocks change the map in place.
+    """
+
+    @abstractmethod
+    def summarize(self, tokens: Tensor) -> Tensor:
+        """What is kept of the map.
+
+        Args:
+            tokens: (B * H * W, C) activations before any norm; may be changed in place later.
+
+        Returns:
+            (B * H * W, ...).
+        """
+
+    @abstractmethod
+    def score(self, summary: Tensor, grid: WindowGrid, batch_size: int) -> Tensor:
+        """Scores the windows of a grid.
+
+        Args:
+            summary: (B * H * W, ...) from `summarize`.
+            grid: The windows.
+            batch_size: Images B.
+
+        Returns:
+            (B, grid.num_windows), larger for windows that matter more.
+        """
+
+
+@IMPORTANCES.register_module(name='l2')
+class L2Importance(Importance):
+    """The L2 norm over a window's tokens of their mean magnitude (SparseViT)."""
+
+    def summarize(self, tokens: Tensor) -> Tensor:
+        """(B * H * W,) mean magnitude of the tokens, see `Importance`."""
+        return token_importance(tokens)
+
+    def score(self, summary: Tensor, grid: WindowGrid, batch_size: int) -> Tensor:
+        """L2 norms, padding counting as 0, see `Importance`."""
+        return window_scores(summary.view(batch_size, -1), grid)
+
+
+@IMPORTANCES.register_module(name='random')
+class RandomImportance(Importance):
+    """Uniform scores, anew for every image, grid and forward: what any other must beat."""
+
+    def summarize(self, tokens: Tensor) -> Tensor:
+        """Nothing but the device, see `Importance`."""
+        return tokens[:, :0]
+
+    def score(self, summary: Tensor, grid: WindowGrid, batch_size: int) -> Tensor:
+        """Uniform scores, see `Importance`."""
+        return torch.rand(batch_size, grid.num_windows, device=summary.device)
+
+
+class DeviationImportance(Importance):
+    """Deviation of a window's tokens from their own mean: it finds objects on plain ground.
+
+    A token's deviation is the mean over channels of its distance from the mean token of its window;
+    padding takes no part.
+    """
+
+    def summarize(self, tokens: Tensor) -> Tensor:
+        """The tokens themselves, see `Importance`."""
+        return tokens.clone()
+
+    def score(self, summary: Tensor, grid: WindowGrid, batch_size: int) -> Tensor:
+        """Scores from deviations, see `Importance`."""
+        windows = Windows.locate(grid, batch_size, None, summary.device)
+        chunk_size = None
+        if use_chunks(summary):
+            window_bytes = windows.num_tokens * summary.shape[1] * summary.element_size()
+            chunk_size = max(1, _WINDOWS_BYTES // window_bytes)
+        dtype = torch.promote_types(summary.dtype, torch.float32)
+        scores = torch.empty(windows.num_windows, dtype=dtype, device=summary.device)
+        for chunk in windows.chunks(chunk_size):
+            found = self.of_deviations(_deviations(gather(summary, chunk).to(dtype), chunk))
+            scores = found if chunk.kept is None else scores.index_copy_(0, chunk.kept, found)
+        return scores.view(batch_size, -1)
+
+    @abstractmethod
+    def of_deviations(self, deviations: Tensor) -> Tensor:
+        """Scores of windows.
+
+        Args:
+            deviations: (W, N) deviation of every token, 0 for padding.
+
+        Returns:
+            (W,).
+        """
+
+
+@IMPORTANCES.register_module(name='contrast')
+class ContrastImportance(DeviationImportance):
+    """The L2 norm of the deviations of a window's tokens from their mean."""
+
+    def of_deviations(self, deviations: Tensor) -> Tensor:
+        """L2 norms, see `DeviationImportance`."""
+        return torch.linalg.vector_norm(deviations, ord=2, dim=-1)
+
+
+@IMPORTANCES.register_module(name='peak')
+class PeakImportance(DeviationImportance):
+    """The largest deviation of a token from the mean of its window."""
+
+    def of_deviations(self, deviations: Tensor) -> Tensor:
+        """Largest deviations, see `DeviationImportance`."""
+        return deviations.amax(-1)
+
+
+def build_importance(importance: str | Mapping[str, Any] | Importance) -> Importance:
+    """Makes an importance.
+
+    Args:
+        importance: A name in `IMPORTANCES`, a dict with `type` and arguments, or one made already.
+
+    Raises:
+        ConfigError: If the name is unknown.
+    """
+    if isinstance(importance, Importance):
+        return importance
+    cfg = dict(importance) if isinstance(importance, Mapping) else {'type': importance}
+    if not isinstance(cfg.get('type'), str) or IMPORTANCES.get(cfg['type']) is None:
+        known = ', '.join(sorted(IMPORTANCES.module_dict))
+        raise ConfigError(f'importance is {importance!r}, but must be one of {known}.')
+    built: Importance = IMPORTANCES.build(cfg)
+    return built
 
 
 def token_importance(tokens: Tensor) -> Tensor:
@@ -41,3 +188,13 @@ def window_scores(importance: Tensor, grid: WindowGrid) -> Tensor:
     if maps.padding is not None:
         scores = scores.masked_fill(maps.padding, 0)
     return torch.linalg.vector_norm(scores, ord=2, dim=-1)
+
+
+def _deviations(own: Tensor, windows: Windows) -> Tensor:
+    """(W, N) mean distance of every token of (W, N, C) windows from their mean; padding has 0."""
+    padding = windows.maps.padding
+    if padding is None:
+        return (own - own.mean(1, keepdim=True)).abs().mean(-1)
+    # Padding is 0 in `own`, and every window has a real token.
+    mean = own.sum(1, keepdim=True) / (~padding).sum(1, keepdim=True)
+    return (own - mean).abs().mean(-1).masked_fill(padding.squeeze(-1), 0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparsevit_mm.ops.compat import is_exporting
 from sparsevit_mm.ops.windows import WindowGrid, Windows
-from sparsevit_mm.pruning.importance import token_importance, window_scores
+from sparsevit_mm.pruning.importance import Importance
 
 
 def num_kept_windows(num_windows: int, ratio: float) -> int:
@@ -77,11 +77,13 @@ class WindowRanking:
     each rank their own windows from it, once.
 
     Attributes:
+        importance: What it ranks by.
         batch_size: Images B in the batch.
     """
 
+    importance: Importance
     batch_size: int
-    _importance: Tensor | None = None
+    _summary: Tensor | None = None
     _order: dict[int, Tensor] = field(default_factory=dict)  # by shift: a stage has one map
     _kept: dict[tuple[int, float], Tensor] = field(default_factory=dict)  # by shift and ratio
 
@@ -103,7 +105,10 @@ class WindowRanking:
             num_kept = num_kept_windows(grid.num_windows, ratio)
             if grid.shift not in self._order:
                 with torch.no_grad():
-                    scores = self.scores(tokens, grid)
+                    if self._summary is None:
+                        num_tokens = self.batch_size * grid.height * grid.width
+                        self._summary = self.importance.summarize(tokens[:num_tokens])
+                    scores = self.importance.score(self._summary, grid, self.batch_size)
                 if is_exporting():
                     # Later blocks keep no more, and runtimes know no stable sort; of equal scores,
                     # the TopK of ONNX takes the window with the lower index, as a stable sort does.
@@ -115,19 +120,3 @@ class WindowRanking:
             first = torch.arange(self.batch_size, device=order.device) * grid.num_windows
             self._kept[grid.shift, ratio] = (order + first[:, None]).flatten()
         return self._kept[grid.shift, ratio]
-
-    def scores(self, tokens: Tensor, grid: WindowGrid) -> Tensor:
-        """What the windows of a grid are ranked by, from the tokens of the first call.
-
-        Args:
-            tokens: As in `select`.
-            grid: The windows.
-
-        Returns:
-            (B, grid.num_windows), larger for windows that matter more.
-        """
-        if self._importance is None:
-            num_tokens = self.batch_size * grid.height * grid.width
-            importance = token_importance(tokens[:num_tokens])
-            self._importance = importance.view(self.batch_size, -1)
-        return window_scores(self._importance, grid)

@@ -69,6 +69,14 @@ def test_sparsevit(ratios, size, tmp_path, onnx):
     assert (operators['ScatterND'] > 0) == (stages > 0)
 
 
+@pytest.mark.parametrize('importance', ['contrast', 'peak'])
+def test_other_importances(importance, tmp_path, onnx):
+    options = dict(pruning_ratios=SCHEDULES[2], importance=importance)
+    backbone = build(SparseViT, **SPARSEVIT, **options)
+    images = noise(1, 120, 200)
+    check_equal(backbone, run_onnx(export_graph(backbone, images), tmp_path), images)
+
+
 def test_windows_are_chosen_by_the_image_and_the_schedule_is_baked_in(tmp_path, onnx):
     backbone = build(SparseViT, **SPARSEVIT, pruning_ratios=0.5)
     exported = run_onnx(export_graph(backbone, noise(1, 112, 112)), tmp_path)

@@ -26,6 +26,7 @@ FASTERVIT = dict(
 BACKBONES = {
     'dense': lambda: SparseViT(**SWIN),
     'sparse': lambda: SparseViT(**SWIN, pruning_ratios=[[0.3, 0.6]]),
+    'contrast': lambda: SparseViT(**SWIN, pruning_ratios=[[0.3, 0.6]], importance='contrast'),
     'carriers': lambda: SwinHAT(**SWIN, hat=(True,)),
     'fastervit': lambda: FasterViT(**FASTERVIT),
 }
@@ -48,7 +49,13 @@ def assert_same(compiled, net, images):
 
 
 @pytest.mark.parametrize(
-    'name', ['sparse', 'fastervit', *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
+    'name',
+    [
+        'sparse',
+        'contrast',
+        'fastervit',
+        *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS),
+    ],
 )
 def test_one_graph_serves_all_images_of_a_size(name):
     net, counter = with_larger_weights(BACKBONES[name]()), CompileCounter()

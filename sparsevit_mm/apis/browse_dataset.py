@@ -19,6 +19,7 @@ from sparsevit_mm.checks.configs import check_datasets, check_writable_folder
 from sparsevit_mm.checks.images import use_checked_loading
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.visualization.framework_visualizer import build_framework_visualizer
+from sparsevit_mm.visualization.images import shown_rgb
 
 
 def browse_dataset(
@@ -73,9 +74,9 @@ def browse_dataset(
 
 
 def _rgb(inputs: Any) -> NDArray[np.uint8]:
-    """The (H, W, 3) RGB image of a pipeline's (3, H, W) BGR output."""
+    """The (H, W, 3) RGB image of a pipeline's (C, H, W) output."""
     image: Tensor = inputs['img'] if isinstance(inputs, Mapping) else inputs
-    return np.ascontiguousarray(image.numpy().transpose(1, 2, 0)[..., ::-1].astype(np.uint8))
+    return shown_rgb(image.numpy().transpose(1, 2, 0))
 
 
 def _draw(visualizer: Any, image: NDArray[np.uint8], sample: BaseDataElement, target: Path) -> None:

@@ -25,7 +25,7 @@ from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, largest_difference, write_onnx
 from sparsevit_mm.deployment.parts import PARTS, exportable
 from sparsevit_mm.errors import ConfigError, SparseVitError
-from sparsevit_mm.profiling.inputs import check_shape
+from sparsevit_mm.profiling.inputs import check_shape, input_channels
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 
 TOLERANCE = 1e-4
@@ -145,9 +145,8 @@ def inference_form(module: nn.Module, deploy: bool) -> nn.Module:
 
 def random_images(model: nn.Module, batch: int, height: int, width: int) -> Tensor:
     """Normal noise of (batch, channels, height, width), the same in every process."""
-    channels = getattr(getattr(model, 'backbone', None), 'in_channels', 3)
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, channels, height, width, generator=generator)
+    return torch.randn(batch, input_channels(model), height, width, generator=generator)
 
 
 def load_model(

@@ -16,7 +16,7 @@ from sparsevit_mm.apis.surround_demo import write_frames
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.det3d.datasets.infos import read_camera_matrices
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.visualization.images import find_images, read_image
+from sparsevit_mm.visualization.images import find_images
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,6 @@ def demonstrate(
     """
     paths = find_images(images)
     cameras = read_camera_matrices(infos) if infos is not None else {}
-    if len(paths) == 1:
-        read_image(paths[0])
     check_writable_folder(out_dir, 'out_dir')
     predictor = ImagePredictor(
         config, checkpoint, device, read_schedule(ratios, schedule), cfg_options
@@ -97,7 +95,7 @@ def demonstrate(
     crops = False
     for path, name in track(list(zip(paths, names)), description='Images', disable=len(paths) == 1):
         try:
-            image = read_image(path)
+            image = predictor.read(path)
         except ConfigError as error:
             report.refused.append(str(error))
             continue

@@ -23,16 +23,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
-from sparsevit_mm.checks.configs import build_model, check_checkpoint_exists, check_weights_fit
+from sparsevit_mm.checks.configs import (
+    build_model,
+    check_checkpoint_exists,
+    check_weights_fit,
+    type_name,
+)
+from sparsevit_mm.checks.images import CHECKED_LOADING, check_complete
 from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.profiling.inputs import check_device
+from sparsevit_mm.profiling.inputs import check_device, input_channels
 from sparsevit_mm.pruning.prunable import (
     find_prunable_backbone,
     prunable_or_none,
 )
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.visualization.framework_visualizer import build_framework_visualizer
+from sparsevit_mm.visualization.images import read_image, shown_rgb
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
 
 _LOADING = (
@@ -42,6 +49,8 @@ _LOADING = (
     'LoadAnnotations3D',
     'LoadPanopticAnnotations',
 )
+
+_SEVERAL_CAMERAS = ('LoadMultiViewImageFromFiles', 'LoadCameraImages')
 
 COLORS = [
     (int(255 * red), int(255 * green), int(255 * blue))
@@ -107,7 +116,10 @@ class ImagePredictor:
         with DefaultScope.overwrite_default_scope(self.scope):
             self.dataset_meta = meta.get('dataset_meta') or _dataset_meta(self.cfg)
             self.prepare = Compose(_pipeline_without_loading(self.cfg))
+            loading = _special_loading(self.cfg)
+            self._loading = None if loading is None else Compose([loading])
             self._visualizer = build_framework_visualizer(self.cfg, self.dataset_meta)
+        self._channels = input_channels(model)
 
     @property
     def needs_calibration(self) -> bool:
@@ -120,6 +132,40 @@ class ImagePredictor:
         steps = innermost_dataset(self.cfg.test_dataloader).pipeline
         return any(str(step['type']).endswith('LoadCameraImages') for step in steps)
 
+    def read(self, path: str | Path) -> NDArray[np.uint8]:
+        """Reads an image for `predict`, as the config's pipeline loads it.
+
+        Args:
+            path: The file.
+
+        Returns:
+            (H, W, 3) uint8 RGB: what people are shown of it, whatever channels it has.
+
+        Raises:
+            ConfigError: If the file is broken or no image.
+        """
+        if self._loading is None:
+            return read_image(path)
+        return shown_rgb(self._load(path))
+
+    def _load(self, path: str | Path) -> NDArray[Any]:
+        assert self._loading is not None
+        check_complete(path)
+        with DefaultScope.overwrite_default_scope(self.scope):
+            pixels: NDArray[Any] = self._loading({'img_path': str(path)})['img']
+        return pixels
+
+    def _pixels(self, image: NDArray[np.uint8], path: str) -> NDArray[Any]:
+        """What the pipeline's loading step gives, (H, W) or (H, W, C)."""
+        if self._loading is None:
+            return np.ascontiguousarray(image[..., ::-1])
+        if not path:
+            raise ConfigError(
+                "the config's pipeline loads images in its own way, but the image has no path to "
+                'load it from.'
+            )
+        return self._load(path)
+
     @torch.no_grad()
     def predict(
         self,
@@ -130,17 +176,20 @@ class ImagePredictor:
         """Predicts on one image.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
-            path: Where it comes from, kept in the sample.
+            image: (H, W, 3) uint8 RGB, such as from `read`.
+            path: Where it comes from, kept in the sample. Pipelines that do not load color images
+                load it from there again.
             cam2img: (3, 3) or (4, 4) projection of the camera into pixels of the image, which
                 networks for 3D boxes need.
 
         Raises:
-            ConfigError: If the projection is needed and missing, or cannot be inverted.
+            ConfigError: If the projection is needed and missing, or cannot be inverted; or if the
+                pipeline gives another number of channels than the network takes.
         """
-        height, width = image.shape[:2]
+        pixels = self._pixels(image, path)
+        height, width = pixels.shape[:2]
         data = dict(
-            img=np.ascontiguousarray(image[..., ::-1]),
+            img=pixels,
             img_path=path,
             img_id=0,
             img_shape=(height, width),
@@ -152,8 +201,21 @@ class ImagePredictor:
             data.update(_camera(cam2img))
         recording = record_kept_windows(self.backbone) if self.backbone else nullcontext()
         with DefaultScope.overwrite_default_scope(self.scope), recording as record:
-            (sample,) = self.model.test_step(pseudo_collate([self.prepare(data)]))
+            prepared = self.prepare(data)
+            self._check_channels(prepared['inputs'])
+            (sample,) = self.model.test_step(pseudo_collate([prepared]))
         return Prediction(image, sample.to('cpu'), record.passes if record else [], cam2img)
+
+    def _check_channels(self, inputs: Any) -> None:
+        image = inputs['img'] if isinstance(inputs, Mapping) else inputs
+        # With test-time augmentation there are several forms of the image.
+        image = image[0] if isinstance(image, list) else image
+        if image.shape[-3] != self._channels:
+            raise ConfigError(
+                f'the test pipeline gives images of {image.shape[-3]} channels, but must give the '
+                f'{self._channels} that the network takes: set color_type of its loading step to '
+                "'color', 'grayscale' or 'unchanged'."
+            )
 
     def save(self, prediction: Prediction, path: str | Path, score_thr: float = 0.3) -> None:
         """Draws boxes, masks or labels over the image and writes it.
@@ -244,5 +306,22 @@ def _pipeline_without_loading(cfg: Config) -> list[Any]:
     return [
         step
         for step in deepcopy(list(innermost_dataset(cfg.test_dataloader).pipeline))
-        if str(step['type']).rpartition('.')[2] not in _LOADING
+        if type_name(step) not in _LOADING and not _loads_one_image(step)
     ]
+
+
+def _special_loading(cfg: Config) -> Any:
+    """The loading step of the test pipeline if it gives other than color images, else None."""
+    steps = innermost_dataset(cfg.test_dataloader).pipeline
+    step = deepcopy(next(filter(_loads_one_image, steps), None))
+    if step is None or type_name(step) not in CHECKED_LOADING:
+        return step
+    if step.get('color_type', 'color').startswith('color'):
+        return None
+    step['type'] = 'sparsevit_mm.LoadCheckedImage'  # also for a camera, whose file is named here
+    return step
+
+
+def _loads_one_image(step: Any) -> bool:
+    name = type_name(step)
+    return name.startswith('Load') and 'Image' in name and name not in _SEVERAL_CAMERAS

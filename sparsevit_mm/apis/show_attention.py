@@ -21,6 +21,7 @@ from sparsevit_mm.checks.configs import (
 )
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.fastervit import FasterViT
+from sparsevit_mm.profiling.inputs import input_channels
 from sparsevit_mm.visualization.attention import draw_attention, trace_attention
 from sparsevit_mm.visualization.images import read_image
 
@@ -77,14 +78,23 @@ def show_attention(
     else:
         backbones[0].init_cfg = None
         backbones[0].init_weights()
+    channels = input_channels(model)
+    if channels not in (1, 3):
+        raise ConfigError(
+            f'the network of {config} takes images of {channels} channels, but attention can be '
+            'drawn for gray and color images only.'
+        )
     attention = trace_attention(backbones[0], _normalized(model, pixels), place, stage, block)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw_attention(pixels, attention)).save(out)
 
 
 def _normalized(model: nn.Module, image: np.ndarray) -> Tensor:
-    """The image as the model's preprocessor would hand it on: (1, 3, H, W)."""
+    """The image as the model's preprocessor would hand it on: (1, C, H, W), gray or color."""
     pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
+    if input_channels(model) == 1:
+        weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+        pixels = (weights * pixels).sum(0, keepdim=True)
     preprocessor: Any = getattr(model, 'data_preprocessor', None)
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     if mean is not None and std is not None:

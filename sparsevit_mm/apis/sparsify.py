@@ -30,13 +30,13 @@ from sparsevit_mm.checks.configs import (
 )
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text
+from sparsevit_mm.profiling.inputs import input_channels
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.swap.config_file import write_config
 from sparsevit_mm.swap.swap import sparsify
-from sparsevit_mm.visualization.images import read_image
 
 HIGHEST_RATIO = 0.9
 _BISECTIONS = 6
@@ -191,7 +191,7 @@ def _runner(
     """Makes runs of the backbone on one random image, for each schedule."""
     assert isinstance(backbone, torch.nn.Module)
     network = backbone.eval()
-    images = torch.randn(1, 3, *shape)
+    images = torch.randn(1, input_channels(network), *shape)
 
     def of(schedule: PruningSchedule) -> Callable[[], None]:
         @torch.inference_mode()
@@ -241,7 +241,7 @@ def _draw(config: Path, checkpoint: Path, folder: Path, count: int) -> list[Path
     written = []
     for number in range(min(count, len(dataset))):
         source = Path(dataset.get_data_info(number)['img_path'])
-        windows = predictor.draw_windows(predictor.predict(read_image(source), str(source)))
+        windows = predictor.draw_windows(predictor.predict(predictor.read(source), str(source)))
         if windows is not None:
             written.append(folder / f'{source.stem}-windows.png')
             Image.fromarray(windows).save(written[-1])

@@ -11,7 +11,7 @@ import torch
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.models.classifier import ImageClassifier
-from sparsevit_mm.profiling.inputs import check_device, check_dtype, check_shape
+from sparsevit_mm.profiling.inputs import check_device, check_dtype, check_shape, input_channels
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 
 
@@ -56,7 +56,7 @@ def measure_throughput(
     network = network.to(place).eval()
     if deploy and hasattr(network, 'switch_to_deploy'):
         network.switch_to_deploy()
-    images = torch.randn(batch, 3, height, width, device=place)
+    images = torch.randn(batch, input_channels(network), height, width, device=place)
     mixed: Any = nullcontext() if dtype == 'float32' else torch.autocast(place.type, torch_dtype)
     with torch.inference_mode(), mixed:
         return measure_latency({'network': lambda: network(images)}, runs=runs, device=place)[

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.profiling.inputs import check_shape
+from sparsevit_mm.profiling.inputs import check_shape, input_channels
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.profiling.model_macs import model_macs
 from sparsevit_mm.pruning.prunable import PrunableBackbone
@@ -202,8 +202,7 @@ def _run_on_noise(
     model: nn.Module, cfg: Config, height: int, width: int, batch: int
 ) -> Callable[[], Any]:
     generator = torch.Generator().manual_seed(0)
-    channels = getattr(getattr(model, 'backbone', None), 'in_channels', 3)
-    images = torch.randn(batch, channels, height, width, generator=generator)
+    images = torch.randn(batch, input_channels(model), height, width, generator=generator)
     images = images.to(next(model.parameters()).device)
     scope = str(cfg.get('default_scope'))
     if scope == 'mmdet3d':

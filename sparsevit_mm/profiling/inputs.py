@@ -1,13 +1,42 @@
-"""Type, size and device of the input that a network is measured on, checked."""
+"""Channels, type, size and device of the input that a network is measured on."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from sparsevit_mm.errors import ConfigError
 
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 """Types that networks are timed in, by name."""
+
+
+_BACKBONES = ('backbone', 'img_backbone')
+
+
+def input_channels(model: nn.Module) -> int:
+    """Number of channels of the images that a network takes.
+
+    Args:
+        model: A backbone, or a model with one.
+
+    Returns:
+        The input channels of the backbone's first convolution; 3 if it has none.
+    """
+    backbones = (
+        part for name, part in model.named_modules() if name.rpartition('.')[2] in _BACKBONES
+    )
+    for part in next(backbones, model).modules():
+        if isinstance(part, nn.Conv2d):
+            # YOLOX and others first fold 2 x 2 pixels into the channels of one.
+            return part.in_channels // (4 if _is_folded(model, part) else 1)
+    return 3
+
+
+def _is_folded(model: nn.Module, convolution: nn.Conv2d) -> bool:
+    return any(
+        type(part).__name__ == 'Focus' and convolution in part.modules() for part in model.modules()
+    )
 
 
 def check_dtype(name: str) -> torch.dtype:

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.inputs import input_channels
 
 _SIDE = 128
 _FETCHED = ('pretrained', 'init_cfg')
@@ -60,7 +61,7 @@ def _run(cfg: dict[str, Any], scope: str | None) -> tuple[FeatureMap, ...]:
         with DefaultScope.overwrite_default_scope(scope):
             network: nn.Module = MODELS.build(cfg)
         network.train(False)
-        outputs = network(torch.zeros(1, cfg.get('in_channels', 3), height, width))
+        outputs = network(torch.zeros(1, input_channels(network), height, width))
     except Exception as error:  # whatever a framework's backbone raises
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ConfigError(

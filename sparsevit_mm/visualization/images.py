@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +41,30 @@ def find_images(path: str | Path) -> list[Path]:
     return [path]
 
 
+def shown_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """What people are shown of an image with any number of channels.
+
+    Args:
+        pixels: (H, W) or (H, W, C), channels as the frameworks' pipelines have them: blue, green
+            and red first if there are three or more.
+
+    Returns:
+        (H, W, 3) uint8 RGB: of fewer than three channels the first one, in gray; of 16 bits the
+        upper ones; other numbers outside 0 to 255 scaled by the range that occurs.
+    """
+    values = pixels[..., None] if pixels.ndim == 2 else pixels
+    values = values[..., 2::-1] if values.shape[2] > 2 else values[..., :1].repeat(3, axis=2)
+    if values.dtype == np.uint16:
+        values = (values / 257).round()
+    elif values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
+        values = _stretch(values)
+    return np.ascontiguousarray(values.astype(np.uint8))
+
+
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Reads an image of any kind: gray, palette, with transparency, with more than 8 bits.
+
+    Of a TIFF file with more channels than Pillow knows, the first three are shown (with tifffile).
 
     Transparent pixels are laid over black, 16 bits are scaled by their whole range, wider numbers
     by the range that occurs. The camera's orientation is applied.
@@ -58,6 +83,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             image = ImageOps.exif_transpose(opened)
             image.load()
     except UnidentifiedImageError:
+        with suppress(ImportError, ValueError):  # tifffile need not be there, nor know the file
+            return shown_rgb(import_module('tifffile').imread(path))
         what = 'is empty' if Path(path).stat().st_size == 0 else 'is not an image'
         raise ConfigError(f'the image {path} cannot be read: it {what}.') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -28,6 +28,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint', help='weights to start from; default: the released ImageNet ones; "" none'
     )
+    parser.add_argument(
+        '--channels',
+        metavar='rgb|bgr',
+        help='for images of other than three channels: what the first three are, to take the '
+        'weights in, with their mean for further channels; default: the weights are left out',
+    )
     parser.add_argument('--out', help='the new config; default: <config>_<backbone>.py here')
     return parser.parse_args(argv)
 
@@ -43,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             out,
             ratios=read_schedule(args.ratios, args.schedule),
             checkpoint=args.checkpoint,
+            channels=args.channels,
         )
     for change in swap.changes:
         print(f'{".".join(map(str, change.path))}: {change.reason}')

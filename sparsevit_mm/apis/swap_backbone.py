@@ -20,6 +20,7 @@ def swap_to_file(
     *,
     ratios: Any = None,
     checkpoint: str | None = None,
+    channels: str | None = None,
 ) -> Swap:
     """Swaps the backbone of a config, builds the new model, and writes the new config.
 
@@ -29,6 +30,7 @@ def swap_to_file(
         out: The new config file.
         ratios: Pruning ratios in any form `pruning_ratios` takes, or a `PruningSchedule`.
         checkpoint: Weights to start from, see `BackboneSpec`.
+        channels: How weights for three channels are taken in for others, see `BackboneSpec`.
 
     Returns:
         What was changed.
@@ -38,7 +40,7 @@ def swap_to_file(
     """
     if isinstance(ratios, PruningSchedule):
         ratios = [list(stage) for stage in ratios.ratios]
-    spec = BackboneSpec(backbone, ratios, checkpoint)
+    spec = BackboneSpec(backbone, ratios, checkpoint, channels)
     check_writable_folder(Path(out).parent, 'out')
     original = load_local_or_installed(config)
     register_framework(original)

@@ -30,6 +30,9 @@ WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'model_ema')
 """Keys under which training frameworks put the weights, in the order they are looked for."""
 
 
+CHANNEL_ORDERS = ('rgb', 'bgr')
+"""What the first three channels of a network's images can be."""
+
 _OUTPUT_NORM = re.compile(r'^norm\d+\.')
 
 
@@ -109,7 +112,11 @@ def named_tensors(content: Any, path: str) -> dict[str, Tensor]:
 
 
 def load_pretrained_swin(
-    backbone: nn.Module, path: str | Path, prefix: str | None = None, own: str = r'(?!)'
+    backbone: nn.Module,
+    path: str | Path,
+    prefix: str | None = None,
+    own: str = r'(?!)',
+    channels: str | None = None,
 ) -> LoadReport:
     """Loads a Swin checkpoint of any known layout into a backbone with MMDetection's names.
 
@@ -118,6 +125,8 @@ def load_pretrained_swin(
         path: A bare backbone, or a detector or segmentor with the backbone under `backbone.`.
         prefix: Prefix of the backbone's keys in the file; `backbone.` is recognized by default.
         own: Pattern of parameters that a Swin does not have and the file may lack.
+        channels: What the images' first three channels are, see `_fit_channels`; None if the file
+            must be for as many channels as the network.
 
     Returns:
         Which tensors were loaded, resized, missing and left over.
@@ -127,6 +136,7 @@ def load_pretrained_swin(
             unchanged.
     """
     translated, report = _read_backbone(str(path), SWIN, prefix)
+    _fit_channels(translated, 'patch_embed.projection.weight', backbone, path, channels)
     resized = {name: _resize(backbone, name, weight) for name, weight in translated.items()}
     report.resized = [name for name in resized if resized[name] is not translated[name]]
     wrong = _copy_fitting(backbone, resized, report, f'{SWIN.optional}|{own}')
@@ -142,6 +152,7 @@ def load_pretrained_fastervit(
     backbone: nn.Module,
     path: str | Path,
     prefix: str | None = None,
+    channels: str | None = None,
     *,
     describe: Callable[[Mapping[str, Tensor]], str],
 ) -> LoadReport:
@@ -151,6 +162,7 @@ def load_pretrained_fastervit(
         backbone: A FasterViT.
         path: A classifier, a bare backbone, or a whole model with the backbone under `backbone.`.
         prefix: Prefix of the backbone's keys in the file; `backbone.` is recognized by default.
+        channels: As in `load_pretrained_swin`.
         describe: Returns the name of the variant that parameters belong to, for the error.
 
     Returns:
@@ -161,6 +173,7 @@ def load_pretrained_fastervit(
             unchanged.
     """
     translated, report = _read_backbone(str(path), FASTERVIT, prefix)
+    _fit_channels(translated, 'patch_embed.0.weight', backbone, path, channels)
     wanted = backbone.state_dict()
     # The backbone may lack the last stages, which are named `levels` in parameters.
     stages = {name.split('.')[1] for name in wanted if name.startswith('levels.')}
@@ -209,6 +222,54 @@ def _read_backbone(
             f'with {seen}).'
         )
     return translate(weights, layout), LoadReport(path, layout.name)
+
+
+def _fit_channels(
+    weights: dict[str, Tensor],
+    name: str,
+    backbone: nn.Module,
+    path: str | Path,
+    channels: str | None,
+) -> None:
+    """Makes the first convolution of a file for RGB images one for the network's images.
+
+    Further channels get the mean over R, G and B. For images of fewer than three channels the
+    weights are summed, and shared among the channels.
+
+    Args:
+        weights: Parameters under our names, changed in place.
+        name: Weight of the first convolution.
+        backbone: The network.
+        path: The file, for the error.
+        channels: What the first three channels of the network's images are: 'rgb' or 'bgr'.
+
+    Raises:
+        CheckpointError: If the numbers of channels differ and `channels` does not say what to do.
+    """
+    if channels not in (None, *CHANNEL_ORDERS):
+        raise CheckpointError(
+            f'channels in init_cfg is {channels!r}, but must be one of {CHANNEL_ORDERS}.'
+        )
+    wanted = backbone.get_parameter(name).shape
+    weight = weights.get(name)
+    if weight is None or weight.ndim != 4 or weight.shape[1] == wanted[1]:
+        return
+    if channels is None or weight.shape[1] != 3:
+        way_out = (
+            "say what the images' first three are with channels='rgb' or 'bgr' in init_cfg, or "
+            if weight.shape[1] == 3
+            else ''
+        )
+        raise CheckpointError(
+            f'the checkpoint {path} is for images of {weight.shape[1]} channels, but the network '
+            f'takes {wanted[1]}: {way_out}leave the checkpoint out.'
+        )
+    weight = weight.flip(1) if channels == 'bgr' else weight
+    mean = weight.mean(1, keepdim=True)
+    if wanted[1] < 3:
+        weights[name] = (mean * 3 / wanted[1]).repeat(1, wanted[1], 1, 1)
+    else:
+        weights[name] = torch.cat([weight, mean.repeat(1, wanted[1] - 3, 1, 1)], dim=1)
 
 
 def _copy_fitting(

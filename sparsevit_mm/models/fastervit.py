@@ -389,7 +389,9 @@ class FasterViT(FixedOptions):
         layer_scale_conv: Initial value of the factors on the branches of convolutional blocks; None
             for no factors, as in every released network.
         carrier_pooling: 'authors' or 'centered', see `CarrierPooling`.
-        init_cfg: `dict(type='Pretrained', checkpoint=...)` takes the authors' files and ours.
+        init_cfg: `dict(type='Pretrained', checkpoint=...)` takes the authors' files and ours; with
+            `channels='rgb'` or `'bgr'` also for images of more or fewer than three channels, as in
+            `SwinBackbone`.
 
     Attributes:
         arch: The sizes, a `FasterViTArch`.
@@ -595,7 +597,11 @@ class FasterViT(FixedOptions):
             super().init_weights()
         for entry in pretrained:
             report = load_pretrained_fastervit(
-                self, entry['checkpoint'], entry.get('prefix'), describe=describe_fastervit
+                self,
+                entry['checkpoint'],
+                entry.get('prefix'),
+                entry.get('channels'),
+                describe=describe_fastervit,
             )
             print_log(f'FasterViT: {report}', logger='current')
         self._is_init = True

@@ -362,7 +362,9 @@ class SwinBackbone(FixedOptions):
         frozen_stages: Stages up to this number are frozen: 0 the patch embedding, 1 also the first
             stage, and so on; -1 none.
         init_cfg: `dict(type='Pretrained', checkpoint=...)` takes a file of any layout in
-            `sparsevit_mm.checkpoints.layouts`.
+            `sparsevit_mm.checkpoints.layouts`. If the images have more or fewer than the three
+            channels of the file, `channels='rgb'` or `'bgr'` in it says what their first three are;
+            further ones start from the mean.
 
     Attributes:
         arch: The sizes, a `SwinArch`.
@@ -559,7 +561,11 @@ class SwinBackbone(FixedOptions):
             super().init_weights()
         for entry in pretrained:
             report = load_pretrained_swin(
-                self, entry['checkpoint'], entry.get('prefix'), self.own_parameters
+                self,
+                entry['checkpoint'],
+                entry.get('prefix'),
+                self.own_parameters,
+                entry.get('channels'),
             )
             print_log(f'{type(self).__name__}: {report}', logger='current')
         self._is_init = True

@@ -17,7 +17,20 @@ from sparsevit_mm.profiling.inputs import input_channels
 
 _SIDE = 128
 _FETCHED = ('pretrained', 'init_cfg')
-_known: dict[str, tuple[FeatureMap, ...]] = {}
+_known: dict[str, Maps] = {}
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What goes into a backbone and what comes out.
+
+    Attributes:
+        in_channels: Channels of the images.
+        outputs: The output maps in order.
+    """
+
+    in_channels: int
+    outputs: tuple[FeatureMap, ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class FeatureMap:
     stride: int
 
 
-def feature_maps(backbone: Mapping[str, Any], scope: str | None) -> tuple[FeatureMap, ...]:
+def feature_maps(backbone: Mapping[str, Any], scope: str | None) -> Maps:
     """Builds a backbone with random weights and runs it once on a small image.
 
     Args:
@@ -41,7 +54,7 @@ def feature_maps(backbone: Mapping[str, Any], scope: str | None) -> tuple[Featur
         scope: Scope of the framework in which its type is registered.
 
     Returns:
-        Its output maps in order.
+        Channels of its images, and its output maps.
 
     Raises:
         ConfigError: If it cannot be built or run, or its outputs are not NCHW maps.
@@ -54,14 +67,15 @@ def feature_maps(backbone: Mapping[str, Any], scope: str | None) -> tuple[Featur
 
 
 @torch.no_grad()
-def _run(cfg: dict[str, Any], scope: str | None) -> tuple[FeatureMap, ...]:
+def _run(cfg: dict[str, Any], scope: str | None) -> Maps:
     side = cfg.get('img_size', _SIDE)
     height, width = (side, side) if isinstance(side, int) else tuple(side)[-2:]
     try:
         with DefaultScope.overwrite_default_scope(scope):
             network: nn.Module = MODELS.build(cfg)
         network.train(False)
-        outputs = network(torch.zeros(1, input_channels(network), height, width))
+        in_channels = input_channels(network)
+        outputs = network(torch.zeros(1, in_channels, height, width))
     except Exception as error:  # whatever a framework's backbone raises
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ConfigError(
@@ -76,4 +90,5 @@ def _run(cfg: dict[str, Any], scope: str | None) -> tuple[FeatureMap, ...]:
         raise ConfigError(
             f'the outputs of the backbone {cfg.get("type")} must be NCHW maps, but are not.'
         )
-    return tuple(FeatureMap(o.shape[1], round(height / o.shape[2])) for o in outputs)
+    found = (FeatureMap(o.shape[1], round(height / o.shape[2])) for o in outputs)
+    return Maps(in_channels, tuple(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sparsevit_mm.checkpoints.loading import CHANNEL_ORDERS
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.fastervit_arch import VARIANTS
 from sparsevit_mm.models.swin_arch import NAMED_SIZES, SwinArch
@@ -34,6 +35,9 @@ class BackboneSpec:
         ratios: Pruning ratios in any form `pruning_ratios` takes; None for a dense backbone.
         checkpoint: Path or address of weights to start from; None for the released ImageNet
             weights of the backbone, '' for random ones.
+        channels: For images of more or fewer than three channels: 'rgb' or 'bgr', what their first
+            three are, takes the weights in, with the mean for further channels; None leaves them
+            out.
 
     Raises:
         ConfigError: If the name is unknown, or ratios are given for a backbone without schedule.
@@ -42,11 +46,16 @@ class BackboneSpec:
     name: str
     ratios: Any = None
     checkpoint: str | None = None
+    channels: str | None = None
 
     def __post_init__(self) -> None:
         if self.name not in backbone_names():
             raise ConfigError(
                 f'backbone is {self.name!r}, but must be one of {", ".join(backbone_names())}.'
+            )
+        if self.channels not in (None, *CHANNEL_ORDERS):
+            raise ConfigError(
+                f'channels is {self.channels!r}, but must be one of {", ".join(CHANNEL_ORDERS)}.'
             )
         if self.ratios is not None:
             if not self.is_sparse:
@@ -77,7 +86,7 @@ class BackboneSpec:
         return SwinArch.build(self.arch)
 
     @property
-    def channels(self) -> tuple[int, ...]:
+    def out_channels(self) -> tuple[int, ...]:
         """Channels of the four output maps."""
         if self.family == 'fastervit':
             return VARIANTS[self.arch].stage_dims
@@ -95,24 +104,29 @@ class BackboneSpec:
             return f'{_FASTERVIT_STORE}fastervit_4_21k_{size}_{_FASTERVIT_WINDOWS[size]}.pth.tar'
         return f'{_FASTERVIT_STORE}fastervit_{self.arch}_224_1k.pth.tar'
 
-    def config(self, out_indices: tuple[int, ...]) -> dict[str, Any]:
+    def config(self, out_indices: tuple[int, ...], in_channels: int = 3) -> dict[str, Any]:
         """Config of the backbone.
 
         Args:
             out_indices: Indices of the maps it returns.
+            in_channels: Channels of the images.
         """
         types = {'sparsevit': 'SparseViT', 'swin-hat': 'SwinHAT', 'fastervit': 'FasterViT'}
         config: dict[str, Any] = dict(type=f'sparsevit_mm.{types[self.family]}', arch=self.arch)
         if out_indices != (0, 1, 2, 3):
             config['out_indices'] = out_indices
+        if in_channels != 3:
+            config['in_channels'] = in_channels
         if self.family == 'fastervit':
             config |= dict(out_norm_cfg=dict(type='LN'), norm_eval=True)
         else:
             config['drop_path_rate'] = 0.2
         if self.ratios is not None:
             config['pruning_ratios'] = self.ratios
-        if self.pretrained is not None:
+        if self.pretrained is not None and (in_channels == 3 or self.channels is not None):
             config['init_cfg'] = dict(type='Pretrained', checkpoint=self.pretrained)
+            if in_channels != 3:
+                config['init_cfg']['channels'] = self.channels
         return config
 
 

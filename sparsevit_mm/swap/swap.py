@@ -127,17 +127,24 @@ def _other_backbone(
     cfg: Config, host: Mapping[str, Any], below: FieldPath, spec: BackboneSpec, scope: str | None
 ) -> list[Change]:
     old = backbone_of(host)
-    maps = feature_maps(old, scope)
+    found = feature_maps(old, scope)
+    in_channels, maps = found.in_channels, found.outputs
     levels = matching_levels(maps)
-    backbone = spec.config(levels)
+    backbone = spec.config(levels, in_channels)
     if old.get('with_cp'):
         backbone['with_cp'] = True
-    strides = [found.stride for found in maps]
+    strides = [each.stride for each in maps]
     why = f'In place of {old.get("type")}'
     if strides != [STRIDES[level] for level in levels]:
         why += f', whose maps have strides {", ".join(map(str, strides))}; ours '
         why += ', '.join(str(STRIDES[level]) for level in levels)
-    if spec.pretrained is not None and spec.family == 'fastervit' and spec.checkpoint is None:
+    if in_channels != 3 and spec.pretrained is not None:
+        why += f'. Images have {in_channels} channels, and the weights are for 3: '
+        if spec.channels is None:
+            why += "they are left out; channels='rgb' or 'bgr' takes them in"
+        else:
+            why += f'{spec.channels} is taken for the first three, their mean for further ones'
+    if 'init_cfg' in backbone and spec.family == 'fastervit' and spec.checkpoint is None:
         why += ". The weights are under NVIDIA's non-commercial terms"
     changes = [Change((*below, backbone_key(host)), backbone, f'{why}.', replaces=True)]
     if host.get('pretrained'):
@@ -150,10 +157,10 @@ def _other_backbone(
                 'It made a pyramid out of maps of one size; ours is one.',
             )
         )
-    channels = [spec.channels[level] for level in levels]
+    channels = [spec.out_channels[level] for level in levels]
     for path, value in new_channels(host, maps, channels):
         changes.append(Change((*below, *path), value, 'Channels of the new maps.'))
-    for path, preprocessor in preprocessor_paths(cfg.model):
+    for path, preprocessor in preprocessor_paths(cfg.model) if in_channels == 3 else ():
         for key, value in normalization_changes(preprocessor).items():
             reason = "ImageNet's statistics, on RGB, as the weights were trained."
             changes.append(Change(('model', *path, key), value, reason))
@@ -192,6 +199,8 @@ def _swin_to_sparse(old: Mapping[str, Any], spec: BackboneSpec, path: FieldPath)
         changes.append(Change((*path, 'pruning_ratios'), spec.ratios, 'Windows to skip.'))
     if spec.checkpoint is not None:
         init_cfg = dict(type='Pretrained', checkpoint=spec.checkpoint) if spec.checkpoint else None
+        if init_cfg is not None and spec.channels is not None and old.get('in_channels', 3) != 3:
+            init_cfg['channels'] = spec.channels
         changes.append(Change((*path, 'init_cfg'), init_cfg, 'Weights to start from.', True))
     return changes
 

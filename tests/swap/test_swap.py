@@ -120,6 +120,30 @@ def test_images_are_normalized_for_the_new_weights():
     assert model.data_preprocessor.data_preprocessor.bgr_to_rgb is True
 
 
+@pytest.mark.parametrize('channels', [1, 4])
+@pytest.mark.parametrize('backbone', ['sparsevit-tiny', 'fastervit-0'])
+def test_networks_keep_the_channels_of_their_images(channels, backbone, tmp_path):
+    own = tmp_path / 'own.py'
+    own.write_text(
+        f"_base_ = '{RETINANET}'\n"
+        f'model = dict(backbone=dict(in_channels={channels}, init_cfg=None), '
+        'data_preprocessor=dict(mean=[7.0], std=[5.0], bgr_to_rgb=False))\n'
+    )
+    swap = swap_to_file(str(own), backbone, tmp_path / 'new.py')
+    model = swap.cfg.model
+    assert model.backbone.in_channels == channels
+    assert 'init_cfg' not in model.backbone, 'the weights are for three channels'
+    assert model.data_preprocessor == load_local_or_installed(str(own)).model.data_preprocessor
+    text = ' '.join((tmp_path / 'new.py').read_text().replace('#', '').split())
+    assert f'Images have {channels} channels, and the weights are for 3: they are left out' in text
+    assert build_model(swap.cfg).backbone(torch.rand(1, channels, 64, 64))[0].shape[0] == 1
+    swap = swap_to_file(str(own), backbone, tmp_path / 'taken.py', channels='bgr')
+    init_cfg = swap.cfg.model.backbone.init_cfg
+    assert (init_cfg.type, init_cfg.channels) == ('Pretrained', 'bgr')
+    with pytest.raises(ConfigError, match="channels is 'gbr', but must be one of rgb, bgr"):
+        BackboneSpec(backbone, channels='gbr')
+
+
 def test_adaptive_optimizers_keep_their_rates():
     cfg, swap = swapped(DETR)
     assert swap.cfg.optim_wrapper.optimizer == cfg.optim_wrapper.optimizer

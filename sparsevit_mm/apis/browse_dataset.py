@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.checks.classes import check_classes
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import check_datasets, check_writable_folder
 from sparsevit_mm.checks.images import use_checked_loading
@@ -56,6 +57,7 @@ def browse_dataset(
     check_datasets(cfg, ['train_dataloader'], [])
     register_framework(cfg)
     check_coco_annotations(cfg, ['train_dataloader'])
+    check_classes(cfg, ['train_dataloader'])
     use_checked_loading(cfg)
     set_random_seed(seed)
     written = []

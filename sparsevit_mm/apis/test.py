@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.apis.schedules import parse_ratios, read_schedule
+from sparsevit_mm.checks.classes import check_classes
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import (
     build_model,
@@ -82,6 +83,7 @@ def test(
 
     register_framework(cfg)
     check_coco_annotations(cfg, ['test_dataloader'])
+    check_classes(cfg, ['test_dataloader'])
     model = build_model(cfg)
     check_schedules(model, cfg)
     check_weights_fit(model, checkpoint)

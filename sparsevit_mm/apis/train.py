@@ -15,6 +15,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
+from sparsevit_mm.checks.classes import check_classes
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import (
     build_model,
@@ -75,6 +76,7 @@ def train(
 
     register_framework(cfg)
     check_coco_annotations(cfg, ['train_dataloader', 'val_dataloader'])
+    check_classes(cfg, ['train_dataloader', 'val_dataloader'])
     model = build_model(cfg)
     check_schedules(model, cfg)
     check_pretrained(model)

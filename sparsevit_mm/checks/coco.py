@@ -8,12 +8,13 @@ checks here report each of these in one sentence.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from sparsevit_mm.checks.classes import check_heads, given_classes, listed
 from sparsevit_mm.checks.configs import dataset_configs
 from sparsevit_mm.errors import ConfigError
 
@@ -55,26 +56,27 @@ def _check_dataset(cfg: Config, field: str, dataset: Mapping[str, Any], kind: An
         return
     coco = _read(path)
     named = {category['name']: category['id'] for category in coco['categories']}
-    classes = (dataset.get('metainfo') or {}).get('classes')
+    classes = given_classes(dataset, field)
     if classes is None:
-        if not set(kind.METAINFO.get('classes', ())) & set(named):
+        known = kind.METAINFO.get('classes', ())
+        if not set(known) & set(named):
             raise ConfigError(
                 f'{field}.metainfo.classes is missing, and {path} has none of the classes of '
-                f'{kind.__name__} but {_listed(named)}.'
+                f'{kind.__name__} but {listed(named)}.'
             )
+        _check_order(
+            coco, known, f'{field}.metainfo.classes is missing, and {kind.__name__} has', path, kind
+        )
+        _check_category_ids(path, coco)
         return
-    classes = [classes] if isinstance(classes, str) else list(classes)
     unknown = [name for name in classes if name not in named]
     if unknown:
         raise ConfigError(
-            f'{field}.metainfo.classes holds {unknown[0]!r}, but {path} has {_listed(named)}.'
+            f'{field}.metainfo.classes holds {unknown[0]!r}, but {path} has {listed(named)}.'
         )
-    for head, number in _heads(cfg.model, 'model'):
-        if number != len(classes):
-            raise ConfigError(
-                f'{head}.num_classes is {number}, but {field}.metainfo.classes has {len(classes)}: '
-                f'{_listed(classes)}.'
-            )
+    check_heads(cfg, f'{field}.metainfo.classes', classes)
+    _check_order(coco, classes, f'{field}.metainfo.classes has', path, kind)
+    _check_category_ids(path, coco)
     masks = any(step.get('with_mask') for step in dataset.get('pipeline') or ())
     _check_annotations(path, coco, {named[name] for name in classes}, masks)
 
@@ -115,26 +117,36 @@ def _check_annotations(
             )
 
 
+def _check_order(
+    coco: Mapping[str, list[Any]], classes: Sequence[str], owner: str, path: Path, kind: Any
+) -> None:
+    """Checks that MMDetection, which numbers classes as the file does, numbers them as listed."""
+    from mmdet.datasets import CocoDataset
+
+    if kind.load_data_list is not CocoDataset.load_data_list:  # LVIS and others number otherwise
+        return
+    found = [c['name'] for c in coco['categories'] if c['name'] in classes]
+    for label, name in enumerate(found):
+        if label >= len(classes) or name != classes[label]:
+            meant = classes[label] if label < len(classes) else 'nothing'
+            raise ConfigError(
+                f'{owner} {meant!r} as class {label}, but must have {name!r}: MMDetection numbers '
+                f'classes in the order of the categories of {path}, {listed(found)}.'
+            )
+
+
+def _check_category_ids(path: Path, coco: Mapping[str, list[Any]]) -> None:
+    known = {category['id'] for category in coco['categories']}
+    given = [a['category_id'] for a in coco['annotations'] if 'category_id' in a]
+    unknown = [category for category in given if category not in known]
+    if unknown:
+        raise ConfigError(
+            f'category_id of {len(unknown)} of the {len(given)} annotations of {path} is one that '
+            f'no category has, such as {unknown[0]}, but must be one of {listed(sorted(known))}.'
+        )
+
+
 def _check_keys(path: Path, place: str, entry: Any, keys: Sequence[str]) -> None:
     missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
     if missing:
         raise ConfigError(f'{place} of {path} has no {missing[0]}, but {", ".join(keys)} are read.')
-
-
-def _heads(cfg: Any, field: str) -> Iterator[tuple[str, int]]:
-    """Yields the field of each head that classifies, and its number of classes."""
-    if isinstance(cfg, Mapping):
-        for key, value in cfg.items():
-            yield from _heads(value, f'{field}.{key}')
-        name = field.rpartition('.')[2].partition('[')[0]
-        if name in ('bbox_head', 'mask_head') and 'num_classes' in cfg:
-            yield field, cfg['num_classes']
-    elif isinstance(cfg, (list, tuple)):
-        for index, value in enumerate(cfg):
-            yield from _heads(value, f'{field}[{index}]')
-
-
-def _listed(names: Iterable[str], most: int = 10) -> str:
-    names = [str(name) for name in names]
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return ', '.join(names[:most]) + more

@@ -33,28 +33,55 @@ class ImageFolder(BaseDataset):
             `metainfo=dict(classes=...)` fixes the order of classes, which is else alphabetical.
 
     Raises:
-        ConfigError: If there are no images.
+        ConfigError: If there are no images, or a class has no folder and a folder no class.
     """
 
     def __init__(self, data_root: str, data_prefix: Any = None, **kwargs: Any) -> None:
         prefix = {'img': ''} if data_prefix is None else dict(data_prefix)
         super().__init__(data_root=data_root, data_prefix=prefix, **kwargs)
 
+    @staticmethod
+    def find_classes(root: Path) -> list[str]:
+        """The folders that are classes, by name: those that hold images and are not hidden.
+
+        Args:
+            root: Where they are.
+        """
+        folders = (path for path in root.iterdir() if path.is_dir())
+        return sorted(
+            p.name for p in folders if not p.name.startswith(('.', '__')) and _images_in(p)
+        )
+
     def load_data_list(self) -> list[dict[str, Any]]:
         """Finds the images, `img_path` and `label` of each."""
         root = Path(self.data_prefix['img'])
-        found = sorted(path.name for path in root.iterdir() if path.is_dir())
+        found = self.find_classes(root)
         classes = self.metainfo.get('classes') or found
+        if isinstance(classes, str):
+            raise ConfigError(
+                f'metainfo.classes is {classes!r}, but must be a list of names or a file with one '
+                f'a line; for a single class write ({classes!r},) with the comma.'
+            )
+        missing = [name for name in classes if name not in found]
+        others = [name for name in found if name not in classes]
+        if missing and others:
+            raise ConfigError(
+                f'metainfo.classes holds {missing[0]!r}, but must hold names of the folders in '
+                f'{root}, among which are {", ".join(others[:10])}.'
+            )
         self._metainfo['classes'] = tuple(classes)
         images = [
             {'img_path': str(path), 'label': label}
             for label, name in enumerate(classes)
-            for path in sorted((root / name).glob('*'))
-            if path.suffix.lower() in IMAGE_SUFFIXES
+            for path in _images_in(root / name)
         ]
         if not images:
             raise ConfigError(f'{root} holds no images, but must hold a folder for each class.')
         return images
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
 @TRANSFORMS.register_module()

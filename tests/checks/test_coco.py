@@ -58,6 +58,26 @@ def test_wrong_annotations(own, change, message):
         check(config)
 
 
+def test_labels_follow_the_order_of_the_file(own):
+    config, path = own
+    spoil(path, lambda coco: coco['categories'].reverse())
+    with pytest.raises(ConfigError, match=r"has 'person' as class 0, but must have 'car': .*json"):
+        check(config)
+    check(config, **{f'{DATASET}.metainfo.classes': ('car', 'person')})
+
+
+def test_annotations_without_a_category_are_counted(own):
+    config, path = own
+    spoil(
+        path,
+        lambda coco: [a.update(category_id=a['category_id'] + 4) for a in coco['annotations'][1:]],
+    )
+    with pytest.raises(ConfigError, match=r'of 3 of the 4 annotations of .*json is one that no '
+                       'category has, such as 6, but must be one of 1, 2') as error:  # fmt: skip
+        check(config)
+    assert '\n' not in str(error.value)
+
+
 def test_what_is_no_json(own):
     config, path = own
     path.write_text('{"images": [')
@@ -82,7 +102,11 @@ def test_classes_that_were_not_set(own):
     config, path = own
     text = config.read_text().replace("metainfo=dict(classes=('person', 'car')), ", '')
     config.write_text(text)
-    check(config)  # their names are COCO's
+    # Their names are COCO's, but the second class of COCO is another one.
+    with pytest.raises(ConfigError, match="has 'bicycle' as class 1, but must have 'car'"):
+        check(config)
+    spoil(path, lambda coco: coco['categories'][1].update(name='bicycle'))
+    check(config)
     categories = [dict(id=1, name='screw'), dict(id=2, name='nut')]
     spoil(path, lambda coco: coco.update(categories=categories))
     with pytest.raises(ConfigError, match='has none of the classes of CocoDataset but screw, nut'):

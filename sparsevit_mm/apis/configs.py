@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 
 from sparsevit_mm.checks.names import check_names
 from sparsevit_mm.engine.safe_reading import use_safe_reading
+from sparsevit_mm.engine.whole_files import use_whole_files
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.requirements_check import check_framework
 
@@ -75,7 +76,8 @@ def load_local_or_installed(name: str) -> Config:
 def register_framework(cfg: Config) -> None:
     """Checks the framework that a config is for, registers what is in it, and checks our names.
 
-    From now on mmengine reads checkpoints and pickles without running what is in them.
+    From now on mmengine reads checkpoints and pickles without running what is in them, and writes
+    files that are whole or not there.
 
     Raises:
         ConfigError: If `default_scope` names no framework, or a `type` is nearly a name of this
@@ -83,6 +85,7 @@ def register_framework(cfg: Config) -> None:
         FrameworkError: If the framework is missing or of a version that does not work.
     """
     use_safe_reading()
+    use_whole_files()
     scope = cfg.get('default_scope')
     if scope not in (None, 'mmengine', *FRAMEWORKS):
         raise ConfigError(

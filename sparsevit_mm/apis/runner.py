@@ -6,11 +6,13 @@ import itertools
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from sparsevit_mm.checks.configs import type_name
 from sparsevit_mm.checks.images import use_checked_loading
+from sparsevit_mm.engine.resuming import one_sentence_on_resuming
 
 _runs = itertools.count()
 
@@ -18,12 +20,15 @@ _runs = itertools.count()
 def build_runner(cfg: Config, launcher: str) -> Runner:
     """Builds the runner of a config, on a CPU without a GPU's process group.
 
+    Its checkpoints are written whole, and an old one is removed after the new one is on the disk.
+
     Args:
         cfg: The whole config; its framework must be registered.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
     """
     cfg.launcher = launcher
     use_checked_loading(cfg)
+    _keep_checkpoints_whole(cfg)
     if launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would pick a GPU; a group that is there already is left alone.
         torch.distributed.init_process_group('gloo')
@@ -42,4 +47,17 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
             cfg.experiment_name = f'{Path(cfg.filename or "run").stem}-{number + 1}'
         if cfg.get('visualizer') is not None:
             cfg.visualizer.name = cfg.experiment_name
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    one_sentence_on_resuming(runner)
+    return runner
+
+
+def _keep_checkpoints_whole(cfg: Config) -> None:
+    """Takes `WholeCheckpointHook` where mmengine's own checkpoint hook would be."""
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = ConfigDict()
+    hook = cfg.default_hooks.get('checkpoint', ConfigDict(type='CheckpointHook', interval=1))
+    if hook is not None and type_name(hook).rstrip("'>") == 'CheckpointHook':
+        cfg.default_hooks.checkpoint = ConfigDict(
+            {**hook, 'type': 'sparsevit_mm.WholeCheckpointHook'}
+        )

@@ -7,11 +7,10 @@ Everything that can be wrong with a run is checked before anything is built or w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
@@ -27,6 +26,7 @@ from sparsevit_mm.checks.configs import (
     check_weights_fit,
     check_writable_folder,
 )
+from sparsevit_mm.engine.resuming import check_resumable, latest_checkpoint
 from sparsevit_mm.errors import ConfigError
 
 
@@ -73,6 +73,9 @@ def train(
     check_mixed_precision(cfg)
     start = _start_of(cfg)
     check_checkpoint_exists(start, 'load_from')
+    if start is not None and cfg.get('resume'):
+        check_resumable(start, cfg)
+        cfg.load_from = start
 
     register_framework(cfg)
     check_coco_annotations(cfg, ['train_dataloader', 'val_dataloader'])
@@ -92,7 +95,7 @@ def train(
 def _start_of(cfg: Config) -> str | None:
     """The checkpoint that training starts from."""
     if cfg.get('resume') and cfg.get('load_from') is None:
-        return find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
+        return latest_checkpoint(cfg.work_dir)
     return cfg.get('load_from')
 
 

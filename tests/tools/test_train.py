@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -96,6 +97,34 @@ def test_every_iteration_trains_the_schedule_of_its_number(trained):
 def test_segmentor_trains_with_the_same_tool(tiny, tmp_path):
     call_tool('train', tiny.segmentor, '--work-dir', tmp_path)
     assert 'decode_head.conv_seg.weight' in checkpoint_of(tmp_path, 1)['state_dict']
+
+
+def test_a_state_of_another_optimizer_is_one_sentence(tiny, trained, tmp_path, capsys):
+    content = torch.load(trained / 'epoch_3.pth', weights_only=True)
+    content['meta'].update(epoch=1, iter=16)
+    content['optimizer'] = {'state': {}}
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(SystemExit):
+        call_tool(
+            'train', tiny.detector, '--work-dir', tmp_path / 'work', '--resume', tmp_path / 'a.pth'
+        )
+    assert "whose state is not that of this config (KeyError: 'param_groups')" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_full_disk_is_one_sentence(tiny, tmp_path):
+    """No file may grow beyond 100 kB: logs have room, checkpoints have not."""
+
+    def small_disk():
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+
+    run = run_tool('train', tiny.detector, '--work-dir', tmp_path, preexec_fn=small_disk)
+    assert run.code == 1
+    assert 'Traceback' not in run.stderr
+    assert run.stderr.splitlines()[-1].startswith(f'error: the file {tmp_path}/epoch_1.pth cannot')
+    assert not list(tmp_path.glob('*epoch*'))
 
 
 @pytest.mark.slow

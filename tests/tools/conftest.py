@@ -38,7 +38,10 @@ def start_tool(name, *args, **kwargs):
 def run_tool(name, *args, **kwargs):
     """Runs a tool to its end."""
     process = start_tool(name, *args, **kwargs)
-    stdout, stderr = process.communicate(timeout=300)
+    try:
+        stdout, stderr = process.communicate(timeout=300)
+    finally:
+        process.kill()  # does nothing once the tool has ended
     return SimpleNamespace(code=process.returncode, stdout=stdout, stderr=stderr)
 
 

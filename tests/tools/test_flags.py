@@ -13,7 +13,12 @@ from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_f
 from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.checks.configs import build_model
 from tests.helpers.generated_data import write_data
-from tests.helpers.small_configs import load_for_step, with_small_backbone
+from tests.helpers.small_configs import (
+    load_for_step,
+    with_few_boxes,
+    with_small_backbone,
+    with_small_images,
+)
 from tests.helpers.tiny_data import SEGMENTOR, write_config
 from tests.tools.conftest import ROOT, call_tool, files_below, run_tool
 
@@ -227,7 +232,7 @@ FCOS3D = ROOT / 'configs/sparsevit/nuscenes/fcos3d_sparsevit-t_fpn_8xb2-adaptati
 
 
 def test_3d_detector_keeps_predictions_and_pictures(tmp_path):
-    cfg = with_small_backbone(load_for_step(FCOS3D))
+    cfg = with_few_boxes(with_small_images(with_small_backbone(load_for_step(FCOS3D))))
     write_data(cfg, innermost_dataset(cfg.train_dataloader), tmp_path / 'data')
     dataset = cfg.test_dataloader.dataset
     dataset.data_root, dataset.ann_file = f'{tmp_path / "data"}/', 'nuscenes_infos_train.pkl'

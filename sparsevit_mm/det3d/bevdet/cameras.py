@@ -15,8 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mmcv
 import numpy as np
 from mmdet3d.datasets.transforms import LoadMultiViewImageFromFiles
+from mmengine.fileio import get
 from numpy.typing import NDArray
 
 from sparsevit_mm.checks.images import check_complete
@@ -93,7 +95,9 @@ class LoadCameraImages(LoadMultiViewImageFromFiles):
 
     Extends MMDetection3D's `LoadMultiViewImageFromFiles`. Adds the keys `cam2img` (N, 3, 3),
     `cam2bev` (N, 4, 4), `lidar2bev` (4, 4), `img_aug` (N, 3, 3) and `bev_aug` (3, 3), see
-    `Calibration`. Broken images and wrong calibration stop the run with an error that names them.
+    `Calibration`. Every image keeps its own size, where MMDetection3D pads all to the largest:
+    `img_shape`, `ori_shape` and `pad_shape` are lists of sizes where they differ. Broken images and
+    wrong calibration stop the run with an error that names them.
 
     Args:
         cameras: Names of the cameras in the info files, in the order of the images.
@@ -103,7 +107,8 @@ class LoadCameraImages(LoadMultiViewImageFromFiles):
         **loading: Further arguments of `LoadMultiViewImageFromFiles`.
 
     Raises:
-        ConfigError: If `cameras` is empty or has repeats, or `bev_frame` is unknown.
+        ConfigError: If `cameras` is empty or has repeats, `bev_frame` is unknown, or earlier frames
+            are asked for.
     """
 
     def __init__(
@@ -121,6 +126,10 @@ class LoadCameraImages(LoadMultiViewImageFromFiles):
             )
         if bev_frame not in FRAMES:
             raise ConfigError(f'bev_frame is {bev_frame!r}, but must be one of {FRAMES}.')
+        if self.num_ref_frames > 0:
+            raise ConfigError(
+                f'num_ref_frames is {self.num_ref_frames}, but must be 0: one frame is loaded.'
+            )
         self.cameras = tuple(cameras)
         self.bev_frame = bev_frame
         self.ego_camera = ego_camera
@@ -138,17 +147,26 @@ class LoadCameraImages(LoadMultiViewImageFromFiles):
         if self.backend_args is None:  # reading twice from anywhere else would cost too much
             for path in paths:
                 check_complete(path)
-        try:
-            results = super().transform(results)
-        except (AttributeError, TypeError):
-            raise ConfigError(
-                f'one of the images {", ".join(paths)} cannot be read: it is not an image.'
-            ) from None
+        images = [self._read(path) for path in paths]
+        sizes = [image.shape[:2] for image in images]
+        size = sizes[0] if len(set(sizes)) == 1 else sizes
+        results.update(filename=paths, img=images, num_views=self.num_views)
+        results.update(img_shape=size, ori_shape=size, pad_shape=size)
+        if self.set_default_scale:
+            results['scale_factor'] = 1.0
+        results['lidar2cam'] = [camera['lidar2cam'] for camera in results['images'].values()]
+        results['ori_cam2img'] = [camera['cam2img'] for camera in results['images'].values()]
         results['cam2img'], results['cam2bev'] = rig.cam2img, rig.cam2bev
         results['lidar2bev'] = rig.lidar2bev
         results['img_aug'] = np.tile(np.eye(3), (len(self.cameras), 1, 1))
         results['bev_aug'] = np.eye(3)
         return results
+
+    def _read(self, path: str) -> NDArray[Any]:
+        image = mmcv.imfrombytes(get(path, backend_args=self.backend_args), flag=self.color_type)
+        if image is None:
+            raise ConfigError(f'the image {path} cannot be read: it is not an image.')
+        return image.astype(np.float32) if self.to_float32 else image
 
 
 def _matrix(info: Mapping[str, Any], camera: str, key: str, side: int) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 pytest.importorskip('mmdet3d')
 from sparsevit_mm.det3d.bevdet.cameras import NUSCENES_CAMERAS, CameraRig, LoadCameraImages
+from sparsevit_mm.det3d.bevdet.image_augmentation import CameraAugmentation
 from sparsevit_mm.errors import ConfigError, DataError
 from tests.helpers.ring import ring_info
 
@@ -132,3 +133,33 @@ def test_homogeneous_intrinsics_are_understood(info):
         whole[:3, :3] = camera['cam2img']
         camera['cam2img'] = whole.tolist()
     np.testing.assert_array_equal(CameraRig.from_info(info).cam2img, expected)
+
+
+def test_cameras_of_unequal_resolution_keep_their_own_sizes(info, tmp_path):
+    """A wide camera is scaled by its own width, not by that of the widest one, and not padded."""
+    info = written(info, tmp_path)
+    sizes = [(60 + 20 * number, 40 + 10 * number) for number in range(6)]
+    for (width, height), name in zip(sizes, NUSCENES_CAMERAS):
+        Image.new('RGB', (width, height), (200, 200, 200)).save(tmp_path / f'{name}.png')
+    results = LoadCameraImages().transform(deepcopy(info))
+    assert [image.shape for image in results['img']] == [(h, w, 3) for w, h in sizes]
+    assert results['ori_shape'] == [(h, w) for w, h in sizes]
+    augmented = CameraAugmentation(size=(16, 48), training=False).transform(results)
+    for (width, height), image, matrix in zip(sizes, augmented['img'], augmented['img_aug']):
+        assert image.shape == (16, 48, 3)
+        assert image.min() == 200, 'no pixel is padding'
+        # The raw image's width becomes the whole width, its lower edge the lower edge.
+        right_bottom = matrix @ [width, height, 1]
+        np.testing.assert_allclose(right_bottom[0], 48)
+        np.testing.assert_allclose(right_bottom[1], 16, atol=1)
+        np.testing.assert_allclose(matrix[0, 0], 48 / width)
+
+
+def test_numbers_of_images_are_as_before(info, tmp_path):
+    info = written(info, tmp_path)
+    results = LoadCameraImages(to_float32=True).transform(deepcopy(info))
+    assert results['img_shape'] == results['ori_shape'] == results['pad_shape'] == (20, 40)
+    assert {image.dtype for image in results['img']} == {np.dtype(np.float32)}
+    assert results['num_views'] == 6
+    with pytest.raises(ConfigError, match='num_ref_frames is 1, but must be 0'):
+        LoadCameraImages(num_ref_frames=1)

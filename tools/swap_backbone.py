@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     for change in swap.changes:
         print(f'{".".join(map(str, change.path))}: {change.reason}')
+    for path, reason in swap.kept:
+        print(f'{".".join(map(str, path))}: {reason}')
     print(out)
 
 

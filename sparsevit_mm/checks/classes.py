@@ -24,6 +24,10 @@ _HEADS = {
 """Heads that classify, by framework."""
 
 
+_OTHER_MEANINGS = ('BaseVideoDataset', 'CocoPanopticDataset')
+"""Data sets whose own classes are not those of boxes: of tracks, or of things and stuff."""
+
+
 def check_classes(cfg: Config, loaders: Iterable[str]) -> None:
     """Checks that data sets list the same classes in one order, and heads have as many.
 
@@ -34,6 +38,8 @@ def check_classes(cfg: Config, loaders: Iterable[str]) -> None:
     Raises:
         ConfigError: If they do not match.
     """
+    if 'language_model' in (cfg.get('model') or {}):  # it scores words, whatever their number
+        return
     loaders = list(loaders)
     others = [name for name in ('train_dataloader',) if name not in loaders]
     first: tuple[str, list[str]] | None = None
@@ -72,6 +78,8 @@ def classes_of(dataset: Mapping[str, Any], field: str, scope: str | None) -> lis
         prefix = (dataset.get('data_prefix') or {}).get('img', '')
         root = Path(dataset.get('data_root') or '', prefix)
         return list(kind.find_classes(root)) if root.is_dir() else None
+    if any(base.__name__ in _OTHER_MEANINGS for base in getattr(kind, '__mro__', ())):
+        return None
     known = (getattr(kind, 'METAINFO', None) or {}).get('classes')
     return None if known is None else list(known)
 
@@ -116,8 +124,6 @@ def check_heads(cfg: Config, owner: str, classes: list[str]) -> None:
             order.
     """
     model = cfg.get('model') or {}
-    if 'language_model' in model:  # its head scores words
-        return
     for head, number, names in _heads(model, 'model', cfg.get('default_scope')):
         if number != len(classes):
             raise ConfigError(

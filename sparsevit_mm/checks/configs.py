@@ -187,13 +187,13 @@ def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
 
 
 def type_name(cfg: Any) -> str:
-    """Name of the class that a config's `type` names, without a scope such as `mmdet.`.
+    """Name of the class that a config's `type` names or is, without a scope such as `mmdet.`.
 
     Args:
         cfg: The config of a module; anything without a `type` gives 'None'.
     """
     kind = cfg.get('type') if isinstance(cfg, Mapping) else None
-    return str(kind).rpartition('.')[2]
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def dataset_configs(cfg: Any, field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

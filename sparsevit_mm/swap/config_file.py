@@ -67,6 +67,8 @@ def config_text(swap: Swap, original: Config, base: str, title: str) -> str:
     for change in swap.changes:
         _add(tree, change, swap, original)
     text = f'{_comment(title)}_base_ = {base!r}\n\n'
+    for path, reason in swap.kept:
+        text += _comment(f'{".".join(map(str, path))}: {reason}')
     for name, node in tree.items():
         blank = '\n' if isinstance(node, dict) else ''
         text += f'{blank}{_field(name, node, depth=0)}\n'

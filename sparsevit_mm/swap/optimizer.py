@@ -25,6 +25,9 @@ _ADAMW = {
 _ADAMW_ELSEWHERE = dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05)
 
 
+_KEPT_OPTIMIZERS = ('Adam', 'AdamW')
+_MUCH_HIGHER = 2.0  # times the rate that the framework trains Swin with
+
 _NORMALIZING = ('DetDataPreprocessor', 'SegDataPreProcessor', 'Det3DDataPreprocessor')
 
 
@@ -69,10 +72,10 @@ def optimizer_changes(
     optimizer = optim_wrapper.get('optimizer') or {}
     kept_keys: dict[str, Any] = {}
     paramwise = optim_wrapper.get('paramwise_cfg') or {}
-    if str(optimizer.get('type')) not in ('Adam', 'AdamW'):
+    if not keeps_optimizer(optim_wrapper):
         changes['optimizer'] = (
             dict(_ADAMW.get(scope or '', _ADAMW_ELSEWHERE)),
-            f'AdamW as this framework trains Swin with, for batches of 16; {optimizer.get("type")} '
+            f'AdamW as this framework trains Swin with, for batches of 16; {type_name(optimizer)} '
             'suits convolutional networks.',
         )
     else:
@@ -98,6 +101,27 @@ def optimizer_changes(
             'Norms, biases and positions do not decay.',
         )
     return changes
+
+
+def keeps_optimizer(optim_wrapper: Mapping[str, Any]) -> bool:
+    """Whether an optimizer, named or given as a class, stays when the backbone is swapped."""
+    return type_name(optim_wrapper.get('optimizer')) in _KEPT_OPTIMIZERS
+
+
+def kept_optimizer_note(optim_wrapper: Mapping[str, Any], scope: str | None) -> str:
+    """Says why a kept optimizer stays, and how its rate compares to that for a Swin.
+
+    Args:
+        optim_wrapper: Config of the optimizer wrapper.
+        scope: Scope of the framework, such as 'mmseg'.
+    """
+    optimizer = optim_wrapper['optimizer']
+    rate, usual = optimizer.get('lr'), _ADAMW.get(scope or '', _ADAMW_ELSEWHERE)['lr']
+    note = f'{type_name(optimizer)} stays with lr {rate}, because it suits transformers, too'
+    usually = f'this framework trains Swin with lr {usual:g} for batches of 16'
+    if isinstance(rate, (int, float)) and rate > _MUCH_HIGHER * usual:
+        return f'{note}; but {usually}: lower it if the pretrained weights are lost.'
+    return f'{note}; {usually}.'
 
 
 def _is_of_a_layer(key: str) -> bool:

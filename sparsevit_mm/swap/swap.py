@@ -14,7 +14,13 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.swap.channels import FieldPath, drops_neck, matching_levels, new_channels
 from sparsevit_mm.swap.feature_maps import feature_maps
-from sparsevit_mm.swap.optimizer import normalization_changes, optimizer_changes, preprocessor_paths
+from sparsevit_mm.swap.optimizer import (
+    keeps_optimizer,
+    kept_optimizer_note,
+    normalization_changes,
+    optimizer_changes,
+    preprocessor_paths,
+)
 from sparsevit_mm.swap.spec import STRIDES, BackboneSpec
 from sparsevit_mm.swap.unsupported import (
     backbone_key,
@@ -52,10 +58,13 @@ class Swap:
     Attributes:
         cfg: The new config.
         changes: Fields that differ from the original, in the order in which they were decided.
+        kept: Fields that stay although another backbone might want another value, each with the
+            reason.
     """
 
     cfg: Config
     changes: tuple[Change, ...]
+    kept: tuple[tuple[FieldPath, str], ...] = ()
 
 
 def swap_backbone(cfg: Config, spec: BackboneSpec) -> Swap:
@@ -82,15 +91,20 @@ def swap_backbone(cfg: Config, spec: BackboneSpec) -> Swap:
     assert host is not None  # else there was a reason
     below: FieldPath = ('model',) if host is cfg.model else ('model', 'detector')
     old = backbone_of(host)
+    kept: tuple[tuple[FieldPath, str], ...] = ()
     if _is_same_swin(old, spec):
         changes = _swin_to_sparse(old, spec, (*below, backbone_key(host)))
     else:
         changes = _other_backbone(cfg, host, below, spec, scope)
+        optim_wrapper = cfg.get('optim_wrapper')
+        if isinstance(optim_wrapper, Mapping) and keeps_optimizer(optim_wrapper):
+            note = kept_optimizer_note(optim_wrapper, scope)
+            kept = ((('optim_wrapper', 'optimizer'), note),)
     swapped = deepcopy(cfg)
     changes = [change for change in changes if not _is_there(cfg, change)]
     for change in changes:
         _apply(swapped, change)
-    return Swap(swapped, tuple(changes))
+    return Swap(swapped, tuple(changes), kept)
 
 
 def sparsify(cfg: Config, ratios: Any) -> Swap:

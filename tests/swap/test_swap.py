@@ -20,6 +20,7 @@ from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.swap import BackboneSpec, Change, Swap, swap_backbone
 from sparsevit_mm.swap.config_file import write_config
+from tests.tools.conftest import call_tool
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 DEEPLAB = 'mmseg::deeplabv3plus/deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024.py'
@@ -152,6 +153,40 @@ def test_adaptive_optimizers_keep_their_rates():
     assert keys['relative_position_bias_table'] == dict(lr_mult=0.1, decay_mult=0.0)
     assert swap.cfg.model.backbone.out_indices == (1, 2, 3)
     assert swap.cfg.model.neck.in_channels == [192, 384, 768]
+
+
+RTMDET = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
+
+
+def test_kept_optimizers_are_said_to_be_kept(tmp_path, capsys):
+    out = tmp_path / 'new.py'
+    call_tool('swap_backbone', RTMDET, '--backbone', 'sparsevit-tiny', '--out', out)
+    assert Config.fromfile(out).optim_wrapper.optimizer.lr == 0.004
+    note = (
+        'optim_wrapper.optimizer: AdamW stays with lr 0.004, because it suits transformers, too; '
+        'but this framework trains Swin with lr 0.0001 for batches of 16: lower it if the'
+    )
+    assert note in capsys.readouterr().out
+    assert note in ' '.join(out.read_text().replace('#', '').split())
+    call_tool('swap_backbone', RETINANET, '--backbone', 'sparsevit-tiny', '--out', out)
+    note = 'AdamW as this framework trains Swin with, for batches of 16; SGD suits convolutional'
+    assert note in capsys.readouterr().out
+    assert note in ' '.join(out.read_text().replace('#', '').split())
+
+
+@pytest.mark.parametrize('kind', [torch.optim.AdamW, 'torch.optim.AdamW', torch.optim.Adam])
+def test_optimizers_are_known_as_classes_and_by_full_names(kind):
+    cfg = original(RETINANET)
+    cfg.optim_wrapper.optimizer = dict(type=kind, lr=3e-5)
+    swap = swap_backbone(cfg, BackboneSpec('sparsevit-tiny', checkpoint=''))
+    assert swap.cfg.optim_wrapper.optimizer == dict(type=kind, lr=3e-5)
+    ((path, note),) = swap.kept
+    assert path == ('optim_wrapper', 'optimizer')
+    assert re.match(r'AdamW? stays with lr 3e-05, .* Swin with lr 0.0001', note)
+    cfg.optim_wrapper.optimizer = dict(type=torch.optim.SGD, lr=0.1)
+    swap = swap_backbone(cfg, BackboneSpec('sparsevit-tiny', checkpoint=''))
+    assert (swap.cfg.optim_wrapper.optimizer.type, swap.kept) == ('AdamW', ())
+    assert any('; SGD suits convolutional' in change.reason for change in swap.changes)
 
 
 def test_reversed_channels_and_plain_transformers():

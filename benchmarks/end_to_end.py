@@ -39,7 +39,7 @@ class Detector:
 
     Args:
         schedule: Of the backbone.
-        images: (1, 3, H, W), normalised.
+        images: (1, 3, H, W), normalized.
         options: Fields of the config to replace.
     """
 

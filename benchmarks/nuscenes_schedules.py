@@ -153,7 +153,7 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
         model = build_model(cfg)
         check_weights_fit(model, args.checkpoint)
         load_checkpoint(model, args.checkpoint, map_location='cpu')
-        loader = Runner.build_dataloader(labelled_frames(cfg, args.frames))
+        loader = Runner.build_dataloader(labeled_frames(cfg, args.frames))
         fitness = ScheduleEvaluator(model, loader, Evaluator([]), 'loss')
         depths = tuple(cfg.model.backbone.depths)
         settings = EvolutionSettings(
@@ -215,7 +215,7 @@ def _search_row(
     }  # fmt: skip
 
 
-def labelled_frames(cfg: Config, frames: int) -> ConfigDict:
+def labeled_frames(cfg: Config, frames: int) -> ConfigDict:
     """The first validation frames as the network is tested on them, with their boxes."""
     loader = deepcopy(cfg.val_dataloader)
     dataset = loader.dataset

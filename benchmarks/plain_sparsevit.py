@@ -113,7 +113,7 @@ def _joined(windows: Tensor, size: int, like: Tensor) -> Tensor:
 
 
 def _masks(height: int, width: int, size: int, shift: int, device: torch.device) -> Tensor:
-    """(windows, N, N): -100 where tokens of a shifted window are no neighbours."""
+    """(windows, N, N): -100 where tokens of a shifted window are no neighbors."""
     regions = torch.zeros(1, height, width, 1, device=device)
     bounds = (slice(0, -size), slice(-size, -shift), slice(-shift, None))
     for number, (rows, cols) in enumerate((r, c) for r in bounds for c in bounds):

@@ -253,18 +253,18 @@ def _mono3d(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         boxes = torch.tensor([[0.5, 0.6, 6, 3.9, 1.6, 1.7, 0.4], [-1, 0.6, 9, 0.6, 1.7, 0.6, 1.0]])
         size = getattr(model['bbox_head'], 'bbox_code_size', 9) - 7
         boxes = torch.cat([boxes, torch.zeros(2, max(size, 0))], 1)
-        centre = boxes[:, :2] / boxes[:, 2:3] * focal + SIDE / 2
+        center = boxes[:, :2] / boxes[:, 2:3] * focal + SIDE / 2
         half = focal / boxes[:, 2:3]
         sample = Det3DDataSample()
         sample.gt_instances_3d = InstanceData(
             bboxes_3d=CameraInstance3DBoxes(boxes, box_dim=boxes.shape[1]),
             labels_3d=torch.zeros(2).long(),
-            centers_2d=centre,
+            centers_2d=center,
             depths=boxes[:, 2],
             attr_labels=torch.zeros(2).long(),
         )
         sample.gt_instances = InstanceData(
-            bboxes=torch.cat([centre - half, centre + half], 1), labels=torch.zeros(2).long()
+            bboxes=torch.cat([center - half, center + half], 1), labels=torch.zeros(2).long()
         )
         sample.set_metainfo(
             dict(

@@ -72,7 +72,7 @@ class ImageClassifier(BaseModel):
         """Classifies a batch.
 
         Args:
-            inputs: (B, 3, H, W), normalised.
+            inputs: (B, 3, H, W), normalized.
             data_samples: (B,) labels; needed for 'loss'.
             mode: 'tensor', 'loss' or 'predict'.
 
@@ -118,7 +118,7 @@ class ImageClassifier(BaseModel):
         return self
 
     def init_weights(self) -> None:
-        """Initialises the parameters, from a checkpoint if `init_cfg` names one.
+        """Initializes the parameters, from a checkpoint if `init_cfg` names one.
 
         Raises:
             CheckpointError: If the checkpoint does not fit.

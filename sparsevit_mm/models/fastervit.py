@@ -355,7 +355,7 @@ class FasterViT(FixedOptions):
     """FasterViT with hierarchical attention, for any image size.
 
     It equals the authors' network on the square images theirs is built for. Elsewhere it follows
-    the paper's definitions with these choices, where theirs goes wrong: positions are normalised by
+    the paper's definitions with these choices, where theirs goes wrong: positions are normalized by
     the height and the width of the grid at hand; padding takes no part in attention or in pooling
     the carriers; a stage has carriers if `hat` says so, even where one window covers the map; and
     stochastic depth drops a branch for whole images.
@@ -585,7 +585,7 @@ class FasterViT(FixedOptions):
         return self
 
     def init_weights(self) -> None:
-        """Initialises the parameters, from a checkpoint if `init_cfg` names one.
+        """Initializes the parameters, from a checkpoint if `init_cfg` names one.
 
         Raises:
             CheckpointError: If the checkpoint is no FasterViT or one of another variant.

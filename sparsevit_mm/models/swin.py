@@ -357,7 +357,7 @@ class SwinBackbone(FixedOptions):
         act_cfg: Activation of the FFN; `type` is a class of `torch.nn`.
         norm_cfg: `dict(type='LN')`, with `eps` if wanted.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
-        convert_weights: Accepted because Swin configs name it; layouts are recognised by their
+        convert_weights: Accepted because Swin configs name it; layouts are recognized by their
             keys.
         frozen_stages: Stages up to this number are frozen: 0 the patch embedding, 1 also the first
             stage, and so on; -1 none.
@@ -549,7 +549,7 @@ class SwinBackbone(FixedOptions):
         return self
 
     def init_weights(self) -> None:
-        """Initialises the parameters, from a checkpoint if `init_cfg` names one.
+        """Initializes the parameters, from a checkpoint if `init_cfg` names one.
 
         Raises:
             CheckpointError: If the checkpoint is no Swin or one of other sizes.
@@ -571,7 +571,7 @@ class SwinBackbone(FixedOptions):
         self._is_init = True
 
     def _reset_parameters(self) -> None:
-        """Swin's initialisation: truncated normal weights and bias tables, zero biases."""
+        """Swin's initialization: truncated normal weights and bias tables, zero biases."""
         for name, parameter in self.named_parameters():
             if name.endswith(('relative_position_bias_table', 'absolute_pos_embed')):
                 trunc_normal_(parameter, std=0.02)

@@ -132,10 +132,10 @@ def write_tiny_data(root: Path, images: int = 16) -> Path:
     for number in range(images):
         image = rng.integers(0, 80, (HEIGHT, WIDTH, 3), dtype=np.uint8)
         labels = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
-        for category, (colour, left) in enumerate([((250, 90, 60), 4), ((70, 120, 250), 44)]):
+        for category, (color, left) in enumerate([((250, 90, 60), 4), ((70, 120, 250), 44)]):
             x, y = left + int(rng.integers(0, 12)), int(rng.integers(2, 24))
             w, h = (int(side) for side in rng.integers(14, 26, 2))
-            image[y : y + h, x : x + w] = colour
+            image[y : y + h, x : x + w] = color
             labels[y : y + h, x : x + w] = category + 1
             annotations.append(
                 dict(

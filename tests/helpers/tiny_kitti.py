@@ -1,4 +1,4 @@
-"""A folder like KITTI's with grey images and random objects."""
+"""A folder like KITTI's with gray images and random objects."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from sparsevit_mm.visualization.images import find_images, read_image
 
 RNG = np.random.default_rng(0)
 COLOR = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
-GREY = COLOR[..., 0]
+GRAY = COLOR[..., 0]
 
 
 def read(tmp_path, picture, name='picture.png', **options):
@@ -25,15 +25,15 @@ def test_color_is_unchanged(tmp_path):
 
 def test_gray_fills_three_channels(tmp_path):
     np.testing.assert_array_equal(
-        read(tmp_path, Image.fromarray(GREY)), GREY[..., None].repeat(3, axis=2)
+        read(tmp_path, Image.fromarray(GRAY)), GRAY[..., None].repeat(3, axis=2)
     )
 
 
 @pytest.mark.parametrize('suffix', ['png', 'tif'])
 def test_sixteen_bits_are_scaled_by_their_whole_range(tmp_path, suffix):
-    deep = GREY.astype(np.uint16) * 257
+    deep = GRAY.astype(np.uint16) * 257
     image = read(tmp_path, Image.fromarray(deep), f'deep.{suffix}')
-    np.testing.assert_array_equal(image[..., 1], GREY)
+    np.testing.assert_array_equal(image[..., 1], GRAY)
 
 
 def test_floats_are_scaled_by_the_range_that_occurs(tmp_path):
@@ -50,7 +50,7 @@ def test_pixels_that_are_no_numbers_are_refused(tmp_path):
 
 
 def test_transparent_pixels_are_black(tmp_path):
-    alpha = np.full(GREY.shape, 255, dtype=np.uint8)
+    alpha = np.full(GRAY.shape, 255, dtype=np.uint8)
     alpha[:4] = 0
     image = read(tmp_path, Image.fromarray(np.dstack([COLOR, alpha])))
     assert (image[:4] == 0).all()

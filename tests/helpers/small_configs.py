@@ -13,7 +13,7 @@ from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_f
 from sparsevit_mm.models.fastervit_arch import FasterViTArch
 from sparsevit_mm.models.swin_arch import SwinArch
 
-SMALL_DIMS, SMALL_HEADS = 12, (1, 2, 3, 6)
+SMALL_DIMS, SMALL_HEADS, LARGE_WINDOW = 12, (1, 2, 3, 6), 14
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 
@@ -57,14 +57,17 @@ def without_earlier_steps(cfg):
 
 
 def with_small_backbone(cfg):
-    """Narrows a backbone to 12 channels, and what reads from it."""
+    """Narrows a backbone to 12 channels and 14 tokens a side of a window, and what reads from it."""
     backbone = cfg.model.backbone
     if backbone.type.endswith('ResNet'):  # a baseline, small enough as it is
         return cfg
     stages = len(backbone.get('depths', SMALL_HEADS))
     if backbone.type.endswith('FasterViT'):
-        dims = backbone.get('dim') or FasterViTArch.build(backbone.arch).dim
+        published = FasterViTArch.build(backbone.get('arch', '0'))
+        dims = backbone.get('dim') or published.dim
         backbone.update(dim=SMALL_DIMS, in_dim=SMALL_DIMS, num_heads=SMALL_HEADS)
+        if max(published.window_size) > LARGE_WINDOW:
+            backbone.window_size = [min(size, LARGE_WINDOW) for size in published.window_size]
     else:
         dims = backbone.get('embed_dims', 96)
         if 'arch' in backbone:
@@ -125,6 +128,14 @@ def with_small_map(cfg, factor=4):
             cfg.model.view_transform.grid[axis] = (lower, upper, factor * step)
         cfg.model.train_cfg.out_size_factor *= factor
         cfg.model.bbox_head.bbox_coder.out_size_factor *= factor
+    return cfg
+
+
+def with_few_layers(cfg):
+    """Limits the layers of encoders and decoders with attention to 2."""
+    for part in _dicts(cfg.model):
+        if part.get('num_layers'):
+            part['num_layers'] = min(part['num_layers'], 2)
     return cfg
 
 

@@ -29,7 +29,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--out-dir', default='sparse', help='where everything goes')
     parser.add_argument(
-        '--shape', type=int, nargs=2, default=(800, 1280), metavar=('HEIGHT', 'WIDTH')
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='input that MACs and latency are for; default: what the backbone sees of the first '
+        'test image',
     )
     parser.add_argument('--no-test', action='store_true', help='do not evaluate')
     parser.add_argument('--pictures', type=int, default=3, help='how many images to draw')
@@ -47,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.out_dir,
             ratios=read_schedule(args.ratios, args.schedule),
             latency=args.latency,
-            shape=tuple(args.shape),
+            shape=None if args.shape is None else tuple(args.shape),
             evaluate=not args.no_test,
             num_images=args.pictures,
             cfg_options=args.cfg_options,

@@ -9,7 +9,7 @@ from _arguments import add_cfg_options
 
 from sparsevit_mm.apis.throughput import measure_throughput
 from sparsevit_mm.apis.user_errors import user_errors_exit
-from sparsevit_mm.profiling.inputs import DTYPES
+from sparsevit_mm.profiling.inputs import DTYPES, check_device, conditions
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             runs=args.runs,
             cfg_options=args.cfg_options,
         )
+    on = conditions(*args.shape, args.batch, args.dtype, check_device(args.device))
     print(f'{1000 * args.batch / latency.median:.1f} images/s, a batch of {args.batch}: {latency}')
+    print(f'measured on {on}')
 
 
 if __name__ == '__main__':

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 from rich.table import Table
+from torch import nn
 
-from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
+from sparsevit_mm.apis.configs import (
+    innermost_dataset,
+    load_local_or_installed,
+    register_framework,
+)
 from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.test import test
 from sparsevit_mm.checkpoints.files import write_checkpoint
@@ -26,11 +36,13 @@ from sparsevit_mm.checkpoints.loading import read_weights
 from sparsevit_mm.checks.configs import (
     build_model,
     check_checkpoint_exists,
+    check_datasets,
     check_writable_folder,
+    type_name,
 )
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text
-from sparsevit_mm.profiling.inputs import input_channels
+from sparsevit_mm.profiling.inputs import conditions, input_channels
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
@@ -69,6 +81,9 @@ class Comparison:
         config: The new config.
         checkpoint: Its weights.
         images: Images of the windows that were kept.
+        shape: Height and width of the input that MACs and latency are for.
+        test_shape: Height and width of the first test image as the backbone sees it; None if there
+            is no test set on disk.
     """
 
     dense: Column
@@ -76,6 +91,19 @@ class Comparison:
     config: Path
     checkpoint: Path
     images: tuple[Path, ...]
+    shape: tuple[int, int]
+    test_shape: tuple[int, int] | None
+
+    @property
+    def timed_on(self) -> str:
+        """What the latencies hold for."""
+        return conditions(*self.shape)
+
+    @property
+    def tested_on(self) -> str:
+        """What the metrics hold for."""
+        assert self.test_shape is not None, 'what was tested has test images'
+        return conditions(*self.test_shape, device=get_device())
 
 
 def sparsify_model(
@@ -85,7 +113,7 @@ def sparsify_model(
     *,
     ratios: Any = None,
     latency: float | None = None,
-    shape: tuple[int, int] = (800, 1280),
+    shape: tuple[int, int] | None = None,
     evaluate: bool = True,
     num_images: int = 3,
     cfg_options: Mapping[str, Any] | None = None,
@@ -99,7 +127,8 @@ def sparsify_model(
         ratios: Pruning ratios in any form `pruning_ratios` takes.
         latency: Instead of ratios: the latency of the backbone over the dense one, in (0, 1); the
             uniform ratio that comes closest on this machine is taken.
-        shape: Height and width of the input that MACs and latency are for.
+        shape: Height and width of the input that MACs and latency are for; by default what the
+            backbone sees of the first test image.
         evaluate: Whether to test both forms on the config's test set.
         num_images: How many images of the test set are drawn.
         cfg_options: Fields of the original config to replace.
@@ -123,7 +152,12 @@ def sparsify_model(
         original.merge_from_dict(dict(cfg_options))
     register_framework(original)
     dense_ratios: Any = 0.0
-    backbone = find_prunable_backbone(build_model(sparsify(original, dense_ratios).cfg))
+    dense_cfg = sparsify(original, dense_ratios).cfg
+    model = build_model(dense_cfg)
+    backbone = find_prunable_backbone(model)
+    test_shape = _test_shape(dense_cfg, model)
+    if shape is None:
+        shape = test_shape or _resized_shape(dense_cfg)
     backbone.pruning_schedule = dense_ratios
     dense = backbone.pruning_schedule
     run = _runner(backbone, shape)
@@ -160,29 +194,90 @@ def sparsify_model(
         )
     ]
     images = _draw(path, sparse_weights, out_dir / 'pictures', num_images)
-    comparison = Comparison(columns[0], columns[1], path, sparse_weights, tuple(images))
-    report = dict(dense=asdict(columns[0]), sparse=asdict(columns[1]), shape=shape)
+    comparison = Comparison(
+        columns[0], columns[1], path, sparse_weights, tuple(images), shape, test_shape
+    )
+    report = dict(
+        dense=asdict(columns[0]),
+        sparse=asdict(columns[1]),
+        shape=shape,
+        timed_on=comparison.timed_on,
+        tested_on=comparison.tested_on if evaluate else None,
+    )
     replace_text(out_dir / f'{name}_comparison.json', json.dumps(report, indent=2) + '\n')
     return comparison
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """The two columns, for a console."""
-    table = Table('', 'dense', 'sparse', title='The same weights, without training')
+    table = Table(title='The same weights, without training')
+    for name in ('', 'dense', 'sparse'):
+        table.add_column(name, no_wrap=True)
+    table.add_column('on (images x height x width)', overflow='fold')
     dense, sparse = comparison.dense, comparison.sparse
     for metric in dense.metrics:
-        table.add_row(metric, f'{dense.metrics[metric]:.4g}', f'{sparse.metrics[metric]:.4g}')
+        table.add_row(
+            metric,
+            f'{dense.metrics[metric]:.4g}',
+            f'{sparse.metrics[metric]:.4g}',
+            f'the test set, such as {comparison.tested_on}',
+        )
     table.add_row(
         'backbone GMACs, counted',
         f'{dense.macs / 1e9:.2f}',
         f'{sparse.macs / 1e9:.2f} ({sparse.macs / dense.macs:.2f}x)',
+        f'1 x {comparison.shape[0]} x {comparison.shape[1]}',
     )
     table.add_row(
         'backbone ms, measured here',
         f'{dense.latency:.1f}',
         f'{sparse.latency:.1f} ({sparse.latency / dense.latency:.2f}x)',
+        comparison.timed_on,
     )
     return table
+
+
+class _InputSeen(Exception):
+    """Ends a forward once the size of the backbone's input is known."""
+
+
+def _test_shape(cfg: Config, model: nn.Module) -> tuple[int, int] | None:
+    """Height and width of the first test image as the backbone sees it; None without a test set."""
+    try:
+        check_datasets(cfg, ['test_dataloader'], [])
+    except ConfigError:
+        return None
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        item = DATASETS.build(deepcopy(cfg.test_dataloader.dataset))[0]
+    seen: list[tuple[int, int]] = []
+
+    def stop(_: nn.Module, inputs: Any) -> None:
+        seen.append(tuple(inputs[0].shape[-2:]))
+        raise _InputSeen
+
+    network = find_prunable_backbone(model)
+    assert isinstance(network, nn.Module)
+    handle = network.register_forward_pre_hook(stop)
+    tester: Any = revert_sync_batchnorm(model).eval()
+    try:
+        with suppress(_InputSeen):
+            tester.test_step(pseudo_collate([item]))
+    finally:
+        handle.remove()
+    return seen[0]
+
+
+def _resized_shape(cfg: Config) -> tuple[int, int]:
+    """Height and width that the test pipeline resizes to at most, for want of a test set."""
+    steps = innermost_dataset(cfg.test_dataloader).pipeline if cfg.get('test_dataloader') else ()
+    scales = [step['scale'] for step in steps if type_name(step) == 'Resize' and 'scale' in step]
+    if not scales or isinstance(scales[-1], (int, float)):
+        raise ConfigError(
+            'shape is missing, but must be given: there is no test set, and the test pipeline has '
+            'no Resize with a scale.'
+        )
+    width, height = scales[-1]
+    return int(height), int(width)
 
 
 def _runner(

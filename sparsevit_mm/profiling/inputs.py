@@ -39,6 +39,30 @@ def _is_folded(model: nn.Module, convolution: nn.Conv2d) -> bool:
     )
 
 
+def conditions(
+    height: int,
+    width: int,
+    batch: int = 1,
+    dtype: str = 'float32',
+    device: torch.device | str = 'cpu',
+) -> str:
+    """What a figure holds for, to stand beside it: input, type, device and library.
+
+    Args:
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        batch: Number of images.
+        dtype: Name of the type it is computed in.
+        device: Where it is computed.
+    """
+    place = torch.device(device)
+    if place.type == 'cuda':
+        where = torch.cuda.get_device_name(place)
+    else:
+        where = f'{place.type}, {torch.get_num_threads()} threads'
+    return f'{batch} x {height} x {width}, {dtype}, {where}, torch {torch.__version__}'
+
+
 def check_dtype(name: str) -> torch.dtype:
     """The type of a name.
 

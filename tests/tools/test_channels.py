@@ -76,7 +76,9 @@ def test_costs_and_exports(segmentor, tmp_path, capsys):
     assert report['backbone']['patch_embed'] == embedding
     assert report['backbone']['macs'] == report['parts']['backbone']
     call_tool('throughput', config, '--shape', 64, 96, '--runs', 1, '--device', 'cpu')
-    assert 'images/s' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'images/s' in said
+    assert 'measured on 1 x 64 x 96, float32, cpu' in said
     call_tool('export_onnx', config, '--out', tmp_path / 'm.pt2', '--shape', 64, 96)
     (images,) = torch.export.load(tmp_path / 'm.pt2').example_inputs[0]
     assert images.shape == (1, channels, 64, 96)

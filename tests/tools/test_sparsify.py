@@ -10,6 +10,9 @@ from mmengine.config import Config
 
 from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
 from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.models.swin_arch import SwinArch
+from sparsevit_mm.profiling import backbone_macs
+from sparsevit_mm.pruning.schedule import PruningSchedule
 from tests.tools.conftest import call_tool, files_below
 
 
@@ -46,6 +49,36 @@ def test_two_columns_and_pictures(tiny, trained, tmp_path, capsys):
     weights = torch.load(out / 'plain_sparse.pth', weights_only=True)['state_dict']
     missing = build_model(cfg).load_state_dict(weights, strict=False).missing_keys
     assert missing == []
+
+
+def test_it_measures_what_it_tests_and_says_on_what(tiny, trained, tmp_path, capsys):
+    call_tool(
+        'sparsify', tiny.plain, trained, '--ratios', '[0.5, 0]', '--out-dir', tmp_path,
+        '--pictures', '0',
+    )  # fmt: skip
+    report = json.loads((tmp_path / 'plain_comparison.json').read_text())
+    assert report['shape'] == [60, 84], "the test pipeline's size, padded to multiples of 4"
+    backbone = dict(embed_dims=12, depths=(2, 2), num_heads=(1, 2), window_size=4)
+    dense = PruningSchedule.dense((2, 2))
+    assert report['dense']['macs'] == backbone_macs(SwinArch(**backbone), dense, 60, 84).total
+    threads = torch.get_num_threads()
+    where = f'1 x 60 x 84, float32, cpu, {threads} threads, torch {torch.__version__}'
+    assert report['timed_on'] == where
+    assert report['tested_on'].startswith('1 x 60 x 84, float32, ')
+    said = capsys.readouterr().out
+    for piece in ('1 x 60 x 84', 'float32', 'torch', 'threads'):
+        assert piece in said
+
+
+def test_without_a_test_set_the_pipeline_says_the_size(tiny, trained, tmp_path, capsys):
+    flags = ['--ratios', '0.5', '--no-test', '--pictures', '0', '--out-dir', tmp_path]
+    nowhere = 'test_dataloader.dataset.data_root=nowhere'
+    call_tool('sparsify', tiny.plain, trained, *flags, '--cfg-options', nowhere)
+    assert json.loads((tmp_path / 'plain_comparison.json').read_text())['shape'] == [60, 84]
+    no_resize = 'test_dataloader.dataset.pipeline=[]'
+    with pytest.raises(SystemExit):
+        call_tool('sparsify', tiny.plain, trained, *flags, '--cfg-options', nowhere, no_resize)
+    assert 'shape is missing, but must be given' in capsys.readouterr().err
 
 
 def test_a_latency_is_met_or_refused(tiny, trained, tmp_path, capsys, clock_of_windows):

@@ -57,7 +57,7 @@ def without_earlier_steps(cfg):
 
 
 def with_small_backbone(cfg):
-    """Narrows a backbone to 12 channels and 14 tokens a side of a window, and what reads from it."""
+    """Narrows a backbone and what reads from it to 12 channels, and windows to 14 by 14 tokens."""
     backbone = cfg.model.backbone
     if backbone.type.endswith('ResNet'):  # a baseline, small enough as it is
         return cfg

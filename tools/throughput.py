@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             runs=args.runs,
             cfg_options=args.cfg_options,
         )
-    on = conditions(*args.shape, args.batch, args.dtype, check_device(args.device))
+    height, width = args.shape
+    on = conditions(height, width, args.batch, args.dtype, check_device(args.device))
     print(f'{1000 * args.batch / latency.median:.1f} images/s, a batch of {args.batch}: {latency}')
     print(f'measured on {on}')
 

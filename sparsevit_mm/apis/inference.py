@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
+from sparsevit_mm.checks.classes import given_classes
 from sparsevit_mm.checks.configs import (
     build_model,
     check_checkpoint_exists,
@@ -299,7 +300,9 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     dataset = innermost_dataset(cfg.test_dataloader)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         known = getattr(registry.get(dataset.type), 'METAINFO', {})
-    return {**known, **dataset.get('metainfo', {})}
+    classes = given_classes(dataset, 'test_dataloader.dataset')
+    given = {} if classes is None else {'classes': tuple(classes)}
+    return {**known, **dataset.get('metainfo', {}), **given}
 
 
 def _pipeline_without_loading(cfg: Config) -> list[Any]:

@@ -116,7 +116,8 @@ def kept_optimizer_note(optim_wrapper: Mapping[str, Any], scope: str | None) -> 
         scope: Scope of the framework, such as 'mmseg'.
     """
     optimizer = optim_wrapper['optimizer']
-    rate, usual = optimizer.get('lr'), _ADAMW.get(scope or '', _ADAMW_ELSEWHERE)['lr']
+    rate: Any = optimizer.get('lr')
+    usual: Any = _ADAMW.get(scope or '', _ADAMW_ELSEWHERE)['lr']
     note = f'{type_name(optimizer)} stays with lr {rate}, because it suits transformers, too'
     usually = f'this framework trains Swin with lr {usual:g} for batches of 16'
     if isinstance(rate, (int, float)) and rate > _MUCH_HIGHER * usual:

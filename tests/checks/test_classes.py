@@ -7,6 +7,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.checks.classes import check_classes
 from sparsevit_mm.engine.classification import ImageFolder
 from sparsevit_mm.errors import ConfigError
@@ -175,3 +176,16 @@ def test_folders_are_found_under_the_names_of_classes(folders):
         ImageFolder(str(data), dict(img='train'), metainfo=dict(classes=('Cat', 'dog')))
     with pytest.raises(ConfigError, match="metainfo.classes is 'cat', but must be a list"):
         ImageFolder(str(data), dict(img='train'), metainfo=dict(classes='cat'))
+
+
+def test_names_of_predictions_are_those_of_the_file(tmp_path):
+    """Without a checkpoint, the names come from the config."""
+    (tmp_path / 'classes.txt').write_text('sky\nroad\ntree\n')
+    config = write_config(tmp_path / 'config.py', SEGMENTOR, tmp_path)
+    key = 'test_dataloader.dataset.metainfo.classes'
+    predictor = ImagePredictor(
+        str(config), device='cpu', cfg_options={key: str(tmp_path / 'classes.txt')}
+    )
+    assert predictor.dataset_meta['classes'] == ('sky', 'road', 'tree')
+    with pytest.raises(ConfigError, match=r"classes is 'sky', but must be a list of names"):
+        ImagePredictor(str(config), device='cpu', cfg_options={key: 'sky'})

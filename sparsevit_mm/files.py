@@ -1,12 +1,24 @@
-"""Writes files that appear under their name only when they are whole."""
+"""Writes files that appear under their name only when they are whole; reads JSON; locks folders."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from sparsevit_mm.errors import ConfigError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
 
 
 def replace_text(path: str | Path, text: str) -> None:
@@ -53,6 +65,105 @@ def replace_bytes(path: str | Path, content: bytes | memoryview) -> None:
         raise ConfigError(f'the file {path} cannot be written: {error.strerror}.') from None
 
 
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Lets a library write a file by its path; the file appears when it is whole, on the disk.
+
+    Args:
+        path: The file, whose folder is made.
+
+    Yields:
+        A path of the same name in a folder of its own, to write to. What else is written into that
+        folder, such as external weights, is moved beside the file, too.
+
+    Raises:
+        ConfigError: If it cannot be written; the file is then what it was before.
+    """
+    path = Path(path)
+    scratch = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
+    try:
+        scratch.mkdir(parents=True)
+        try:
+            yield scratch / path.name
+            for file in sorted(scratch.iterdir(), key=lambda file: file.name == path.name):
+                with file.open('rb') as opened:
+                    os.fsync(opened.fileno())
+                file.replace(path.with_name(file.name))
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            f'the file {path} cannot be written: {error.strerror or error}.'
+        ) from None
+
+
+def read_json(path: str | Path, what: str) -> Any:
+    """Reads a JSON file that may be broken.
+
+    Args:
+        path: The file.
+        what: What it should be, for the error, such as 'the schedule file'.
+
+    Returns:
+        The data; whoever asks checks what is in it.
+
+    Raises:
+        ConfigError: If it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise ConfigError(f'{what} {path} cannot be read: {error.strerror}.') from None
+    except ValueError as error:
+        raise ConfigError(
+            f'{what} {path} cannot be read: it is not valid JSON: {_line(error)}.'
+        ) from None
+    except RecursionError:
+        raise ConfigError(f'{what} {path} cannot be read: it is nested too deeply.') from None
+
+
+@contextlib.contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Lets one process at a time work in a folder.
+
+    The lock ends with the process, also where it is killed. Where a file system or the operating
+    system has no such locks, nothing is locked.
+
+    Args:
+        path: The lock file, which is removed at the end.
+
+    Raises:
+        ConfigError: If another process has the lock, or the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open('a+') as file:
+            if fcntl is not None:
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except (BlockingIOError, PermissionError):
+                    file.seek(0)
+                    owner = file.read(20).strip() or 'another one'
+                    raise ConfigError(
+                        f'{path.parent} is in use by the process {owner}: wait until it has ended, '
+                        'or name another folder with --work-dir.'
+                    ) from None
+                except OSError:
+                    pass
+            file.truncate(0)
+            file.write(f'{os.getpid()}\n')
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is None or Path(error.filename) != path:
+            raise
+        raise ConfigError(f'the file {path} cannot be written: {error.strerror}.') from None
+
+
 def append_text(path: str | Path, text: str) -> None:
     """Adds text to the end of a file and waits until it is on the disk.
 
@@ -70,3 +181,8 @@ def append_text(path: str | Path, text: str) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise ConfigError(f'the file {path} cannot be written: {error.strerror}.') from None
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].rstrip('.') if lines else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, largest_difference, write_onnx
 from sparsevit_mm.deployment.parts import PARTS, exportable
 from sparsevit_mm.errors import ConfigError, SparseVitError
+from sparsevit_mm.files import replace_bytes
 from sparsevit_mm.profiling.inputs import check_shape, input_channels
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 
@@ -119,7 +121,9 @@ def export_config(
                 'is allowed.'
             )
     else:
-        torch.export.save(program, out)
+        content = io.BytesIO()
+        torch.export.save(program, content)
+        replace_bytes(out, content.getbuffer())
     with torch.no_grad():
         outputs = module(images)
     shapes = [outputs] if isinstance(outputs, Tensor) else outputs

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from rich.progress import track
 
 from sparsevit_mm.apis.inference import ImagePredictor
@@ -16,7 +15,7 @@ from sparsevit_mm.apis.surround_demo import write_frames
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.det3d.datasets.infos import read_camera_matrices
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.visualization.images import find_images
+from sparsevit_mm.visualization.images import find_images, write_image
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,7 @@ def demonstrate(
         windows = predictor.draw_windows(prediction)
         if windows is not None:
             target = Path(out_dir) / 'kept_windows' / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(windows).save(target)
+            write_image(target, windows)
             report.kept_windows.append(target)
         crops |= len(prediction.passes) > 1
     _note_missing_schedule(predictor, report)

@@ -20,7 +20,6 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import load_checkpoint
 from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
-from PIL import Image
 
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.checks.classes import given_classes
@@ -40,7 +39,7 @@ from sparsevit_mm.pruning.prunable import (
 )
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.visualization.framework_visualizer import build_framework_visualizer
-from sparsevit_mm.visualization.images import read_image, shown_rgb
+from sparsevit_mm.visualization.images import read_image, shown_rgb, write_image
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
 
 _LOADING = (
@@ -227,7 +226,7 @@ class ImagePredictor:
             score_thr: Detections below this score are left out.
         """
         if 'pred_instances_3d' in prediction.sample:
-            Image.fromarray(self._draw_3d(prediction, score_thr)).save(path)
+            write_image(path, self._draw_3d(prediction, score_thr))
             return
         options = {'pred_score_thr': score_thr} if 'pred_instances' in prediction.sample else {}
         self._visualizer.add_datasample(

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from sparsevit_mm.apis.configs import load_config
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import written_whole
 
 
 def print_config(
@@ -36,5 +37,5 @@ def _dump(cfg: Config, path: str) -> None:
     if not path.endswith(('.py', '.json', '.yml', '.yaml')):
         raise ConfigError(f'out is {path}, but must end in .py, .json, .yml or .yaml.')
     check_writable_folder(Path(path).parent, 'out')
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    cfg.dump(path)
+    with written_whole(path) as file:
+        cfg.dump(file)

@@ -21,12 +21,13 @@ def parse_ratios(text: str) -> Any:
     """
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two if deeply nested
         value = None
     if isinstance(value, (int, float, list, tuple)):
         return value
+    shown = text if len(text) <= 60 else f'{text[:57]}...'
     raise ConfigError(
-        f'ratios is {text!r}, but must be a number such as 0.5, or a list such as '
+        f'ratios is {shown!r}, but must be a number such as 0.5, or a list such as '
         '"[[0.6], [0], [0.2, 0.4, 0.5], [0]]".'
     )
 

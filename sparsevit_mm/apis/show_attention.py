@@ -23,7 +23,7 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.fastervit import FasterViT
 from sparsevit_mm.profiling.inputs import input_channels
 from sparsevit_mm.visualization.attention import draw_attention, trace_attention
-from sparsevit_mm.visualization.images import read_image
+from sparsevit_mm.visualization.images import read_image, write_image
 
 
 def show_attention(
@@ -85,8 +85,7 @@ def show_attention(
             'drawn for gray and color images only.'
         )
     attention = trace_attention(backbones[0], _normalized(model, pixels), place, stage, block)
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw_attention(pixels, attention)).save(out)
+    write_image(out, draw_attention(pixels, attention))
 
 
 def _normalized(model: nn.Module, image: np.ndarray) -> Tensor:

@@ -20,7 +20,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, DefaultScope
-from PIL import Image
 from rich.table import Table
 from torch import nn
 
@@ -41,7 +40,7 @@ from sparsevit_mm.checks.configs import (
     type_name,
 )
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.files import replace_text
+from sparsevit_mm.files import replace_text, written_whole
 from sparsevit_mm.profiling.inputs import conditions, input_channels
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
@@ -49,6 +48,7 @@ from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbo
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.swap.config_file import write_config
 from sparsevit_mm.swap.swap import sparsify
+from sparsevit_mm.visualization.images import write_image
 
 HIGHEST_RATIO = 0.9
 _BISECTIONS = 6
@@ -171,7 +171,8 @@ def sparsify_model(
     out_dir.mkdir(parents=True, exist_ok=True)
     name = Path(config).stem
     base = out_dir / f'{name}_original.py'
-    original.dump(base)
+    with written_whole(base) as file:
+        original.dump(file)
     path = out_dir / f'{name}_sparse.py'
     plain = [list(stage) for stage in sparse.ratios]
     swap = sparsify(Config.fromfile(base), plain)
@@ -339,5 +340,5 @@ def _draw(config: Path, checkpoint: Path, folder: Path, count: int) -> list[Path
         windows = predictor.draw_windows(predictor.predict(predictor.read(source), str(source)))
         if windows is not None:
             written.append(folder / f'{source.stem}-windows.png')
-            Image.fromarray(windows).save(written[-1])
+            write_image(written[-1], windows)
     return written

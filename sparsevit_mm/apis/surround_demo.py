@@ -15,14 +15,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
-from PIL import Image
 
 from sparsevit_mm.apis.inference import COLORS, ImagePredictor
 from sparsevit_mm.det3d.datasets.infos import read_infos
 from sparsevit_mm.det3d.drawing.birds_eye import BoxesInFrame, CameraImage, draw_surroundings
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.selection import WindowSelection
-from sparsevit_mm.visualization.images import read_image
+from sparsevit_mm.visualization.images import read_image, write_image
 from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
 
 _ANNOTATED = (255, 255, 255)
@@ -188,14 +187,12 @@ def write_frames(
     for path, info in frames_of(images, content['data_list'], infos):
         prediction = frames.predict(info)
         target = out_dir / 'predictions' / f'{path.stem}.png'
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(frames.draw(prediction, score_thr)).save(target)
+        write_image(target, frames.draw(prediction, score_thr))
         predictions.append(target)
         for camera, drawn in frames.draw_windows(prediction):
             name = Path(info['images'][camera]['img_path']).stem
             target = out_dir / 'kept_windows' / f'{name}.png'
-            target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(drawn).save(target)
+            write_image(target, drawn)
             kept_windows.append(target)
     return predictions, kept_windows
 

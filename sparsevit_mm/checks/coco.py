@@ -8,7 +8,7 @@ checks here report each of these in one sentence.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,17 @@ def _check_dataset(cfg: Config, field: str, dataset: Mapping[str, Any], kind: An
 
 def _read(path: Path) -> dict[str, list[Any]]:
     try:
-        coco = json.loads(path.read_text(encoding='utf-8'))
+        coco = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f'{path} cannot be read: {error.strerror}.') from None
     except ValueError as error:
         raise ConfigError(f'{path} is no JSON: {error}.') from None
+    except RecursionError:
+        raise ConfigError(f'{path} is no JSON that can be read: it is nested too deeply.') from None
     parts = ('images', 'annotations', 'categories')
-    missing = [part for part in parts if not isinstance(coco, dict) or part not in coco]
+    missing = [
+        part for part in parts if not isinstance(coco, dict) or not isinstance(coco.get(part), list)
+    ]
     if missing:
         raise ConfigError(
             f'{path} has no list of {missing[0]}, but COCO annotations have {", ".join(parts)}.'
@@ -96,6 +102,9 @@ def _read(path: Path) -> dict[str, list[Any]]:
                        ('categories', ('id', 'name'))):  # fmt: skip
         for index, entry in enumerate(coco[part]):
             _check_keys(path, f'{part}[{index}]', entry, keys)
+    for part in parts:
+        for index, entry in enumerate(coco[part]):
+            _check_values(path, f'{part}[{index}]', entry)
     return coco
 
 
@@ -144,6 +153,64 @@ def _check_category_ids(path: Path, coco: Mapping[str, list[Any]]) -> None:
             f'category_id of {len(unknown)} of the {len(given)} annotations of {path} is one that '
             f'no category has, such as {unknown[0]}, but must be one of {listed(sorted(known))}.'
         )
+
+
+def _check_values(path: Path, place: str, entry: Any) -> None:
+    """Checks that what is read of an image, annotation or category is of the right kind."""
+    if not isinstance(entry, dict):
+        raise ConfigError(f'{place} of {path} is a {type(entry).__name__}, but must be an object.')
+    for key, value in entry.items():
+        allowed, what = _KINDS.get(key, (_anything, ''))
+        if not allowed(value):
+            shown = str(value)[:60] if _is_scalar(value) else f'a {type(value).__name__}'
+            raise ConfigError(f'{place}.{key} of {path} is {shown}, but must be {what}.')
+
+
+def _anything(value: Any) -> bool:
+    return True
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str) or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 2**63
+
+
+def _is_size(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_mask(value: Any) -> bool:
+    """Polygons, or a run-length encoding."""
+    if isinstance(value, dict):
+        return {'size', 'counts'} <= value.keys() and isinstance(value['counts'], (list, str))
+    return isinstance(value, list) and all(
+        isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in value
+    )
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'id': (_is_scalar, 'a number or text'),
+    'image_id': (_is_scalar, 'a number or text'),
+    'category_id': (_is_scalar, 'a number or text'),
+    'file_name': (_is_text, 'text'),
+    'name': (_is_text, 'text'),
+    'height': (_is_size, 'a positive number'),
+    'width': (_is_size, 'a positive number'),
+    'bbox': (_is_box, 'four numbers: left, top, width and height'),
+    'area': (_is_number, 'a number'),
+    'segmentation': (_is_mask, 'a list of polygons, or an object with size and counts'),
+}
 
 
 def _check_keys(path: Path, place: str, entry: Any, keys: Sequence[str]) -> None:

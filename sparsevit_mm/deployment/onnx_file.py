@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import written_whole
 from sparsevit_mm.ops.compat import plain_attention
 from sparsevit_mm.versions import ONNX
 
@@ -55,7 +56,8 @@ def write_onnx(program: ExportedProgram, path: str | Path) -> None:
         )
         assert written is not None
         _name_sides(written.model.graph)
-        written.save(str(path))
+        with written_whole(path) as file:
+            written.save(str(file))
 
 
 class OnnxModel:

@@ -7,6 +7,7 @@ pipeline, by its evaluator.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -19,7 +20,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import DefaultScope
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.files import replace_text
+from sparsevit_mm.files import read_json, replace_text
 from sparsevit_mm.registry import DATASETS
 from sparsevit_mm.search.split import SplitSettings, choose_images, is_held_out
 
@@ -85,12 +86,14 @@ class SearchData:
         evaluator: Config of the evaluator, None if the network's loss is the metric.
         names: Names of the images.
         split: The split they come from.
+        annotations: Digest of what the data set knows of the images, without where they lie.
     """
 
     dataloader: ConfigDict
     evaluator: Any
     names: tuple[str, ...]
     split: SplitSettings
+    annotations: str
 
 
 def image_names(dataset: Any) -> list[str]:
@@ -147,6 +150,7 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path, loss: bool = Fa
         ),
         names=tuple(names[number] for number in chosen),
         split=split,
+        annotations=_digest(images),
     )
 
 
@@ -199,11 +203,24 @@ def _evaluator_for(
 
 
 def _write_coco_part(source: Path, ids: set[Any], path: Path) -> None:
-    coco = json.loads(source.read_text())
+    coco = read_json(source, 'the annotation file')
     coco['images'] = [image for image in coco['images'] if image['id'] in ids]
     coco['annotations'] = [a for a in coco['annotations'] if a['image_id'] in ids]
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, json.dumps(coco))
+
+
+def _digest(infos: Sequence[Mapping[str, Any]]) -> str:
+    digest = hashlib.sha256()
+    for info in infos:
+        known = {str(key): value for key, value in info.items() if not str(key).endswith('path')}
+        digest.update(json.dumps(known, sort_keys=True, default=_plain).encode())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists; of other objects the name of their class."""
+    return value.tolist() if hasattr(value, 'tolist') else type(value).__name__
 
 
 def _image_name(info: Mapping[str, Any]) -> str:

@@ -6,15 +6,17 @@ asked for, the validation set.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
@@ -23,7 +25,7 @@ from rich.console import Console
 from sparsevit_mm.engine.held_out import search_data
 from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError, SparseVitError
-from sparsevit_mm.files import replace_text
+from sparsevit_mm.files import locked, replace_text, written_whole
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import LOOPS
@@ -43,6 +45,7 @@ from sparsevit_mm.search.records import (
     Evaluation,
     EvaluationLog,
     check_same_search,
+    fingerprint_of,
     save_settings,
 )
 from sparsevit_mm.search.results import Objective, SearchResult
@@ -55,6 +58,7 @@ SCHEDULE_FILE = 'schedule.json'
 LOG_FILE = 'candidates.jsonl'
 SETTINGS_FILE = 'search.json'
 TABLE_FILE = 'latency_table.json'
+LOCK_FILE = 'search.lock'
 
 
 @LOOPS.register_module()
@@ -95,9 +99,11 @@ class ScheduleSearchLoop(BaseLoop):
         """Searches, writes the results and returns the metrics of the best schedule."""
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
-        result = self._search()
-        if is_main_process():
-            self._write(result)
+        with contextlib.ExitStack() as stack:
+            _on_main(lambda: stack.enter_context(locked(self._folder / LOCK_FILE)))
+            result = self._search()
+            if is_main_process():
+                self._write(result)
         self.runner.call_hook('after_test')
         return dict(result.best.metrics)
 
@@ -126,9 +132,11 @@ class ScheduleSearchLoop(BaseLoop):
         budget.check_reachable(cost, space)
 
         log_path = self._folder / LOG_FILE
-        log = EvaluationLog(
-            _on_main(lambda: EvaluationLog.read(log_path) if settings.resume else [])
+        fingerprint = fingerprint_of(described)
+        known = _on_main(
+            lambda: EvaluationLog.read(log_path, fingerprint) if settings.resume else []
         )
+        log = EvaluationLog(known, fingerprint)
         if len(log):
             say(f'{len(log)} evaluations are known from before')
         evaluator = _Evaluator(schedule_evaluator, objective, cost, log, say, self.progress)
@@ -175,12 +183,19 @@ class ScheduleSearchLoop(BaseLoop):
         bench, wanted = self._bench(height, width), self.settings.budget
         path = own if wanted.table is None else Path(wanted.table)
         if wanted.table is not None or own.exists():
-            table = LatencyTable.load(path)
-            differing = table.differences(bench.conditions)
+            try:
+                table = LatencyTable.load(path)
+                differing = table.differences(bench.conditions)
+            except ConfigError as error:
+                if wanted.table is not None:
+                    raise
+                say(f'{error} It is measured again.')
+                differing = 'unreadable'
             if not differing:
                 say(f'latency table of {path}: {table.check}')
                 return table
-            if wanted.table is not None or self.settings.resume:
+            unreadable = differing == 'unreadable'
+            if wanted.table is not None or (self.settings.resume and not unreadable):
                 raise ConfigError(f'the latency table {path} is not for this run: {differing}.')
         say('measuring the latency of every block at every number of kept windows')
         table = bench.measure_table(space, wanted.runs)
@@ -224,7 +239,8 @@ class ScheduleSearchLoop(BaseLoop):
         budget = asdict(settings.budget)
         for name in ('table', 'runs'):
             del budget[name]
-        seen = [cfg.model, self._data.dataloader.dataset.pipeline, self._data.dataloader.batch_size]
+        loader = self._data.dataloader
+        seen = [cfg.model, loader.dataset.pipeline, loader.batch_size, _metrics(cfg)]
         return {
             'metric': settings.metric,
             'less_is_better': settings.objective.less_is_better,
@@ -235,9 +251,10 @@ class ScheduleSearchLoop(BaseLoop):
                 **asdict(self._data.split),
                 'found': len(self._data.names),
                 'sha256': _sha256('\n'.join(self._data.names).encode()),
+                'annotations': self._data.annotations,
             },
             'fp16': settings.fp16,
-            'checkpoint': _file_sha256(cfg.get('load_from')),
+            'checkpoint': _checkpoint_sha256(cfg.get('load_from'), self.runner.model),
             'network': _sha256(json.dumps(seen, default=str, sort_keys=True).encode()),
             'versions': {'torch': torch.__version__, 'sparsevit_mm': __version__},
         }
@@ -245,8 +262,9 @@ class ScheduleSearchLoop(BaseLoop):
     def _write(self, result: SearchResult) -> None:
         path = self._folder / SCHEDULE_FILE
         replace_text(path, json.dumps(result.to_dict(), indent=2) + '\n')
-        draw_search(result).savefig(self._folder / 'metric_over_cost.png')
-        draw_ratios(result).savefig(self._folder / 'ratios.png')
+        for name, draw in (('metric_over_cost', draw_search), ('ratios', draw_ratios)):
+            with written_whole(self._folder / f'{name}.png') as drawing:
+                draw(result).savefig(drawing)
         Console().print(result.table())
         self.runner.logger.info(f'the best schedule is in {path}')
 
@@ -332,15 +350,31 @@ def _on_main(work: Callable[[], _Value]) -> _Value:
     return outcome[0]
 
 
+def _metrics(cfg: Config) -> list[Any]:
+    """What the metrics of a config are told, but for where files lie."""
+    told = cfg.get('val_evaluator') or cfg.get('test_evaluator') or []
+    places = ('file', 'path', 'prefix', 'root', 'dir')
+    return [
+        {key: value for key, value in metric.items() if not key.endswith(places)}
+        for metric in (told if isinstance(told, (list, tuple)) else [told])
+        if isinstance(metric, Mapping)
+    ]
+
+
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _file_sha256(path: str | None) -> str | None:
-    """Digest of a file, or the address of what is fetched."""
-    if path is None or '://' in path:
-        return path
+def _checkpoint_sha256(path: str | None, model: torch.nn.Module) -> str | None:
+    """Digest of a checkpoint; of the weights themselves if they come from an address."""
+    if path is None:
+        return None
     digest = hashlib.sha256()
+    if '://' in path:
+        for name, weight in sorted(model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
     with Path(path).open('rb') as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import LocalBackend, io, register_backend
 
 from sparsevit_mm.files import replace_bytes
 
@@ -16,6 +16,8 @@ from sparsevit_mm.files import replace_bytes
 def use_whole_files() -> None:
     """Replaces mmengine's writer of local files, for the whole process."""
     register_backend('local', _WholeFiles, force=True, prefixes='')
+    # What was made before is kept there.
+    io.backend_instances.clear()
 
 
 class _WholeFiles(LocalBackend):

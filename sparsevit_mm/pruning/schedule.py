@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.files import replace_text
+from sparsevit_mm.files import read_json, replace_text
 from sparsevit_mm.pruning.selection import num_kept_windows
 
 DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -223,15 +223,7 @@ class PruningSchedule:
         Raises:
             ConfigError: If the file is missing, is not JSON, or holds no schedule.
         """
-        try:
-            data = json.loads(Path(path).read_text())
-        except OSError as error:
-            raise ConfigError(
-                f'the schedule file {path} cannot be read: {error.strerror}.'
-            ) from None
-        except ValueError as error:
-            raise ConfigError(f'the schedule file {path} is not valid JSON: {error}.') from None
-        return cls.from_dict(data)
+        return cls.from_dict(read_json(path, 'the schedule file'))
 
     def __str__(self) -> str:
         return ', '.join('[' + ', '.join(f'{r:g}' for r in stage) + ']' for stage in self.ratios)
@@ -252,7 +244,12 @@ def stage_side(pixels: int, stage: int, patch_size: int = 4) -> int:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an enormous integer
+        return False
 
 
 def _is_list(value: Any) -> bool:
@@ -285,5 +282,8 @@ def _accepted_forms(value: Any, depths: Sequence[int]) -> str:
 
 
 def _shortened(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or an enormous integer
+        return f'an unreadable {type(value).__name__}'
     return text if len(text) <= 120 else text[:117] + '...'

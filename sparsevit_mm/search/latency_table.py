@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.files import replace_text
+from sparsevit_mm.files import read_json, replace_text
 from sparsevit_mm.search.cost import MILLISECONDS, AdditiveCost
 
 _FORMAT = 'sparsevit_mm.LatencyTable'
@@ -169,16 +169,34 @@ class LatencyTable(AdditiveCost):
         Raises:
             ConfigError: If the file is missing or holds no table.
         """
+        data = read_json(path, 'the latency table')
         try:
-            return cls.from_dict(json.loads(Path(path).read_text()))
-        except OSError as error:
-            raise ConfigError(
-                f'the latency table {path} cannot be read: {error.strerror}.'
-            ) from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+            table = cls.from_dict(data)
+            table.check_whole()
+            str(table.check)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             raise ConfigError(
                 f'the latency table {path} cannot be read: it was not written by a search.'
             ) from None
+        return table
+
+    def check_whole(self) -> None:
+        """Checks that every block has a latency.
+
+        Raises:
+            ValueError: If there is no block, or an entry is no number of milliseconds.
+        """
+        entries = [ms for stage in self.blocks for block in stage for ms in block.values()]
+        blocks = [block for stage in self.blocks for block in stage]
+        numbers = [self.constant, *entries, *self.num_windows]
+        if not blocks or not all(blocks) or len(self.num_windows) != len(self.blocks):
+            raise ValueError('a block has no latency.')
+        if not all(_is_number(number) for number in numbers):
+            raise ValueError('a latency is no number.')
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < float('inf')
 
 
 def _median_and_p95(shares: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""Reads images of any kind as 8-bit RGB, and finds the images of a folder."""
+"""Reads images of any kind as 8-bit RGB, writes them, and finds the images of a folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import written_whole
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 
@@ -59,6 +60,23 @@ def shown_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     elif values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
         values = _stretch(values)
     return np.ascontiguousarray(values.astype(np.uint8))
+
+
+def write_image(path: str | Path, pixels: NDArray[np.uint8]) -> None:
+    """Writes an image, which appears when it is whole.
+
+    Args:
+        path: The file, whose folder is made; its suffix chooses the format.
+        pixels: (H, W, 3) uint8 RGB.
+
+    Raises:
+        ConfigError: If it cannot be written, or the suffix names no format.
+    """
+    with written_whole(path) as file:
+        try:
+            Image.fromarray(pixels).save(file)
+        except ValueError as error:
+            raise ConfigError(f'the file {path} cannot be written: {error}.') from None
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:

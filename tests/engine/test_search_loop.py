@@ -19,6 +19,7 @@ from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.search.settings import SearchSettings
+from tests.helpers.killed import killed_at
 from tests.helpers.toy import DEPTHS, ToyModel
 
 _RUNS = itertools.count()
@@ -214,6 +215,71 @@ def test_latency_budget_measures_a_table_once(tmp_path, monkeypatch):
     assert second['cost'] == result['cost']
     with pytest.raises(ConfigError, match='its batch is 1 instead of 2'):
         search(tmp_path / 'three', budget={**budget, 'batch': 2, 'table': str(again)}, **few)
+
+
+def test_half_a_latency_table_is_measured_again(tmp_path):
+    budget = dict(latency='5x', runs=2)
+    few = dict(evolution=dict(population=4, parents=2, max_evaluations=6), uniform=False)
+    table = tmp_path / 'latency_table.json'
+    table.write_text('{"format": "sparsevit_mm.LatencyTable", "conditions": {"dev')
+    with pytest.raises(ConfigError, match='the latency table .* cannot be read'):
+        search(tmp_path / 'other', budget={**budget, 'table': str(table)}, **few)
+    search(tmp_path, budget=budget, **few)
+    assert json.loads(table.read_text())['blocks']
+
+
+def test_a_second_search_in_the_same_folder_is_refused(tmp_path):
+    """While the first runs, the second is refused; nothing of two searches is mixed."""
+
+    def second():
+        with pytest.raises(ConfigError, match='is in use by the process'):
+            search(tmp_path, resume=True)
+
+    loop = Runner.from_cfg(toy_config(tmp_path)).test_loop
+    refused = []
+
+    def start_second(*_):
+        if not refused:
+            refused.append(not killed_at(10**9, tmp_path, second))
+
+    loop.progress = start_second
+    loop.runner.test()
+    assert refused == [True]
+    assert not (tmp_path / 'search.lock').exists()
+
+
+@pytest.mark.parametrize('changed', ['checkpoint', 'data', 'metric'])
+def test_a_search_goes_on_with_the_same_checkpoint_config_and_data_alone(tmp_path, changed):
+    torch.save({'state_dict': SearchToyModel().state_dict()}, tmp_path / 'a.pth')
+    settings = dict(evolution=dict(population=4, parents=2, max_evaluations=4), uniform=False)
+
+    def once(**more):
+        cfg = toy_config(tmp_path / 'work', **settings, **more)
+        cfg.load_from = str(tmp_path / 'a.pth')
+        Runner.from_cfg(cfg).test()
+
+    once()
+    once(resume=True)
+    words = {'checkpoint': 'its checkpoint is', 'data': 'its split is', 'metric': 'its network is'}
+    with pytest.MonkeyPatch.context() as patch:
+        if changed == 'checkpoint':
+            torch.manual_seed(5)
+            torch.save({'state_dict': SearchToyModel().state_dict()}, tmp_path / 'a.pth')
+        if changed == 'data':
+            load = SearchToyData.load_data_list
+            patch.setattr(
+                SearchToyData,
+                'load_data_list',
+                lambda self: [{**info, 'label': 7} for info in load(self)],
+            )
+        with pytest.raises(ConfigError, match=f'cannot be resumed: {words[changed]}'):
+            if changed == 'metric':
+                cfg = toy_config(tmp_path / 'work', resume=True, **settings)
+                cfg.load_from = str(tmp_path / 'a.pth')
+                cfg.val_evaluator.collect_device = 'gpu'
+                Runner.from_cfg(cfg).test()
+            else:
+                once(resume=True)
 
 
 def test_a_loss_counts_if_asked_for(tmp_path):

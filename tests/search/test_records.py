@@ -12,6 +12,7 @@ from sparsevit_mm.search.records import (
     Evaluation,
     EvaluationLog,
     check_same_search,
+    fingerprint_of,
     save_settings,
 )
 
@@ -52,6 +53,34 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path, lost):
     assert path.read_bytes() == one
     again.add(evaluation(0.2))
     assert path.read_bytes() == two
+
+
+def test_evaluations_of_another_search_are_refused(tmp_path):
+    path = tmp_path / 'log.jsonl'
+    mine, other = (fingerprint_of({'checkpoint': name}) for name in 'ab')
+    log = EvaluationLog(fingerprint=mine)
+    log.write_to(path)
+    log.add(evaluation(0.1))
+    assert EvaluationLog.read(path, mine) == [evaluation(0.1)]
+    for fingerprint in (other, None):
+        with pytest.raises(ConfigError, match='line 1 of .* another checkpoint, config or data'):
+            EvaluationLog.read(path, fingerprint)
+
+
+@pytest.mark.parametrize('line', ['{', '[]', '{}', '[' * 10**5, '{"schedule": [[0.5, 0.1]]}'])
+def test_a_broken_line_is_one_sentence(tmp_path, line):
+    (tmp_path / 'log.jsonl').write_text(f'{line}\n')
+    with pytest.raises(ConfigError, match='line 1 of .* was not written by a search'):
+        EvaluationLog.read(tmp_path / 'log.jsonl')
+
+
+def test_broken_settings_are_one_sentence(tmp_path):
+    (tmp_path / 'search.json').write_text('[1]')
+    with pytest.raises(ConfigError, match='was not written by a search'):
+        check_same_search(tmp_path / 'search.json', {}, resume=True)
+    (tmp_path / 'search.json').write_text('{')
+    with pytest.raises(ConfigError, match='cannot be read: it is not valid JSON'):
+        check_same_search(tmp_path / 'search.json', {}, resume=True)
 
 
 def test_only_the_same_search_goes_on(tmp_path):

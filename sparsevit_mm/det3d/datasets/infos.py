@@ -30,14 +30,50 @@ def read_infos(path: str | Path, backend_args: dict[str, Any] | None = None) -> 
     """
     if backend_args is None and not Path(path).is_file():
         raise ConfigError(f'the info file {path} does not exist.')
-    content = fileio.get(path, backend_args)
     try:
+        content = fileio.get(path, backend_args)
         infos = json.loads(content) if Path(path).suffix == '.json' else read_pickle(content)
-        return {'data_list': list(infos['data_list']), 'metainfo': infos.get('metainfo', {})}
-    except (ValueError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        found = {'data_list': list(infos['data_list']), 'metainfo': infos.get('metainfo', {})}
+    except OSError as error:
+        raise ConfigError(
+            f'the info file {path} cannot be read: {error.strerror or error}.'
+        ) from None
+    except (
+        ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+        pickle.UnpicklingError,
+    ) as error:  # fmt: skip
         raise ConfigError(
             f'{path} is not an info file of MMDetection3D, version 2: {error}.'
         ) from None
+    wrong = _what_is_wrong(found)
+    if wrong:
+        raise ConfigError(f'{path} is not an info file of MMDetection3D, version 2: {wrong}.')
+    return found
+
+
+def _what_is_wrong(infos: dict[str, Any]) -> str:
+    """What of the structure of an info file is of another kind; empty if nothing is."""
+    if not isinstance(infos['metainfo'], dict):
+        return f'metainfo is a {type(infos["metainfo"]).__name__}, but must be an object'
+    categories = infos['metainfo'].get('categories', {})
+    if not isinstance(categories, dict) or not all(
+        isinstance(name, str) and isinstance(label, (int, np.integer))
+        for name, label in categories.items()
+    ):
+        return 'metainfo.categories must be an object with a whole number for each name'
+    for number, frame in enumerate(infos['data_list']):
+        if not isinstance(frame, dict):
+            return f'data_list[{number}] is a {type(frame).__name__}, but must be an object'
+        images = frame.get('images', {})
+        if not isinstance(images, dict):
+            return f'data_list[{number}].images is a {type(images).__name__}, but must be an object'
+        for camera, image in images.items():
+            place = f'data_list[{number}].images.{camera}'
+            if not isinstance(image, dict):
+                return f'{place} is a {type(image).__name__}, but must be an object'
+            if not isinstance(image.get('img_path'), (str, type(None))):
+                return f'{place}.img_path must be text'
+    return ''
 
 
 def read_camera_matrices(path: str | Path) -> dict[str, NDArray[np.float64]]:
@@ -52,9 +88,19 @@ def read_camera_matrices(path: str | Path) -> dict[str, NDArray[np.float64]]:
     Raises:
         ConfigError: If the file cannot be read.
     """
-    return {
-        Path(image['img_path']).name: np.array(image['cam2img'], np.float64)
-        for frame in read_infos(path)['data_list']
-        for image in frame['images'].values()
-        if image.get('img_path') and 'cam2img' in image
-    }
+    matrices = {}
+    for number, frame in enumerate(read_infos(path)['data_list']):
+        for camera, image in frame.get('images', {}).items():
+            if not image.get('img_path') or 'cam2img' not in image:
+                continue
+            try:
+                matrix = np.array(image['cam2img'], np.float64)
+            except (ArithmeticError, TypeError, ValueError):
+                matrix = np.empty(0)
+            if matrix.shape not in ((3, 3), (3, 4), (4, 4)):
+                raise ConfigError(
+                    f'data_list[{number}].images.{camera}.cam2img of {path} is no matrix of three '
+                    'or four rows of numbers.'
+                )
+            matrices[Path(image['img_path']).name] = matrix
+    return matrices

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.errors import DataError
+from sparsevit_mm.files import replace_bytes
 
 CLASSES = (
     'Pedestrian', 'Cyclist', 'Car', 'Van', 'Truck', 'Person_sitting', 'Tram', 'Misc',
@@ -228,7 +229,9 @@ def make_infos(
     target.mkdir(parents=True, exist_ok=True)
     metainfo = {'categories': CATEGORIES, 'dataset': 'kitti', 'info_version': '1.1'}
     for path, frames in contents.items():
-        dump({'metainfo': metainfo, 'data_list': frames}, path)
+        content = {'metainfo': metainfo, 'data_list': frames}
+        infos = dump(content, file_format=suffix)
+        replace_bytes(path, infos.encode() if isinstance(infos, str) else infos)
     return {path: len(frames) for path, frames in contents.items()}
 
 

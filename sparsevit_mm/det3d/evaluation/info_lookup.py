@@ -55,7 +55,7 @@ class InfoLookup:
         self._samples = [
             (info, camera)
             for info in content['data_list']
-            for camera in (info['images'] if by_image else (None,))
+            for camera in (info.get('images', ()) if by_image else (None,))
         ]
         self.class_names: dict[int, str] = {
             label: name for name, label in content['metainfo']['categories'].items()

@@ -360,11 +360,11 @@ def as_markdown(report: Mapping[str, Any]) -> str:
         '`benchmarks/results/swap_sweep.json`.',
         '',
         f'Each of the {len(report["plans"])} configs in the wheels of mmdet, mmseg and mmdet3d was '
-        f'swapped to `{first}` and to `{second}`. A group of configs with the same necks and heads '
-        f'computes a loss once on random images. Of the {swapped} that swap, {ran} '
-        f'({100 * ran / swapped:.1f}%) run; in the others the original does not run on a CPU '
+        f'swapped to `{first}` and to `{second}`. One config of each group with the same necks and '
+        f'heads then computes a loss on random images. Of the {swapped} that can be swapped, {ran} '
+        f'({100 * ran / swapped:.1f}%) run. The originals of the others do not run on a CPU '
         'either (operators without a CPU kernel, missing packages, an error upstream). '
-        f'Failed: {totals[first]["failed"]} and {totals[second]["failed"]}.',
+        f'Swapped configs that failed: {totals[first]["failed"]} and {totals[second]["failed"]}.',
         '',
         '| framework | family | configs | swapped | run | original does not run | refused '
         '| unreadable | no model |',

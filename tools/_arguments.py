@@ -9,6 +9,31 @@ from typing import Any
 from mmengine.config import DictAction
 
 
+class HelpWithDefaults(argparse.HelpFormatter):
+    """Adds its default to the help of every argument that has one worth telling."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text, default = action.help, action.default
+        told = default is None or isinstance(default, bool) or default in (argparse.SUPPRESS, {})
+        if told or not action.option_strings or 'default' in (text or ''):
+            return text
+        if isinstance(default, (list, tuple)):
+            return f'{text} (default: {" ".join(map(str, default))})'
+        return f'{text} (default: %(default)s)'
+
+
+def tool_parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Makes the parser of a tool, whose `--help` tells defaults.
+
+    Args:
+        description: What the tool does.
+        epilog: What the help ends with.
+    """
+    return argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=HelpWithDefaults
+    )
+
+
 def add_cfg_options(
     parser: argparse.ArgumentParser,
     example: str | None = None,
@@ -55,8 +80,13 @@ def add_schedule(parser: argparse.ArgumentParser, required: bool = False) -> Any
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Adds `--launcher`, and `--local_rank`, which older launchers pass on."""
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='of launchers')
 
 
 def set_local_rank(args: argparse.Namespace) -> None:

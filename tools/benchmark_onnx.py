@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 import torch
-from _arguments import add_cfg_options
+from _arguments import add_cfg_options, tool_parser
 
 from sparsevit_mm.apis.benchmark_onnx import benchmark_config
 from sparsevit_mm.apis.schedules import parse_ratios
@@ -16,7 +16,7 @@ from sparsevit_mm.deployment.parts import PARTS
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='weights; random ones without')
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options
+from _arguments import add_cfg_options, tool_parser
 
 from sparsevit_mm.apis.browse_dataset import browse_dataset
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -13,7 +13,7 @@ from sparsevit_mm.apis.user_errors import user_errors_exit
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file of a detector, segmentor or 3D detector')
     parser.add_argument('--out-dir', default='outputs', help='where the pictures go')
     parser.add_argument('--num', type=int, default=20, help='how many images; fewer if there are')

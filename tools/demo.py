@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _projects  # noqa: F401
-from _arguments import add_cfg_options
+from _arguments import add_cfg_options, tool_parser
 
 from projects.street_scenes.dataset import DemoSettings
 from projects.street_scenes.demo import Demo, run_demo
@@ -21,7 +21,7 @@ CONFIG = CONFIGS / 'mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     default = DemoSettings()
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('--seed', type=int, default=0, help='seed of scenes and training')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/demo, or demo-seed<seed>')
     parser.add_argument('--data-root', type=Path, help='default: data/demo, or demo-seed<seed>')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_schedule
+from _arguments import add_cfg_options, add_schedule, tool_parser
 
 from sparsevit_mm.apis.export_onnx import export_config
 from sparsevit_mm.apis.schedules import read_schedule
@@ -15,7 +15,7 @@ from sparsevit_mm.deployment.parts import PARTS
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='weights; random ones without')
     parser.add_argument('--out', default='model.onnx', help='.onnx, or .pt2 for torch.export')

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_schedule
+from _arguments import add_cfg_options, add_schedule, tool_parser
 
 from sparsevit_mm.apis.image_demo import demonstrate
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -14,7 +14,7 @@ from sparsevit_mm.apis.user_errors import user_errors_exit
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('pictures', help='a picture of any kind and size, or a folder of pictures')
     parser.add_argument('config', help='config file of a detector or segmentor')
     parser.add_argument(

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 import _projects  # noqa: F401
+from _arguments import tool_parser
 
 from projects.street_scenes.dataset import DemoSettings, make_dataset
 from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
@@ -14,9 +15,7 @@ from sparsevit_mm.apis.user_errors import user_errors_exit
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         '--six-cameras',
         action='store_true',

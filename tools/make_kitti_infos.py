@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from _arguments import tool_parser
+
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.det3d.datasets.kitti_infos import SPLITS, SUFFIXES, make_infos
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('root', help='folder with training/{image_2,label_2,calib} and ImageSets')
     parser.add_argument('--splits', nargs='+', default=SPLITS, help='files in ImageSets')
     parser.add_argument('--out-dir', help='where to write; default: root')

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import _projects  # noqa: F401
+from _arguments import tool_parser
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -46,7 +47,7 @@ def checkpoint(text: str) -> tuple[str, str]:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     actions = parser.add_subparsers(dest='action', required=True)
     actions.add_parser('list', help='names of the tables')
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from _arguments import tool_parser
+
 from sparsevit_mm.apis.publish_model import publish
 from sparsevit_mm.apis.user_errors import user_errors_exit
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('source', help='training checkpoint')
     parser.add_argument('target', help='file to write; name.pth becomes name-<hash>.pth')
     return parser.parse_args(argv)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import _projects  # noqa: F401
-from _arguments import add_cfg_options
+from _arguments import add_cfg_options, tool_parser
 
 from projects.street_scenes.pipeline_demo import SCENES, PipelineDemo, run_pipeline_demo
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[1] / 'projects' / 'street_scenes' / 'configs'
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('--seed', type=int, default=0, help='seed of scenes, training and search')
     parser.add_argument(
         '--work-dir', type=Path, help='default: work_dirs/recipe, or recipe-seed<seed>'

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from _arguments import add_cfg_options, add_launcher, set_local_rank
+from _arguments import add_cfg_options, add_launcher, set_local_rank, tool_parser
 
 from sparsevit_mm.apis.search import search
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -14,8 +14,8 @@ from sparsevit_mm.apis.user_errors import user_errors_exit
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
+    parser = tool_parser(
+        __doc__,
         epilog="What is not given is the config's, if its test_cfg is a ScheduleSearchLoop, or the "
         "paper's.",
     )

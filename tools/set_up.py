@@ -6,6 +6,7 @@ finished set-up is recognized in milliseconds by a stamp that names what it was 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import platform
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,8 +34,9 @@ class SetUpError(Exception):
     """Something the user must mend; the message is one sentence."""
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """Sets up what is missing."""
+    argparse.ArgumentParser(description=__doc__, allow_abbrev=False).parse_args(argv)
     stamp = fingerprint()
     if STAMP.exists() and STAMP.read_text() == stamp and PYTHON.exists():
         return 0
@@ -285,4 +287,4 @@ def clock(seconds: float) -> str:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

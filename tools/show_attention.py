@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options
+from _arguments import add_cfg_options, tool_parser
 
 from sparsevit_mm.apis.show_attention import show_attention
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -13,7 +13,7 @@ from sparsevit_mm.apis.user_errors import user_errors_exit
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('picture', help='a picture of any kind and size')
     parser.add_argument('config', help='config file of a model with a FasterViT')
     parser.add_argument(

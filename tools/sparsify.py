@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_schedule
+from _arguments import add_cfg_options, add_schedule, tool_parser
 from rich.console import Console
 
 from sparsevit_mm.apis.schedules import read_schedule
@@ -20,7 +20,7 @@ def share(text: str) -> float:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help="a config's path, or an installed one such as mmdet::….py")
     parser.add_argument('checkpoint', help='the trained weights')
     wanted = add_schedule(parser, required=True)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from _arguments import add_schedule
+from _arguments import add_schedule, tool_parser
 
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.swap_backbone import swap_to_file
@@ -16,7 +16,7 @@ from sparsevit_mm.swap.spec import backbone_names
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help="a config's path, or an installed one such as mmdet::….py")
     parser.add_argument(
         '--backbone',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_launcher, add_schedule, set_local_rank
+from _arguments import add_cfg_options, add_launcher, add_schedule, set_local_rank, tool_parser
 
 from sparsevit_mm.apis.test import test
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -13,7 +13,7 @@ from sparsevit_mm.apis.user_errors import user_errors_exit
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options
+from _arguments import add_cfg_options, tool_parser
 
 from sparsevit_mm.apis.throughput import measure_throughput
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -14,10 +14,15 @@ from sparsevit_mm.profiling.inputs import DTYPES, check_device, conditions
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config of a classifier; of a detector the backbone is run')
     parser.add_argument(
-        '--shape', type=int, nargs=2, default=(224, 224), metavar=('HEIGHT', 'WIDTH')
+        '--shape',
+        type=int,
+        nargs=2,
+        default=(224, 224),
+        metavar=('HEIGHT', 'WIDTH'),
+        help='size of the images in pixels',
     )
     parser.add_argument('--batch', type=int, default=1, help='images at once')
     parser.add_argument('--device', help='such as cpu or cuda:0; default: a GPU if there is one')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options
+from _arguments import add_cfg_options, tool_parser
 from rich.console import Console
 
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -14,8 +14,8 @@ from sparsevit_mm.apis.verify_release import verify_release
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
+    parser = tool_parser(
+        __doc__,
         epilog='The released Swin-T Mask R-CNN goes with the config of the dense network, a file '
         "of SparseViT's authors with that of its ratios, both in configs/sparsevit/coco.",
     )

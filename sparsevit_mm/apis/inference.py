@@ -130,7 +130,7 @@ class ImagePredictor:
     def takes_frames(self) -> bool:
         """Whether the network takes the images of several cameras together."""
         steps = innermost_dataset(self.cfg.test_dataloader).pipeline
-        return any(str(step['type']).endswith('LoadCameraImages') for step in steps)
+        return any(type_name(step) == 'LoadCameraImages' for step in steps)
 
     def read(self, path: str | Path) -> NDArray[np.uint8]:
         """Reads an image for `predict`, as the config's pipeline loads it.

@@ -10,9 +10,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from sparsevit_mm.checks.configs import type_name
+from sparsevit_mm.checks.configs import type_name, typed_configs
 from sparsevit_mm.checks.images import use_checked_loading
 from sparsevit_mm.engine.resuming import one_sentence_on_resuming
+from sparsevit_mm.registry import SCOPE
 
 _runs = itertools.count()
 
@@ -29,6 +30,8 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     cfg.launcher = launcher
     use_checked_loading(cfg)
     _keep_checkpoints_whole(cfg)
+    if launcher != 'none' and _leaves_maps_out(cfg):
+        cfg.setdefault('find_unused_parameters', True)
     if launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would pick a GPU; a group that is there already is left alone.
         torch.distributed.init_process_group('gloo')
@@ -61,3 +64,14 @@ def _keep_checkpoints_whole(cfg: Config) -> None:
         cfg.default_hooks.checkpoint = ConfigDict(
             {**hook, 'type': 'sparsevit_mm.WholeCheckpointHook'}
         )
+
+
+def _leaves_maps_out(cfg: Config) -> bool:
+    """Whether a neck takes none of the first maps of one of our backbones.
+
+    The norms of these maps then get no gradient, for which processes that train together would
+    wait.
+    """
+    parts = [part for _, part in typed_configs(cfg.get('model'))]
+    ours = any(str(part['type']).startswith(f'{SCOPE}.') for part in parts)
+    return ours and any((part.get('start_level') or 0) > 0 for part in parts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
@@ -17,6 +19,7 @@ from sparsevit_mm.checks.configs import (
     check_schedules,
     check_weights_fit,
     check_writable_folder,
+    type_name,
 )
 from sparsevit_mm.engine.search_loop import ScheduleSearchLoop
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
@@ -54,7 +57,7 @@ def search(
     """
     cfg = load_config(config, cfg_options, work_dir)
     own = dict(cfg.get('test_cfg') or {})
-    if str(own.get('type')).rpartition('.')[2] != _LOOP:
+    if type_name(own) != _LOOP:
         # Another loop's settings are none of a search, but for the precision it evaluates in.
         own = {'fp16': own['fp16']} if 'fp16' in own else {}
     own = _merged(own, settings)
@@ -77,10 +80,23 @@ def search(
     for part in ('dataloader', 'evaluator'):
         if cfg.get(f'test_{part}') is None:
             cfg[f'test_{part}'] = cfg.get(f'val_{part}')
-    runner = build_runner(cfg, launcher)
+    runner = _build_quietly(cfg, launcher)
     assert isinstance(runner.test_loop, ScheduleSearchLoop)
     runner.test_loop.progress = progress
     return runner.test()
+
+
+def _build_quietly(cfg: Config, launcher: str) -> Runner:
+    """Builds the runner without its hundreds of lines on hooks, environment and config."""
+    level = cfg.get('log_level', 'INFO')
+    cfg.log_level = 'WARNING'
+    runner = build_runner(cfg, launcher)
+    runner.cfg.log_level = level
+    runner.logger.setLevel(level)
+    for handler in runner.logger.handlers:
+        if handler.level == logging.WARNING:
+            handler.setLevel(level)
+    return runner
 
 
 def _merged(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,11 +23,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from rich.table import Table
 from torch import nn
 
-from sparsevit_mm.apis.configs import (
-    innermost_dataset,
-    load_local_or_installed,
-    register_framework,
-)
+from sparsevit_mm.apis.configs import innermost_dataset, read_config, register_framework
 from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.test import test
 from sparsevit_mm.checkpoints.files import write_checkpoint
@@ -147,7 +143,7 @@ def sparsify_model(
     check_writable_folder(out_dir, 'out_dir')
     check_checkpoint_exists(checkpoint, 'checkpoint')
     weights = read_weights(checkpoint)
-    original = load_local_or_installed(config)
+    original = read_config(config)
     if cfg_options:
         original.merge_from_dict(dict(cfg_options))
     register_framework(original)

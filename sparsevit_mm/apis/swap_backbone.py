@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
+from sparsevit_mm.apis.configs import read_config, register_framework
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.swap.config_file import write_config
@@ -42,7 +42,7 @@ def swap_to_file(
         ratios = [list(stage) for stage in ratios.ratios]
     spec = BackboneSpec(backbone, ratios, checkpoint, channels)
     check_writable_folder(Path(out).parent, 'out')
-    original = load_local_or_installed(config)
+    original = read_config(config)
     register_framework(original)
     swap = swap_backbone(original, spec)
     build_model(swap.cfg)

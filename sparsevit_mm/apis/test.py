@@ -14,7 +14,12 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
+from sparsevit_mm.apis.configs import (
+    innermost_dataset,
+    innermost_datasets,
+    load_config,
+    register_framework,
+)
 from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.apis.schedules import parse_ratios, read_schedule
 from sparsevit_mm.checks.classes import check_classes
@@ -26,6 +31,7 @@ from sparsevit_mm.checks.configs import (
     check_schedules,
     check_weights_fit,
     check_writable_folder,
+    type_name,
 )
 from sparsevit_mm.errors import ConfigError
 
@@ -98,7 +104,7 @@ def _set_schedule(cfg: Config, schedule: Any) -> None:
     if schedule is None:
         return
     hooks = list(cfg.get('custom_hooks') or [])
-    ours = [hook for hook in hooks if str(hook['type']).rpartition('.')[2] == _PRUNING_HOOK]
+    ours = [hook for hook in hooks if type_name(hook) == _PRUNING_HOOK]
     for hook in ours:
         hook['schedule'] = schedule
     if not ours:
@@ -150,7 +156,8 @@ def _average_over_flips(cfg: Config) -> None:
     missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
     if missing:
         raise ConfigError(f'{missing[0]} is not in the config, but --tta needs it.')
-    innermost_dataset(cfg.test_dataloader).pipeline = cfg.tta_pipeline
+    for dataset in innermost_datasets(cfg.test_dataloader):
+        dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 

@@ -68,11 +68,12 @@ def train(
     if resume is not None:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
+    resumed = resume not in (None, 'auto')
     check_writable_folder(cfg.work_dir, 'work_dir')
     check_datasets(cfg, ['train_dataloader', 'val_dataloader'], ['val_evaluator'])
     check_mixed_precision(cfg)
     start = _start_of(cfg)
-    check_checkpoint_exists(start, 'load_from')
+    check_checkpoint_exists(start, 'resume' if resumed else 'load_from')
     if start is not None and cfg.get('resume'):
         check_resumable(start, cfg)
         cfg.load_from = start

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 DERIVED_BUFFERS = re.compile(
@@ -31,6 +32,7 @@ class Layout:
         dropped: Pattern of keys that do not belong to the backbone, such as the classifier.
         merges_position_first: Whether Swin's patch merging orders its 4 C inputs by position and
             then by channel, as Microsoft's code does, instead of by channel and then by position.
+        splits_qkv: Whether queries, keys and values have a parameter each instead of a common one.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Layout:
     renames: tuple[tuple[str, str], ...] = ()
     dropped: str = r'(?!)'
     merges_position_first: bool = False
+    splits_qkv: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,41 @@ _MICROSOFT_NAMES = (
     (r'\.mlp\.fc2\.', '.ffn.layers.1.'),
     (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
 )
+_TORCHVISION_NAMES = (
+    (r'^features\.0\.0\.', 'patch_embed.projection.'),
+    (r'^features\.0\.2\.', 'patch_embed.norm.'),
+    *((rf'^features\.{2 * stage + 1}\.', f'stages.{stage}.blocks.') for stage in range(4)),
+    *((rf'^features\.{2 * stage + 2}\.', f'stages.{stage}.downsample.') for stage in range(3)),
+    (r'\.attn\.', '.attn.w_msa.'),
+    (r'\.mlp\.0\.', '.ffn.layers.0.0.'),
+    (r'\.mlp\.3\.', '.ffn.layers.1.'),
+)
+_HUGGING_FACE_NAMES = (
+    (r'^embeddings\.patch_embeddings\.projection\.', 'patch_embed.projection.'),
+    (r'^embeddings\.norm\.', 'patch_embed.norm.'),
+    (r'^encoder\.layers\.', 'stages.'),
+    (r'\.layernorm_before\.', '.norm1.'),
+    (r'\.layernorm_after\.', '.norm2.'),
+    (r'\.attention\.self\.', '.attn.w_msa.'),
+    (r'\.attention\.output\.dense\.', '.attn.w_msa.proj.'),
+    (r'\.intermediate\.dense\.', '.ffn.layers.0.0.'),
+    (r'\.output\.dense\.', '.ffn.layers.1.'),
+    *((rf'^hidden_states_norms\.stage{stage + 1}\.', f'norm{stage}.') for stage in range(4)),
+)
 _CLASSIFIER = r'^(head|norm)\.'
+_MASK_TOKEN = r'^mask_token$'  # of files trained by predicting what is masked, such as SimMIM's
 
 _SWIN_LAYOUTS = (
     Layout(
         name='mm or SparseViT authors',
         marker=r'^stages\.0\.blocks\.0\.attn\.w_msa\.',
+        dropped=_MASK_TOKEN,
     ),
     Layout(
         name='Microsoft',
         marker=r'^layers\.0\.downsample\.',
         renames=_MICROSOFT_NAMES,
-        dropped=_CLASSIFIER,
+        dropped=f'{_CLASSIFIER}|{_MASK_TOKEN}',
         merges_position_first=True,
     ),
     # timm has the patch merging at the beginning of the next stage.
@@ -88,15 +114,31 @@ _SWIN_LAYOUTS = (
             (r'^stages\.2\.downsample\.', 'stages.1.downsample.'),
             (r'^stages\.3\.downsample\.', 'stages.2.downsample.'),
         ),
+        dropped=f'{_CLASSIFIER}|{_MASK_TOKEN}',
+        merges_position_first=True,
+    ),
+    Layout(
+        name='torchvision',
+        marker=r'^features\.1\.0\.attn\.',
+        renames=_TORCHVISION_NAMES,
         dropped=_CLASSIFIER,
         merges_position_first=True,
+    ),
+    Layout(
+        name='Hugging Face',
+        marker=r'^encoder\.layers\.0\.blocks\.0\.layernorm_before\.',
+        renames=_HUGGING_FACE_NAMES,
+        dropped=r'^(layernorm|pooler|classifier)\.|^embeddings\.mask_token$',
+        merges_position_first=True,
+        splits_qkv=True,
     ),
 )
 
 
 SWIN = Family(
     name='Swin',
-    origins="MMDetection's, the SparseViT authors', Microsoft's or timm's layout",
+    origins="MMDetection's, the SparseViT authors', Microsoft's, timm's, torchvision's or Hugging "
+    "Face's layout",
     layouts=_SWIN_LAYOUTS,
     optional=r'^norm\d+\.',
 )
@@ -168,7 +210,20 @@ def translate(weights: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor
         if layout.merges_position_first and '.downsample.' in name:
             weight = _channel_first_merging(weight)
         translated[name] = weight
-    return translated
+    return _join_qkv(translated) if layout.splits_qkv else translated
+
+
+def _join_qkv(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stacks the parameters of queries, keys and values of each attention, in this order."""
+    joined = {}
+    for name, weight in weights.items():
+        owner, kind, parameter = ('', *name.rsplit('.', 2))[-3:]
+        names = [f'{owner}.{each}.{parameter}' for each in ('query', 'key', 'value')]
+        if kind not in ('query', 'key', 'value') or not all(each in weights for each in names):
+            joined[name] = weight
+        elif kind == 'query':
+            joined[f'{owner}.qkv.{parameter}'] = torch.cat([weights[each] for each in names])
+    return joined
 
 
 def _channel_first_merging(weight: Tensor) -> Tensor:

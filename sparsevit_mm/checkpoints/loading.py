@@ -7,7 +7,7 @@ missing or left over are reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sparsevit_mm.checkpoints.layouts import (
     FASTERVIT,
     SWIN,
     Family,
+    Layout,
     recognize_layout,
     translate,
 )
@@ -33,6 +34,7 @@ WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'model_ema')
 CHANNEL_ORDERS = ('rgb', 'bgr')
 """What the first three channels of a network's images can be."""
 
+_DEEPEST_PREFIX = 4  # parts of a model around its backbone
 _OUTPUT_NORM = re.compile(r'^norm\d+\.')
 
 
@@ -137,15 +139,31 @@ def load_pretrained_swin(
     """
     translated, report = _read_backbone(str(path), SWIN, prefix)
     _fit_channels(translated, 'patch_embed.projection.weight', backbone, path, channels)
-    resized = {name: _resize(backbone, name, weight) for name, weight in translated.items()}
+    arch: Any = backbone.arch
+    built, of_arch = arch.num_computed, len(arch.depths)
+    unused = [name for name in translated if _lies_behind(name, built, of_arch)]
+    translated = {name: weight for name, weight in translated.items() if name not in unused}
+    resized = {name: resize_to_fit(backbone, name, weight) for name, weight in translated.items()}
     report.resized = [name for name in resized if resized[name] is not translated[name]]
     wrong = _copy_fitting(backbone, resized, report, f'{SWIN.optional}|{own}')
+    report.left_over += unused
     if wrong:
         raise CheckpointError(
             f'the checkpoint {path} is of another architecture: {_summary(wrong)}; choose the '
             'arch, depths and width it was trained with.'
         )
     return report
+
+
+def _lies_behind(name: str, built: int, of_arch: int) -> bool:
+    """Whether a parameter is of a stage that the last output does not need."""
+    if built == of_arch:
+        return False
+    stage = re.match(r'stages\.(\d+)\.|norm(\d+)\.', name)
+    if stage is None:
+        return False
+    number = int(stage[1] or stage[2])
+    return built <= number < of_arch or name.startswith(f'stages.{built - 1}.downsample.')
 
 
 def load_pretrained_fastervit(
@@ -211,17 +229,50 @@ def _read_backbone(
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """Reads the backbone of a file under our names, and begins its report."""
     weights = read_weights(path)
-    for candidate in (prefix, 'backbone.'):
-        if candidate is not None:
-            weights = _strip_prefix(weights, candidate.rstrip('.') + '.')
-    layout = recognize_layout(weights, family)
+    if prefix is not None:
+        weights = _strip_prefix(weights, prefix.rstrip('.') + '.')
+    inner, layout = _find_backbone(weights, family)
     if layout is None:
         seen = ', '.join(list(weights)[:3]) or 'no tensors'
         raise CheckpointError(
             f'the checkpoint {path} holds no {family.name} backbone in {family.origins} (it begins '
             f'with {seen}).'
         )
-    return translate(weights, layout), LoadReport(path, layout.name)
+    return translate(inner, layout), LoadReport(path, layout.name)
+
+
+def _find_backbone(
+    weights: dict[str, Tensor], family: Family
+) -> tuple[dict[str, Tensor], Layout | None]:
+    """Finds the part of a model, such as `backbone.` or `encoder.`, that has a known layout.
+
+    Of equals that a model has twice, such as a student and its teacher, the teacher is taken, else
+    the first.
+    """
+    prefixes = dict.fromkeys(
+        prefix for name in weights for prefix in _prefixes(name.split('.')[:-1])
+    )
+    for prefix in sorted(prefixes, key=lambda each: (each.count('.'), 'teacher' not in each)):
+        inner = {
+            name[len(prefix) :]: weight
+            for name, weight in weights.items()
+            if name.startswith(prefix)
+        }
+        layout = recognize_layout(inner, family)
+        if layout is not None:
+            return inner, layout
+    return weights, None
+
+
+def _prefixes(modules: list[str]) -> Iterator[str]:
+    """Yields '', 'model.', 'model.backbone.' and so on; numbers name no part of a model."""
+    prefix = ''
+    yield prefix
+    for name in modules[:_DEEPEST_PREFIX]:
+        if name.isdigit():
+            return
+        prefix += f'{name}.'
+        yield prefix
 
 
 def _fit_channels(
@@ -313,8 +364,19 @@ def _strip_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return inner or weights
 
 
-def _resize(backbone: Any, name: str, weight: Tensor) -> Tensor:
-    """Interpolates a table of positions to the size of the backbone; returns others unchanged."""
+def resize_to_fit(backbone: Any, name: str, weight: Tensor) -> Tensor:
+    """Interpolates a table of positions to the window or image size of a Swin.
+
+    Args:
+        backbone: The Swin.
+        name: Name of its parameter that the tensor is for.
+        weight: The tensor.
+
+    Returns:
+        The interpolated table; the tensor itself if it fits or is no such table.
+    """
+    if not name.endswith(('relative_position_bias_table', 'absolute_pos_embed')):
+        return weight
     target = dict(backbone.named_parameters()).get(name)
     if target is None or weight.ndim != target.ndim or weight.shape == target.shape:
         return weight

@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.config import Config
 
 from sparsevit_mm.checks.classes import check_heads, given_classes, listed
-from sparsevit_mm.checks.configs import dataset_configs
+from sparsevit_mm.checks.configs import dataset_configs, is_format_only
 from sparsevit_mm.errors import ConfigError
 
 _LARGEST_FILE = 200 * 2**20
@@ -47,14 +47,22 @@ def _kind(dataset: Mapping[str, Any]) -> type | None:
     from mmdet.registry import DATASETS
 
     kind = DATASETS.get(dataset['type'])
-    return kind if isinstance(kind, type) and issubclass(kind, CocoDataset) else None
+    if not isinstance(kind, type) or not issubclass(kind, CocoDataset):
+        return None
+    # Those that read files in another way, such as panoptic sets and LVIS, have another format.
+    same = all(
+        getattr(kind, name) is getattr(CocoDataset, name)
+        for name in ('load_data_list', 'parse_data_info')
+    )
+    return kind if same else None
 
 
 def _check_dataset(cfg: Config, field: str, dataset: Mapping[str, Any], kind: Any) -> None:
     path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
     if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
         return
-    coco = _read(path)
+    has_annotations = not is_format_only(cfg, field.partition('.')[0])
+    coco = _read(path, has_annotations)
     named = {category['name']: category['id'] for category in coco['categories']}
     classes = given_classes(dataset, field)
     if classes is None:
@@ -67,7 +75,8 @@ def _check_dataset(cfg: Config, field: str, dataset: Mapping[str, Any], kind: An
         _check_order(
             coco, known, f'{field}.metainfo.classes is missing, and {kind.__name__} has', path, kind
         )
-        _check_category_ids(path, coco)
+        if has_annotations:
+            _check_category_ids(path, coco)
         return
     unknown = [name for name in classes if name not in named]
     if unknown:
@@ -76,12 +85,14 @@ def _check_dataset(cfg: Config, field: str, dataset: Mapping[str, Any], kind: An
         )
     check_heads(cfg, f'{field}.metainfo.classes', classes)
     _check_order(coco, classes, f'{field}.metainfo.classes has', path, kind)
+    if not has_annotations:
+        return
     _check_category_ids(path, coco)
     masks = any(step.get('with_mask') for step in dataset.get('pipeline') or ())
     _check_annotations(path, coco, {named[name] for name in classes}, masks)
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
+def _read(path: Path, has_annotations: bool) -> dict[str, list[Any]]:
     try:
         coco = json.loads(path.read_bytes())
     except OSError as error:
@@ -90,7 +101,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
         raise ConfigError(f'{path} is no JSON: {error}.') from None
     except RecursionError:
         raise ConfigError(f'{path} is no JSON that can be read: it is nested too deeply.') from None
-    parts = ('images', 'annotations', 'categories')
+    parts = ('images', *['annotations'] * has_annotations, 'categories')
     missing = [
         part for part in parts if not isinstance(coco, dict) or not isinstance(coco.get(part), list)
     ]

@@ -15,11 +15,12 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import MODELS, DefaultScope
-from torch import nn
+from torch import Tensor, nn
 
 from sparsevit_mm.checkpoints.bevdet import bevdet_in_our_names
-from sparsevit_mm.checkpoints.loading import read_weights
+from sparsevit_mm.checkpoints.loading import read_weights, resize_to_fit
 from sparsevit_mm.errors import CheckpointError, ConfigError
+from sparsevit_mm.models.swin import SwinBackbone
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.registry import HOOKS, SCOPE
 
@@ -79,12 +80,26 @@ def check_datasets(cfg: Config, loaders: Iterable[str], evaluators: Iterable[str
     for loader in loaders:
         for field, dataset in dataset_configs(cfg.get(loader), loader):
             for key, path in _dataset_paths(dataset):
+                if key == 'data_prefix.seg_map_path' and is_format_only(cfg, loader):
+                    continue
                 _check_data(path, f'{field}.{key}', cfg, dataset.get('data_root'))
     for evaluator in evaluators:
         metrics = cfg.get(evaluator) or []
         for metric in metrics if isinstance(metrics, Sequence) else [metrics]:
             if metric.get('ann_file'):
                 _check_data(metric['ann_file'], f'{evaluator}.ann_file', cfg, None)
+
+
+def is_format_only(cfg: Config, loader: str) -> bool:
+    """Whether predictions on a data set are only written, so that it needs no annotations.
+
+    Args:
+        cfg: The whole config.
+        loader: The data set's loader, such as 'test_dataloader'.
+    """
+    metrics = cfg.get(loader.replace('dataloader', 'evaluator')) or []
+    metrics = metrics if isinstance(metrics, Sequence) else [metrics]
+    return any(metric.get('format_only') for metric in metrics)
 
 
 def check_mixed_precision(cfg: Config) -> None:
@@ -108,13 +123,33 @@ def build_model(cfg: Config) -> nn.Module:
         cfg: The whole config; its framework must be registered.
 
     Raises:
-        ConfigError: If an argument of a backbone is outside what is allowed.
+        ConfigError: If an argument of a backbone is outside what is allowed, or a neck expects
+            other channels than its maps have.
     """
     model_cfg = deepcopy(cfg.model)
     if 'data_preprocessor' in cfg:
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        return MODELS.build(model_cfg)
+        model: nn.Module = MODELS.build(model_cfg)
+    for backbone, neck in (('backbone', 'neck'), ('img_backbone', 'img_neck')):
+        _check_neck(getattr(model, backbone, None), cfg.model.get(neck), f'model.{neck}')
+    return model
+
+
+def _check_neck(backbone: Any, neck: Any, field: str) -> None:
+    """Checks that a neck that takes every map of one of our backbones expects its channels."""
+    neck, field = (neck[0], f'{field}.0') if isinstance(neck, list) and neck else (neck, field)
+    dims = getattr(getattr(backbone, 'arch', None), 'stage_dims', None)
+    wanted = neck.get('in_channels') if isinstance(neck, Mapping) else None
+    if dims is None or not isinstance(wanted, (list, tuple)):
+        return
+    channels = [dims[stage] for stage in backbone.out_indices]
+    # Some necks list them from the last map on.
+    if len(wanted) == len(channels) and sorted(wanted) != sorted(channels):
+        raise ConfigError(
+            f'{field}.in_channels is {list(wanted)}, but must be {channels}, the channels of the '
+            f'maps of {type(backbone).__name__}.'
+        )
 
 
 def check_schedules(model: nn.Module, cfg: Config) -> None:
@@ -158,12 +193,15 @@ def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
     Args:
         model: The model; its weights are changed.
         path: The checkpoint, a file or an address.
-        part: Prefix of the parameters that must be in the file, such as 'backbone.'.
+        part: Prefix of the parameters that must be in the file, such as 'backbone.'; its position
+            tables may be of another window or image size. All parameters by default.
 
     Raises:
         CheckpointError: If it cannot be read, or a parameter is missing or of another shape there.
     """
     weights = bevdet_in_our_names(read_weights(path))
+    if part:
+        weights = _with_fitting_tables(model, weights)
     wanted = {
         name: tuple(parameter.shape)
         for name, parameter in model.named_parameters()
@@ -184,6 +222,17 @@ def check_weights_fit(model: nn.Module, path: str, part: str = '') -> None:
         raise CheckpointError(
             f'the checkpoint {path} is of another architecture than the config: {wrong[0]}{others}.'
         )
+
+
+def _with_fitting_tables(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with position tables interpolated, as our backbones do it when they load."""
+    fitting = dict(weights)
+    for place, module in model.named_modules():
+        if isinstance(module, SwinBackbone):
+            for name, weight in weights.items():
+                if name.startswith(f'{place}.'):
+                    fitting[name] = resize_to_fit(module, name[len(place) + 1 :], weight)
+    return fitting
 
 
 def type_name(cfg: Any) -> str:
@@ -268,7 +317,7 @@ def _is_ours(cfg: Any) -> bool:
     HOOKS.import_from_location()
     kind = str(cfg.get('type')) if isinstance(cfg, Mapping) else ''
     scope, _, name = kind.rpartition('.')
-    return scope in ('', SCOPE) and name in HOOKS.module_dict
+    return scope.partition('.')[0] in ('', SCOPE) and name in HOOKS.module_dict
 
 
 def _pretrained(module: nn.Module) -> str | None:

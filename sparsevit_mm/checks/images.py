@@ -21,11 +21,6 @@ from sparsevit_mm.checks.configs import type_name, typed_configs
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.registry import TRANSFORMS
 
-_END = {
-    # Start of the file: (end marker, marker before the pixels); the end must follow the pixels.
-    b'\xff\xd8': (b'\xff\xd9', b'\xff\xda'),
-    b'\x89PNG': (b'IEND', b'IDAT'),
-}
 CHECKED_LOADING = {
     'LoadImageFromFile': 'sparsevit_mm.LoadCheckedImage',
     'LoadImageFromFileMono3D': 'sparsevit_mm.LoadCheckedMono3DImage',
@@ -48,9 +43,32 @@ def check_complete(path: str | Path) -> None:
         raise ConfigError(f'the image {path} cannot be read: {error.strerror}.') from None
     if not content:
         raise ConfigError(f'the image {path} cannot be read: it is empty.')
-    for start, (end, pixels) in _END.items():
-        if content.startswith(start) and content.rfind(end) < content.rfind(pixels):
-            raise ConfigError(f'the image {path} cannot be read: its end is missing.')
+    if _lacks_end(content):
+        raise ConfigError(f'the image {path} cannot be read: its end is missing.')
+
+
+def _lacks_end(content: bytes) -> bool:
+    """Whether a JPEG or PNG file stops before its end marker; anything may follow that."""
+    if content.startswith(b'\x89PNG'):
+        pixels = content.find(b'IDAT')
+        return pixels < 0 or content.find(b'IEND', pixels) < 0
+    if content.startswith(b'\xff\xd8'):
+        return content.find(b'\xff\xd9', _first_scan(content)) < 0
+    return False
+
+
+def _first_scan(content: bytes) -> int:
+    """Where the pixels of a JPEG begin, behind its header, which may hold a whole thumbnail."""
+    place = 2
+    while content[place : place + 1] == b'\xff':
+        marker = content[place + 1 : place + 2]
+        if marker == b'\xda':
+            return place
+        if marker == b'\xff':  # padding
+            place += 1
+        else:
+            place += 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
+    return place
 
 
 class CheckedLoading:

@@ -52,6 +52,7 @@ def export_graph(
     if dynamic_batch:
         sides[0] = Dim('batch', min=1)
     if dynamic_size:
+        images = _of_several_windows(model, images)
         sides[2], sides[3] = (Dim(name, min=SMALLEST_SIDE) for name in ('height', 'width'))
     if dynamic_batch and images.shape[0] == 1:
         images = images.repeat(2, 1, 1, 1)  # a batch of 1 would become a constant
@@ -69,6 +70,22 @@ def export_graph(
         )
     _drop_size_assertions(program)
     return program
+
+
+def _of_several_windows(model: Any, images: Tensor) -> Tensor:
+    """Images for which every stage has several windows: of a single one no dynamic graph is made.
+
+    Returns:
+        The given images, or blank ones of the next larger sizes that do.
+    """
+    one_window = SMALLEST_SIDE * max(model.arch.window_size)
+    height, width = (
+        side if side > one_window else one_window + more * SMALLEST_SIDE
+        for side, more in zip(images.shape[-2:], (1, 3))
+    )
+    if images.shape[-2:] == (height, width):
+        return images
+    return images.new_zeros(*images.shape[:2], height, width)
 
 
 def _drop_size_assertions(program: ExportedProgram) -> None:

@@ -19,6 +19,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import DefaultScope
 
+from sparsevit_mm.checks.configs import type_name
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import read_json, replace_text
 from sparsevit_mm.registry import DATASETS
@@ -128,7 +129,7 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path, loss: bool = Fa
         dataset.test_mode = True
     else:
         dataset = _single_dataset(dataloader.dataset, f'{usual}_dataloader')
-    if loss and not any('LoadAnnotations' in str(step['type']) for step in dataset.pipeline):
+    if loss and not any('LoadAnnotations' in type_name(step) for step in dataset.pipeline):
         raise ConfigError(
             f'a loss needs labels, but {usual}_dataloader.dataset.pipeline has no LoadAnnotations: '
             'add it, or name a metric of the evaluator.'
@@ -163,7 +164,7 @@ def _training_set(cfg: Config, split: SplitSettings) -> tuple[ConfigDict, SplitS
         )
     dataset = cfg.train_dataloader.dataset
     while 'dataset' in dataset:
-        if str(dataset.type).rpartition('.')[2] == _WRAPPER:
+        if type_name(dataset) == _WRAPPER:
             own = ExcludeHeldOut.__init__.__defaults__ or ()
             share, seed = dataset.get('share', own[0]), dataset.get('seed', own[1])
             split = replace(split, share=share, seed=seed)

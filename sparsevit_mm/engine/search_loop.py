@@ -31,7 +31,7 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import LOOPS
 from sparsevit_mm.search.baselines import uniform_schedules, uniform_within
 from sparsevit_mm.search.budget import Budget
-from sparsevit_mm.search.cost import MACS, AdditiveCost, MacsCost
+from sparsevit_mm.search.cost import MACS, MILLISECONDS, AdditiveCost, MacsCost, show_cost
 from sparsevit_mm.search.evolution import (
     EvolutionSettings,
     Proposal,
@@ -54,6 +54,8 @@ from sparsevit_mm.search.space import SearchSpace
 from sparsevit_mm.versions import __version__
 from sparsevit_mm.visualization.search_plots import draw_ratios, draw_search
 
+_FEW_IMAGES = 20  # fewer tell nothing
+_QUICK_ERROR = 1.5  # what a few runs may be off by
 SCHEDULE_FILE = 'schedule.json'
 LOG_FILE = 'candidates.jsonl'
 SETTINGS_FILE = 'search.json'
@@ -121,6 +123,12 @@ class ScheduleSearchLoop(BaseLoop):
             f'{len(self._data.names)} images ({self._data.split.part}); the backbone sees '
             f'{height} x {width}; {space.size} schedules to choose from'
         )
+        if len(self._data.names) < _FEW_IMAGES:
+            self.runner.logger.warning(
+                f'the search looks at {len(self._data.names)} images, too few to tell schedules '
+                'apart: hold out more with split.share, or look at the validation set with '
+                "split.part='val'."
+            )
         described = self._described(space, height, width)
         settings_path = self._folder / SETTINGS_FILE
         _on_main(lambda: check_same_search(settings_path, described, settings.resume))
@@ -197,11 +205,24 @@ class ScheduleSearchLoop(BaseLoop):
             unreadable = differing == 'unreadable'
             if wanted.table is not None or (self.settings.resume and not unreadable):
                 raise ConfigError(f'the latency table {path} is not for this run: {differing}.')
+        self._check_budget(bench, space)
         say('measuring the latency of every block at every number of kept windows')
         table = bench.measure_table(space, wanted.runs)
         table.save(own)
         say(f'latency table: {table.check}')
         return table
+
+    def _check_budget(self, bench: BackboneBench, space: SearchSpace) -> None:
+        """Times the dense and the cheapest schedule, so that none waits for a hopeless search."""
+        schedules = [space.uniform(ratio) for ratio in (min(space.choices), max(space.choices))]
+        dense, cheapest = (found.median for found in bench.time(schedules, runs=3))
+        budget = Budget.parse(self.settings.budget.bounds, MILLISECONDS, dense)
+        if budget.upper * _QUICK_ERROR < cheapest or budget.lower > dense * _QUICK_ERROR:
+            raise ConfigError(
+                f'the budget of {budget} cannot be met: the cheapest schedule takes '
+                f'{show_cost(cheapest, MILLISECONDS)} here, the dense one '
+                f'{show_cost(dense, MILLISECONDS)}.'
+            )
 
     def _bench(self, height: int, width: int) -> BackboneBench:
         backbone = find_prunable_backbone(self.runner.model)

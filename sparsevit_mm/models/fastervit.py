@@ -36,6 +36,7 @@ from sparsevit_mm.models.carrier_tokens import (
     padded_keys,
     scaled,
 )
+from sparsevit_mm.models.empty_batch import maps_of_nothing
 from sparsevit_mm.models.fastervit_arch import (
     FIRST_ATTENTION_STAGE,
     NUM_STAGES,
@@ -45,6 +46,7 @@ from sparsevit_mm.models.fastervit_arch import (
 from sparsevit_mm.models.fixed_options import FixedOptions
 from sparsevit_mm.models.position_mlp import FixedValues, PlaceEmbedding
 from sparsevit_mm.ops.attention import Masks, key_mask
+from sparsevit_mm.ops.backend import is_certain
 from sparsevit_mm.ops.compat import is_compiling
 from sparsevit_mm.ops.tokens import add_and_norm, drop_path, to_nchw
 from sparsevit_mm.ops.windows import (
@@ -529,6 +531,8 @@ class FasterViT(FixedOptions):
             One (B, C * 2**i, ceil(H / (4 * 2**i)), ceil(W / (4 * 2**i))) map for each stage i of
             `out_indices`, taken before the stage's down-sampling.
         """
+        if is_certain(images.shape[0] == 0):
+            return maps_of_nothing(self, images)
         # Channels-last, convolutions are faster and windows are cut without a transposition.
         feature_map = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
         outputs = []

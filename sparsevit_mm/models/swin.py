@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
-from sparsevit_mm.checkpoints.loading import load_pretrained_swin
+from sparsevit_mm.checkpoints.loading import load_pretrained_swin, resize_to_fit
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.models.empty_batch import maps_of_nothing
 from sparsevit_mm.models.fixed_options import FixedOptions
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.ops.attention import Masks, attend, edge_masks, relative_position_bias
@@ -442,6 +444,9 @@ class SwinBackbone(FixedOptions):
             )
         self.out_indices = tuple(sorted(set(out_indices)))
         self.frozen_stages = frozen_stages
+        last_stage = self.out_indices[-1]
+        if last_stage < num_stages - 1:
+            self.arch = replace(self.arch, last_stage=last_stage)
 
         norm, activation = _norm_layers(norm_cfg), _activation_layer(act_cfg)
         self.patch_embed = PatchEmbed(
@@ -465,7 +470,10 @@ class SwinBackbone(FixedOptions):
 
         stages = []
         num_blocks = sum(self.arch.depths)
-        for stage, (dims, depth) in enumerate(zip(self.arch.stage_dims, self.arch.depths)):
+        # Nothing is built beyond the last output, so every parameter takes part in training.
+        for stage, dims, depth in zip(
+            range(last_stage + 1), self.arch.stage_dims, self.arch.depths
+        ):
             first = sum(self.arch.depths[:stage])
             blocks = [
                 SwinBlock(
@@ -486,7 +494,7 @@ class SwinBackbone(FixedOptions):
                 )
                 for block in range(depth)
             ]
-            is_last = stage == num_stages - 1
+            is_last = stage == last_stage
             merging = (
                 None if is_last else PatchMerging(dims, norm(4 * dims) if patch_norm else None)
             )
@@ -507,6 +515,8 @@ class SwinBackbone(FixedOptions):
             `out_indices` (at patch size 4).
         """
         batch_size = images.shape[0]
+        if is_certain(batch_size == 0):
+            return maps_of_nothing(self, images)
         tokens, height, width = self.patch_embed(images)
         if self.absolute_pos_embed is not None:
             embedding = resize_position_embedding(
@@ -570,6 +580,24 @@ class SwinBackbone(FixedOptions):
             print_log(f'{type(self).__name__}: {report}', logger='current')
         self._is_init = True
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Interpolates position tables of another window or image size before they are loaded."""
+        resized = []
+        for name, weight in list(state_dict.items()):
+            if name.startswith(prefix):
+                state_dict[name] = resize_to_fit(self, name[len(prefix) :], weight)
+                if state_dict[name] is not weight:
+                    resized.append(name)
+        if resized:
+            print_log(
+                f'{type(self).__name__}: {len(resized)} position tables are interpolated to '
+                f'another window or image size ({resized[0]}{", …" * (len(resized) > 1)}).',
+                logger='current',
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def _reset_parameters(self) -> None:
         """Swin's initialization: truncated normal weights and bias tables, zero biases."""
         for name, parameter in self.named_parameters():
@@ -587,7 +615,7 @@ class SwinBackbone(FixedOptions):
             frozen += [self.patch_embed, self.drop_after_pos]
             if self.absolute_pos_embed is not None:
                 self.absolute_pos_embed.requires_grad = False
-        for stage in range(self.frozen_stages):
+        for stage in range(min(self.frozen_stages, len(self.stages))):
             frozen.append(self.stages[stage])
             if stage in self.out_indices:
                 frozen.append(getattr(self, f'norm{stage}'))

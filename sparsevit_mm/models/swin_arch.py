@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsevit_mm.errors import ConfigError
 
@@ -32,6 +32,7 @@ class SwinArch:
         patch_size: Side of a patch in pixels.
         mlp_ratio: Hidden channels of the FFN over its channels.
         in_channels: Channels of the image.
+        last_stage: The last stage that is computed; None for all.
 
     Raises:
         ConfigError: If the lists differ in length, a number is not positive, or a stage's heads do
@@ -45,6 +46,7 @@ class SwinArch:
     patch_size: int = 4
     mlp_ratio: float = 4
     in_channels: int = 3
+    last_stage: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.depths) != len(self.num_heads) or not self.depths:
@@ -61,15 +63,20 @@ class SwinArch:
             'mlp_ratio': [self.mlp_ratio],
             'in_channels': [self.in_channels],
         }
-        for field, values in numbers.items():
+        for name, values in numbers.items():
             if any(value <= 0 for value in values):
-                raise ConfigError(f'{field} is {getattr(self, field)}, but must be positive.')
+                raise ConfigError(f'{name} is {getattr(self, name)}, but must be positive.')
         for stage, (channels, heads) in enumerate(zip(self.stage_dims, self.num_heads)):
             if channels % heads:
                 raise ConfigError(
                     f'num_heads of stage {stage} is {heads}, but must divide the {channels} '
                     'channels of that stage.'
                 )
+
+    @property
+    def num_computed(self) -> int:
+        """Stages that are computed."""
+        return len(self.depths) if self.last_stage is None else self.last_stage + 1
 
     @property
     def stage_dims(self) -> tuple[int, ...]:

@@ -94,13 +94,15 @@ def backbone_macs(
             )
             for count in counts
         )
-        for counts, channels, hidden in zip(kept, arch.stage_dims, arch.hidden_dims)
+        for counts, channels, hidden in zip(
+            kept[: arch.num_computed], arch.stage_dims, arch.hidden_dims
+        )
     )
     return BackboneMacs(
         patch_embed=batch * map_tokens(0) * arch.in_channels * arch.patch_size**2 * arch.embed_dims,
         blocks=blocks,
         merging=tuple(
             batch * map_tokens(stage + 1) * 4 * channels * 2 * channels
-            for stage, channels in enumerate(arch.stage_dims[:-1])
+            for stage, channels in enumerate(arch.stage_dims[: arch.num_computed - 1])
         ),
     )

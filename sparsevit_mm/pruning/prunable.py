@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -32,25 +32,84 @@ class PrunableBackbone(Protocol):
     def pruning_schedule(self, ratios: Any) -> None: ...
 
 
+class TwinBackbones(nn.Module):
+    """Several backbones of one architecture that share a schedule and whoever observes windows.
+
+    Everything else is that of the last one, which in MMDetection's semi-supervised detectors is
+    the teacher's, who predicts.
+
+    Args:
+        backbones: The backbones, in the order of the model.
+    """
+
+    def __init__(self, backbones: Sequence[Any]) -> None:
+        super().__init__()
+        self.backbones = nn.ModuleList(backbones)
+
+    @property
+    def arch(self) -> Any:
+        """Sizes of all."""
+        return self._last.arch
+
+    @property
+    def pruning_schedule(self) -> PruningSchedule:
+        """The schedule of all."""
+        return cast(PruningSchedule, self._last.pruning_schedule)
+
+    @pruning_schedule.setter
+    def pruning_schedule(self, ratios: Any) -> None:
+        for backbone in self.backbones:
+            backbone.pruning_schedule = ratios
+
+    @property
+    def window_observer(self) -> Callable[[WindowSelection], None] | None:
+        """Called with the selected windows of each block of all, if not None."""
+        return cast(Any, self._last.window_observer)
+
+    @window_observer.setter
+    def window_observer(self, observer: Callable[[WindowSelection], None] | None) -> None:
+        for backbone in self.backbones:
+            backbone.window_observer = observer  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == 'backbones':
+                raise
+            return getattr(self._last, name)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Computes the maps of the last backbone."""
+        return cast('tuple[Tensor, ...]', self._last(images))
+
+    @property
+    def _last(self) -> Any:
+        return self.backbones[-1]
+
+
 def find_prunable_backbone(model: nn.Module) -> PrunableBackbone:
-    """Finds the only backbone with a pruning schedule in a model.
+    """Finds the backbone with a pruning schedule in a model.
 
     Args:
         model: A backbone, a detector or segmentor, or a wrapper of one.
 
     Returns:
-        The backbone.
+        The backbone; where a model has several of one architecture, such as a student and its
+        teacher, `TwinBackbones` of them.
 
     Raises:
-        ConfigError: If the model has none, or more than one.
+        ConfigError: If the model has none, or several that differ.
     """
     found = [module for module in model.modules() if isinstance(module, PrunableBackbone)]
     if len(found) == 1:
         return cast(PrunableBackbone, found[0])
+    if found and all(backbone.arch == found[0].arch for backbone in found):
+        return cast(PrunableBackbone, TwinBackbones(found))
     if found:
         raise ConfigError(
             f'{type(model).__name__} has {len(found)} backbones with a pruning schedule, but '
-            'exactly one is supported.'
+            'exactly one, or several of one architecture, are supported.'
         )
     backbones = [type(part).__name__ for name, part in model.named_modules() if _is_backbone(name)]
     owner = f'the backbone {backbones[0]}' if backbones else type(model).__name__

@@ -48,10 +48,33 @@ def write_config(swap: Swap, original: Config, name: str, out: str | Path, title
         if out.resolve() == Path(name).resolve():
             raise ConfigError(f'out is {out}, but that is the original: name another file.')
         base = os.path.relpath(Path(name).resolve(), out.resolve().parent)
+        if Config._is_lazy_import(name):
+            text = config_text(swap, original, _imported_module(base), title, pure_python=True)
+            replace_text(out, text)
+            return
     replace_text(out, config_text(swap, original, base, title))
 
 
-def config_text(swap: Swap, original: Config, base: str, title: str) -> str:
+def _imported_module(path: str) -> str:
+    """Names a file as `from … import *` does, by its path from the folder of what imports it.
+
+    Raises:
+        ConfigError: If Python cannot name it.
+    """
+    *folders, name = Path(path).with_suffix('').parts
+    ups = folders.count('..')
+    inner = [*folders[ups:], name]
+    if not all(_is_argument(part) for part in inner):
+        raise ConfigError(
+            f'config is {path}, which a config in pure Python cannot import: give its file and '
+            'folders names of letters, digits and underscores.'
+        )
+    return '.' * (ups + 1) + '.'.join(inner)
+
+
+def config_text(
+    swap: Swap, original: Config, base: str, title: str, pure_python: bool = False
+) -> str:
     """Writes the text of a config file.
 
     Args:
@@ -59,6 +82,8 @@ def config_text(swap: Swap, original: Config, base: str, title: str) -> str:
         original: The config that was swapped.
         base: What the file inherits from, as `_base_` names it.
         title: The comment that opens the file.
+        pure_python: Whether the file imports what it inherits from, as the original does; `base`
+            is then a module.
 
     Returns:
         Formatted Python code; only lines that hold one long string exceed 100 characters.
@@ -66,12 +91,21 @@ def config_text(swap: Swap, original: Config, base: str, title: str) -> str:
     tree: _Tree = {}
     for change in swap.changes:
         _add(tree, change, swap, original)
-    text = f'{_comment(title)}_base_ = {base!r}\n\n'
+    text = _comment(title)
+    if pure_python:
+        text += 'from mmengine.config import read_base\n\n'
+        text += f'with read_base():\n    from {base} import *  # noqa: F403\n\n'
+    else:
+        text += f'_base_ = {base!r}\n\n'
     for path, reason in swap.kept:
         text += _comment(f'{".".join(map(str, path))}: {reason}')
     for name, node in tree.items():
         blank = '\n' if isinstance(node, dict) else ''
-        text += f'{blank}{_field(name, node, depth=0)}\n'
+        if pure_python and isinstance(original.get(name), Mapping) and isinstance(node, dict):
+            fields = _field('fields', node, depth=0).partition('=')[2]
+            text += f'{blank}{name}.merge({fields})  # noqa: F405\n'
+        else:
+            text += f'{blank}{_field(name, node, depth=0)}\n'
     text, _ = FormatCode(text, style_config=_STYLE)
     lines = (f'{s}  # noqa: E501' if len(s) > _WIDTH else s for s in text.splitlines())
     return '\n'.join(lines).rstrip() + '\n'

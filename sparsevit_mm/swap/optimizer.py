@@ -24,6 +24,8 @@ _ADAMW = {
 }
 _ADAMW_ELSEWHERE = dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05)
 
+_DECAY = {'Adam': 0.0, 'AdamW': 0.01}
+"""What PyTorch's optimizers decay weights by if not told."""
 
 _KEPT_OPTIMIZERS = ('Adam', 'AdamW')
 _MUCH_HIGHER = 2.0  # times the rate that the framework trains Swin with
@@ -79,6 +81,11 @@ def optimizer_changes(
             'suits convolutional networks.',
         )
     else:
+        if 'weight_decay' not in optimizer:
+            changes['optimizer'] = (
+                {**optimizer, 'weight_decay': _DECAY[type_name(optimizer)]},
+                'Its default, which rules by parameter need to be told.',
+            )
         kept_keys = {
             key: dict(value) for key, value in (paramwise.get('custom_keys') or {}).items()
         }

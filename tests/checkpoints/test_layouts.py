@@ -62,6 +62,51 @@ def timm(net, joint='.'):
     return weights
 
 
+def torchvision(net):
+    weights = {}
+    for name, weight in microsoft(net).items():
+        name = re.sub(r'^layers\.(\d)\.blocks', lambda m: f'features.{2 * int(m[1]) + 1}', name)
+        name = re.sub(r'^layers\.(\d)\.downsample', lambda m: f'features.{2 * int(m[1]) + 2}', name)
+        name = name.replace('patch_embed.proj', 'features.0.0')
+        name = name.replace('patch_embed.norm', 'features.0.2')
+        weights[name.replace('.mlp.fc1.', '.mlp.0.').replace('.mlp.fc2.', '.mlp.3.')] = weight
+    return weights
+
+
+def hugging_face(net):
+    weights = {'classifier.weight': torch.zeros(10, 64), 'swin.layernorm.weight': torch.zeros(64)}
+    for name, weight in microsoft(net).items():
+        if re.match(r'norm\.|head\.', name):
+            continue
+        for ours, theirs in (
+            ('patch_embed.proj', 'embeddings.patch_embeddings.projection'),
+            ('patch_embed.norm', 'embeddings.norm'),
+            ('layers.', 'encoder.layers.'),
+            ('.norm1.', '.layernorm_before.'),
+            ('.norm2.', '.layernorm_after.'),
+            ('.attn.proj.', '.attention.output.dense.'),
+            ('.attn.', '.attention.self.'),
+            ('.mlp.fc1.', '.intermediate.dense.'),
+            ('.mlp.fc2.', '.output.dense.'),
+        ):
+            name = name.replace(ours, theirs)
+        if '.qkv.' in name:
+            for part, own in zip(('query', 'key', 'value'), weight.chunk(3)):
+                weights[f'swin.{name.replace("qkv", part)}'] = own
+        else:
+            weights[f'swin.{name}'] = weight
+    weights['swin.embeddings.mask_token'] = torch.zeros(1, 1, 8)
+    return weights
+
+
+def within(weights, prefix, **others):
+    return {**{f'{prefix}{name}': weight for name, weight in weights.items()}, **others}
+
+
+TOKEN = torch.zeros(1, 1, 8)
+WITHOUT_OUTPUT_NORMS = (
+    'microsoft', 'timm', 'timm features', 'torchvision', 'Hugging Face', 'SimMIM', 'MoBY',
+)  # fmt: skip
 LAYOUTS = {
     'bare': lambda net: net.state_dict(),
     'detector': lambda net: {
@@ -77,6 +122,31 @@ LAYOUTS = {
     'microsoft': lambda net: {'model': microsoft(net)},
     'timm': timm,
     'timm features': lambda net: timm(net, joint='_'),
+    'torchvision': torchvision,
+    'Hugging Face': hugging_face,
+    'SimMIM': lambda net: {
+        'model': within(
+            microsoft(net), 'encoder.', **{'encoder.mask_token': TOKEN, 'decoder.0.weight': TOKEN}
+        )
+    },
+    'MoBY': lambda net: {
+        'model': {
+            **within(microsoft(net), 'encoder.'),
+            **within(microsoft(make()), 'encoder_k.', queue=TOKEN),
+        }
+    },
+    'MMPretrain': lambda net: {
+        'state_dict': within(
+            net.state_dict(), 'backbone.', **{'backbone.mask_token': TOKEN, 'head.fc.bias': TOKEN}
+        )
+    },
+    'Lightning': lambda net: {'state_dict': within(net.state_dict(), 'model.backbone.')},
+    'SoftTeacher': lambda net: {
+        'state_dict': {
+            **within(make().state_dict(), 'student.backbone.'),
+            **within(net.state_dict(), 'teacher.backbone.'),
+        }
+    },
 }
 
 
@@ -86,7 +156,7 @@ def test_outputs_survive_every_layout(swin, layout, tmp_path):
     torch.save(LAYOUTS[layout](swin), path)
     net = make(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
     net.init_weights()
-    if layout in ('microsoft', 'timm', 'timm features'):
+    if layout in WITHOUT_OUTPUT_NORMS:
         # Classification files have no output norms.
         for stage in range(4):
             getattr(net, f'norm{stage}').load_state_dict(getattr(swin, f'norm{stage}').state_dict())
@@ -189,3 +259,32 @@ def test_broken_and_missing_files(tmp_path):
     with pytest.raises(CheckpointError, match='is no checkpoint') as error:
         read_weights(str(path))
     assert 'weights_only' not in str(error.value)
+
+
+def test_stages_behind_the_last_output_are_not_built_and_left_in_the_file(swin, tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save(swin.state_dict(), path)
+    net = make(out_indices=(0, 1))
+    assert not [name for name in net.state_dict() if re.match(r'stages\.[23]|norm[23]', name)]
+    report = load_pretrained_swin(net, path)
+    assert 'stages.1.downsample.reduction.weight' in report.left_over
+    images = torch.randn(1, 3, 75, 120)
+    with torch.no_grad():
+        for mine, expected in zip(net(images), swin(images)):
+            torch.testing.assert_close(mine, expected)
+    maps = net.train()(images)
+    sum(each.sum() for each in maps).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_loading_into_another_window_resizes_in_whole_models_too(swin):
+    net = torch.nn.ModuleDict({'backbone': make(window_size=12)})
+    expected = make(window_size=12)
+    expected.load_state_dict(swin.state_dict())
+    net.load_state_dict(within(swin.state_dict(), 'backbone.'))
+    name = 'stages.0.blocks.0.attn.w_msa.relative_position_bias_table'
+    table = net['backbone'].state_dict()[name]
+    assert table.shape == (23**2, 1)
+    torch.testing.assert_close(table, expected.state_dict()[name])
+    with pytest.raises(RuntimeError, match='size mismatch'):
+        make(embed_dims=16).load_state_dict(swin.state_dict())

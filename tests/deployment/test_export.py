@@ -109,6 +109,13 @@ def test_one_file_of_fastervit_for_any_size_and_batch(variant, tmp_path, onnx):
         check_equal(backbone, program.module(), noise(batch, *size))
 
 
+def test_a_dynamic_graph_from_a_sample_whose_last_stage_is_one_window():
+    backbone = build(FasterViT, **FASTERVITS['0'])
+    program = export_graph(backbone, noise(1, 224, 224), dynamic_size=True)
+    for size in SIZES:
+        check_equal(backbone, program.module(), noise(1, *size))
+
+
 @pytest.mark.slow
 def test_the_inference_form_and_other_geometries_of_fastervit(tmp_path, onnx):
     backbone = build(

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 from benchmarks.swap_sweep import as_markdown, run
-from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.swap_backbone import swap_to_file
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.errors import ConfigError
@@ -48,7 +49,7 @@ SAMPLE = (
 
 
 def original(name):
-    cfg = load_local_or_installed(name)
+    cfg = load_config(name)
     register_framework(cfg)
     return cfg
 
@@ -134,7 +135,7 @@ def test_networks_keep_the_channels_of_their_images(channels, backbone, tmp_path
     model = swap.cfg.model
     assert model.backbone.in_channels == channels
     assert 'init_cfg' not in model.backbone, 'the weights are for three channels'
-    assert model.data_preprocessor == load_local_or_installed(str(own)).model.data_preprocessor
+    assert model.data_preprocessor == load_config(str(own)).model.data_preprocessor
     text = ' '.join((tmp_path / 'new.py').read_text().replace('#', '').split())
     assert f'Images have {channels} channels, and the weights are for 3: they are left out' in text
     assert build_model(swap.cfg).backbone(torch.rand(1, channels, 64, 64))[0].shape[0] == 1
@@ -277,7 +278,7 @@ def test_wrong_arguments():
         with pytest.raises(ConfigError, match=message):
             BackboneSpec(**wrong)
     with pytest.raises(ConfigError, match='cannot be read'):
-        load_local_or_installed('mmdet::no/such_config.py')
+        load_config('mmdet::no/such_config.py')
 
 
 def test_parts_that_are_not_understood_are_left_alone():
@@ -285,3 +286,14 @@ def test_parts_that_are_not_understood_are_left_alone():
     cfg.model.neck.in_channels = [256, 512, 1024, 1000]
     with pytest.raises(ConfigError, match=r'neck.in_channels is \[256, 512, 1024, 1000\] \(FPN\)'):
         swap_backbone(cfg, BackboneSpec('sparsevit-tiny'))
+
+
+@pytest.mark.parametrize(('kind', 'decay'), [('AdamW', 0.01), ('Adam', 0.0)])
+def test_an_optimizer_that_names_no_weight_decay_can_be_built(kind, decay):
+    cfg = original(RETINANET)
+    cfg.optim_wrapper.optimizer = dict(type=kind, lr=1e-4)
+    swap = swap_backbone(cfg, BackboneSpec('sparsevit-tiny', checkpoint=''))
+    assert swap.cfg.optim_wrapper.optimizer == dict(type=kind, lr=1e-4, weight_decay=decay)
+    model = torch.nn.ModuleDict({'backbone': torch.nn.LayerNorm(3), 'neck': torch.nn.Linear(3, 3)})
+    groups = build_optim_wrapper(model, swap.cfg.optim_wrapper).optimizer.param_groups
+    assert {group['weight_decay'] for group in groups} == {0.0, decay}

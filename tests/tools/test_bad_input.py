@@ -79,7 +79,7 @@ CASES = {
         'train', ['detector.py', '--auto-scale-lr'], 'auto_scale_lr.base_batch_size is not in',
     ),
     'resume from nothing': (
-        'train', ['detector.py', '--resume', 'nope.pth'], 'load_from is nope.pth, but there is no',
+        'train', ['detector.py', '--resume', 'nope.pth'], 'resume is nope.pth, but there is no',
     ),
     'resume from another architecture': (
         'train',
@@ -106,6 +106,43 @@ CASES = {
     ),
     'wrong number of ratios': (
         'train', option(f'{BACKBONE}.pruning_ratios=[[0.5]]'), 'one number a stage',
+    ),
+    'misspelled class': (
+        'train', option(f'{BACKBONE}.type=sparsevit_mm.SparseVit'), "nearest is '\\S+.SparseViT'",
+    ),
+    'misspelled argument of a backbone': (
+        'train',
+        option(f'{BACKBONE}.pruning_ratio=0.5'),
+        'model.backbone.pruning_ratio is 0.5, but must be an argument of SparseViT; the nearest is '
+        'pruning_ratios.$',
+    ),
+    'misspelled argument of a parent class': (
+        'train',
+        option(f'{BACKBONE}.archh=tiny'),
+        "model.backbone.archh is 'tiny', but must be an argument of SparseViT; the nearest is arch",
+    ),
+    'misspelled argument of a hook': (
+        'train',
+        option('custom_hooks.0.schedules=0.5'),
+        'custom_hooks.0.schedules is 0.5, but must be an argument of WindowPruningHook; the '
+        'nearest is schedule',
+    ),
+    'misspelled argument of the training loop': (
+        'train',
+        option('train_cfg.max_epoch=9'),
+        'train_cfg.max_epoch is 9, but must be an argument of EpochBasedTrainLoop; the nearest is '
+        'max_epochs',
+    ),
+    'misspelled argument of a training loop by iterations': (
+        'train',
+        option('train_cfg.by_epoch=False', 'train_cfg.maxiters=9'),
+        'train_cfg.m.* must be an argument of IterBasedTrainLoop; the nearest is max_iters',
+    ),
+    'neck for other channels': (
+        'train',
+        option('model.neck.in_channels=[12,48]'),
+        r'model.neck.in_channels is \[12, 48\], but must be \[12, 24\], the channels of the maps '
+        'of SparseViT',
     ),
     'unknown arch': ('train', option(f'{BACKBONE}.arch=huge'), "arch is 'huge', but must be"),
     'heads that do not divide': (
@@ -204,3 +241,14 @@ def test_faults_of_ours_keep_their_traceback(folder, monkeypatch):
     monkeypatch.setattr(tool, 'train', fail)
     with pytest.raises(ValueError, match='not the fault'):
         tool.main(['detector.py'])
+
+
+def test_help_tells_defaults(capsys):
+    for tool, told in (
+        ('browse_dataset', 'how many images; fewer if there are (default: 20)'),
+        ('throughput', '(default: 224 224)'),
+        ('train', 'what started the processes (default: none)'),
+    ):
+        with pytest.raises(SystemExit):
+            call_tool(tool, '--help')
+        assert told in ' '.join(capsys.readouterr().out.split())

@@ -141,3 +141,16 @@ def test_two_processes_on_a_cpu_train_and_test_as_one(tiny, tmp_path, monkeypatc
     for name, value in metrics[1].items():
         if name.startswith('coco/'):
             assert metrics[0][name] == pytest.approx(value, abs=1e-3), name
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_neck_that_leaves_the_first_map_out(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHON', sys.executable)
+    run = run_script(
+        'dist_train', tiny.detector, 2, '--work-dir', tmp_path / 'work', '--cfg-options',
+        'model.neck.start_level=1', 'model.neck.num_outs=1',
+        'model.bbox_head.anchor_generator.strides=[8]', 'train_dataloader.dataset.indices=4',
+        'train_cfg.max_epochs=1', 'train_cfg.val_interval=9',
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / 'work' / 'epoch_1.pth').is_file()

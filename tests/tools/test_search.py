@@ -117,6 +117,10 @@ CASES = {
         ['--macs', '0.01x', '--metric', 'mIoU', '--share', '0.5'],
         'cannot be met: the schedules of this network and these choices cost .* to ',
     ),
+    'impossible latency': (
+        ['--latency', '0.00001', '--metric', 'mIoU', '--share', '0.5'],
+        'cannot be met: the cheapest schedule takes .* here, the dense one ',
+    ),
     'empty split': (
         ['--macs', '0.6x', '--metric', 'mIoU', '--share', '1e-9'],
         'none of the 16 images falls into the held-out part',

@@ -138,3 +138,11 @@ def test_a_step_that_fails_says_so(set_up, capsys):
     with pytest.raises(set_up.SetUpError), set_up.step('torch'):
         raise set_up.SetUpError('no index.')
     assert capsys.readouterr().out == '  torch … stopped\n'
+
+
+def test_help_installs_nothing(set_up, capsys):
+    with pytest.raises(SystemExit) as end:
+        set_up.main(['--help'])
+    assert end.value.code == 0
+    assert 'Makes `.venv`' in capsys.readouterr().out
+    assert not set_up.VENV.exists()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from sparsevit_mm.apis.configs import load_local_or_installed, register_framework
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
@@ -19,7 +19,7 @@ from tests.tools.conftest import call_tool, files_below
 @pytest.fixture(scope='module')
 def trained(tiny, tmp_path_factory):
     """A Swin detector's checkpoint, of random weights."""
-    cfg = load_local_or_installed(str(tiny.plain))
+    cfg = load_config(str(tiny.plain))
     register_framework(cfg)
     torch.manual_seed(0)
     model = build_model(cfg)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmdet3d.models.dense_heads import CenterHead
 from mmdet3d.models.layers import circle_nms, nms_bev
 from mmdet3d.structures import xywhr2xyxyr
@@ -80,8 +81,10 @@ class BEVDetHead(CenterHead):
     def get_targets(
         self, batch_gt_instances_3d: Sequence[InstanceData]
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """Computes the targets of all tasks; unknown velocities become 0."""
-        heatmaps, boxes, places, masks = super().get_targets(batch_gt_instances_3d)
+        """Computes the targets of all tasks; unknown velocities, or none at all, become 0."""
+        heatmaps, boxes, places, masks = super().get_targets(
+            [_with_velocities(instances) for instances in batch_gt_instances_3d]
+        )
         return heatmaps, [table.nan_to_num(nan=0.0) for table in boxes], places, masks
 
     def predict_by_feat(
@@ -177,3 +180,12 @@ def _per_task(test_cfg: Mapping[str, Any], key: str, tasks: int) -> list[Any]:
             f'{tasks} tasks.'
         )
     return list(value)
+
+
+def _with_velocities(instances: InstanceData) -> InstanceData:
+    """The instances with boxes of 9 numbers; data without velocity have 7."""
+    boxes = instances.bboxes_3d
+    if boxes.tensor.shape[-1] != 7:
+        return instances
+    whole = type(boxes)(F.pad(boxes.tensor, (0, 2)), box_dim=9)
+    return InstanceData(bboxes_3d=whole, labels_3d=instances.labels_3d)

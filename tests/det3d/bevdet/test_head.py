@@ -168,3 +168,18 @@ def test_heatmaps_begin_at_their_bias():
     head.init_weights()
     for task in head.task_heads:
         assert (task.heatmap[-1].bias == -2.19).all()
+
+
+def test_boxes_without_velocity_train_like_boxes_that_stand_still():
+    head = build()
+    rows = torch.tensor(
+        [[1.0, 2.0, -1.0, 4.0, 2.0, 1.5, 0.3], [-5.0, 3.0, -1.0, 1.0, 1.0, 1.8, 1.0]]
+    )
+    targets = []
+    for table in (rows, torch.cat([rows, torch.zeros(2, 2)], dim=1)):
+        boxes = LiDARInstance3DBoxes(table, box_dim=table.shape[1])
+        instances = InstanceData(bboxes_3d=boxes, labels_3d=torch.tensor([0, 0]))
+        targets.append(head.get_targets([instances]))
+    for without, still in zip(*targets):
+        for a, b in zip(without, still):
+            torch.testing.assert_close(a, b)

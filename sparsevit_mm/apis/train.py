@@ -74,9 +74,6 @@ def train(
     check_mixed_precision(cfg)
     start = _start_of(cfg)
     check_checkpoint_exists(start, 'resume' if resumed else 'load_from')
-    if start is not None and cfg.get('resume'):
-        check_resumable(start, cfg)
-        cfg.load_from = start
 
     register_framework(cfg)
     check_coco_annotations(cfg, ['train_dataloader', 'val_dataloader'])
@@ -87,6 +84,9 @@ def train(
     if start is not None:
         # A detector may be finetuned from one for other classes, but not from another backbone.
         check_weights_fit(model, start, part='' if cfg.get('resume') else 'backbone.')
+        if cfg.get('resume'):
+            check_resumable(start, cfg)
+            cfg.load_from = start
     del model
     runner = build_runner(cfg, launcher)
     runner.train()

@@ -312,8 +312,9 @@ def _fit_channels(
             else ''
         )
         raise CheckpointError(
-            f'the checkpoint {path} is for images of {weight.shape[1]} channels, but the network '
-            f'takes {wanted[1]}: {way_out}leave the checkpoint out.'
+            f'the checkpoint {path} is of another architecture: it is for images of '
+            f'{weight.shape[1]} channels, but the network takes {wanted[1]}: '
+            f'{way_out}leave the checkpoint out.'
         )
     weight = weight.flip(1) if channels == 'bgr' else weight
     mean = weight.mean(1, keepdim=True)

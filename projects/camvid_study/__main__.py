@@ -25,7 +25,7 @@ from projects.camvid_study.timing import Case, time_cases
 from projects.camvid_study.windows import computed_share, draw_frame
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.checks.configs import build_model
-from sparsevit_mm.files import replace_text
+from sparsevit_mm.files import replace_text, written_whole
 from sparsevit_mm.search.measure import device_name
 from sparsevit_mm.versions import __version__
 from sparsevit_mm.visualization.images import find_images
@@ -183,11 +183,12 @@ def write_report(report: dict[str, Any], out: Path, docs: Path | None) -> None:
     """Writes results and plot, prints the tables, and updates those of the page."""
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / 'camvid.json', json.dumps(report, indent=1) + '\n')
-    draw_tradeoff(report).savefig(out / 'tradeoff.png')
+    with written_whole(out / 'tradeoff.png') as file:
+        draw_tradeoff(report).savefig(file)
     for name, table in tables(report).items():
         print(f'\n{name}\n\n{table}')
     if docs is not None:
-        docs.write_text(fill_in(docs.read_text(), report))
+        replace_text(docs, fill_in(docs.read_text(), report))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from projects.paper_tables.table import load_table
 from projects.paper_tables.timing import time_rows
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text, written_whole
 from sparsevit_mm.profiling.inputs import check_device, check_dtype
 
 WHAT = ('params', 'macs', 'latency', 'accuracy')
@@ -108,10 +109,11 @@ def run_table(
         for row in chosen:
             evaluate_row(row, results.of(row.name), checkpoints or {}, folder / row.name)
             save()
-    (folder / f'{name}.md').write_text(markdown(table, results, chosen), encoding='utf-8')
+    replace_text(folder / f'{name}.md', markdown(table, results, chosen))
     figure = draw_table(table, results, chosen)
     if figure is not None:
-        figure.savefig(folder / f'{name}.png')
+        with written_whole(folder / f'{name}.png') as file:
+            figure.savefig(file)
     return results
 
 

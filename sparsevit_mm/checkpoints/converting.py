@@ -23,6 +23,7 @@ from sparsevit_mm.checkpoints.layouts import (
     recognize_layout,
     translate,
 )
+from sparsevit_mm.checkpoints.loading import find_backbone
 from sparsevit_mm.errors import CheckpointError
 
 BACKBONE = 'backbone.'
@@ -68,9 +69,10 @@ def convert_to_ours(source: str | Path, target: str | Path) -> Conversion:
     A converted Swin also loads into the `SwinTransformer` of MMDetection and MMSegmentation.
 
     Args:
-        source: A bare backbone, a whole model with the backbone under `backbone.`, or a BEVDet of
-            its authors, whose boxes are then in the convention of MMDetection3D.
-        target: The file to write; it holds the whole model if the source does.
+        source: A bare backbone, a whole model, or a BEVDet of its authors, whose boxes are then in
+            the convention of MMDetection3D.
+        target: The file to write; it holds the whole model if the source has its backbone under
+            `backbone.`, else the backbone alone.
 
     Returns:
         What was converted.
@@ -126,11 +128,8 @@ def _convert(
     source: str | Path, target: str | Path, families: tuple[Family, ...], index_buffers: bool
 ) -> Conversion:
     weights, meta = read_checkpoint(source)
-    prefix = BACKBONE if any(name.startswith(BACKBONE) for name in weights) else ''
-    inner = {n[len(prefix) :]: weight for n, weight in weights.items() if n.startswith(prefix)}
-    others = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
     for family in families:
-        layout = recognize_layout(inner, family)
+        prefix, inner, layout = find_backbone(weights, family)
         if layout is not None:
             break
     else:
@@ -139,6 +138,11 @@ def _convert(
             f'the checkpoint {source} begins with {next(iter(weights), "nothing")}, but must be '
             f'of {known}.'
         )
+    others: dict[str, Tensor] = {}
+    if prefix == BACKBONE:
+        others = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
+    else:
+        prefix = ''  # a bare backbone, or one inside another model, of which it alone is kept
     translated = translate(inner, layout)
     buffers = _index_buffers(translated) if index_buffers else {}
     state_dict = {prefix + name: weight for name, weight in {**translated, **buffers}.items()}
@@ -150,7 +154,7 @@ def _convert(
         layout.name,
         backbone=kept,
         others=len(others),
-        dropped=len(inner) - kept,
+        dropped=len(weights) - len(others) - kept,
         added=len(buffers),
     )
 

@@ -231,7 +231,7 @@ def _read_backbone(
     weights = read_weights(path)
     if prefix is not None:
         weights = _strip_prefix(weights, prefix.rstrip('.') + '.')
-    inner, layout = _find_backbone(weights, family)
+    _, inner, layout = find_backbone(weights, family)
     if layout is None:
         seen = ', '.join(list(weights)[:3]) or 'no tensors'
         raise CheckpointError(
@@ -241,13 +241,21 @@ def _read_backbone(
     return translate(inner, layout), LoadReport(path, layout.name)
 
 
-def _find_backbone(
+def find_backbone(
     weights: dict[str, Tensor], family: Family
-) -> tuple[dict[str, Tensor], Layout | None]:
+) -> tuple[str, dict[str, Tensor], Layout | None]:
     """Finds the part of a model, such as `backbone.` or `encoder.`, that has a known layout.
 
     Of equals that a model has twice, such as a student and its teacher, the teacher is taken, else
     the first.
+
+    Args:
+        weights: Named tensors of a backbone or a model.
+        family: The family that is looked for.
+
+    Returns:
+        The prefix of its names, its tensors without the prefix, and its layout; '', all tensors and
+        None if there is none.
     """
     prefixes = dict.fromkeys(
         prefix for name in weights for prefix in _prefixes(name.split('.')[:-1])
@@ -260,8 +268,8 @@ def _find_backbone(
         }
         layout = recognize_layout(inner, family)
         if layout is not None:
-            return inner, layout
-    return weights, None
+            return prefix, inner, layout
+    return '', weights, None
 
 
 def _prefixes(modules: list[str]) -> Iterator[str]:

@@ -153,7 +153,10 @@ def _check_bare(name: str, field: str, scope: str | None) -> None:
 
 def _is_registered(root: Registry, name: str) -> bool:
     with root.switch_scope_and_registry(None) as current:
-        return current.get(name) is not None
+        try:
+            return current.get(name) is not None
+        except ImportError:  # MMDetection3D names locations that it does not have
+            return False
 
 
 def _nearest(name: str, similarity: float) -> str | None:

@@ -15,9 +15,12 @@ from sparsevit_mm.checkpoints.converting import (
     relative_position_index,
 )
 from sparsevit_mm.errors import CheckpointError
-from tests.checkpoints.test_layouts import LAYOUTS, SIZES, swin  # noqa: F401
-
-CLASSIFICATION = ('microsoft', 'timm', 'timm features')  # without output norms
+from tests.checkpoints.test_layouts import (
+    LAYOUTS,
+    SIZES,
+    WITHOUT_OUTPUT_NORMS,
+    swin,  # noqa: F401
+)
 
 
 def outputs(net, images):
@@ -32,13 +35,15 @@ def test_every_layout_becomes_the_same_network(swin, layout, convert, tmp_path):
     torch.save(LAYOUTS[layout](swin), source)
     report = convert(source, target)
     weights = torch.load(target, weights_only=True)['state_dict']
-    inside = layout in ('detector', 'distributed')
-    inner = {n.removeprefix('backbone.'): w for n, w in weights.items() if not n.startswith('rpn')}
-    assert all(name.startswith('backbone.') for name in weights if 'rpn' not in name) == inside
-    assert ('rpn_head.weight' in weights) == (layout == 'detector') == bool(report.others)
+    inside = layout in ('detector', 'distributed', 'MMPretrain')
+    heads = {name for name in weights if name in ('rpn_head.weight', 'head.fc.bias')}
+    inner = {n.removeprefix('backbone.'): w for n, w in weights.items() if n not in heads}
+    assert all(name.startswith('backbone.') for name in weights.keys() - heads) == inside
+    assert ('rpn_head.weight' in weights) == (layout == 'detector')
+    assert (layout in ('detector', 'MMPretrain')) == bool(report.others) == bool(heads)
 
     norms = {n for n in swin.state_dict() if n.startswith('norm')}
-    if layout in CLASSIFICATION:
+    if layout in WITHOUT_OUTPUT_NORMS:
         assert not norms & inner.keys()
         inner |= {name: swin.state_dict()[name] for name in norms}
     if convert is convert_to_ours:

@@ -21,7 +21,12 @@ from tests.helpers.small_configs import load_for_step
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'configs' / 'sparsevit'
-PATHS = {path.stem: path for path in sorted(FOLDER.glob('*/*.py')) if path.parent.name != '_base_'}
+# The KITTI config of a minute is no step of a recipe: it trains from scratch.
+PATHS = {
+    path.stem: path
+    for path in sorted(FOLDER.glob('*/*.py'))
+    if path.parent.name != '_base_' and '_200it_' not in path.stem
+}
 BASES = {
     name: re.search(r"^_base_ = \[?'(.*?)'", path.read_text(), re.M)[1]
     for name, path in PATHS.items()

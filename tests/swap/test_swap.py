@@ -175,12 +175,16 @@ def test_kept_optimizers_are_said_to_be_kept(tmp_path, capsys):
     assert note in ' '.join(out.read_text().replace('#', '').split())
 
 
-@pytest.mark.parametrize('kind', [torch.optim.AdamW, 'torch.optim.AdamW', torch.optim.Adam])
-def test_optimizers_are_known_as_classes_and_by_full_names(kind):
+@pytest.mark.parametrize(
+    'kind, decay',
+    [(torch.optim.AdamW, 0.01), ('torch.optim.AdamW', 0.01), (torch.optim.Adam, 0.0)],
+)
+def test_optimizers_are_known_as_classes_and_by_full_names(kind, decay):
+    """They stay; a weight decay that they leave to torch is stated."""
     cfg = original(RETINANET)
     cfg.optim_wrapper.optimizer = dict(type=kind, lr=3e-5)
     swap = swap_backbone(cfg, BackboneSpec('sparsevit-tiny', checkpoint=''))
-    assert swap.cfg.optim_wrapper.optimizer == dict(type=kind, lr=3e-5)
+    assert swap.cfg.optim_wrapper.optimizer == dict(type=kind, lr=3e-5, weight_decay=decay)
     ((path, note),) = swap.kept
     assert path == ('optim_wrapper', 'optimizer')
     assert re.match(r'AdamW? stays with lr 3e-05, .* Swin with lr 0.0001', note)

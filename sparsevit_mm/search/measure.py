@@ -177,6 +177,10 @@ class BackboneBench:
             self.conditions.height, self.conditions.width, arch.patch_size, arch.window_size
         )
         num_windows = [counts[0].total for counts in kept_windows]
+        for of_stage, total in zip(blocks, num_windows):
+            for of_block in of_stage:
+                if not of_block:  # nothing reads the stage, so it is not computed
+                    of_block[total] = 0.0
         bare = LatencyTable(0.0, num_windows, blocks, self.conditions)
         # The time before the first and after the last block, and what medians of blocks miss.
         constant = statistics.median(total - bare.price(schedule) for schedule, total in totals)

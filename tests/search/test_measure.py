@@ -10,6 +10,7 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.selection import num_kept_windows
 from sparsevit_mm.search import measure
+from sparsevit_mm.search.latency_table import LatencyTable
 from sparsevit_mm.search.measure import BackboneBench
 from sparsevit_mm.search.space import SearchSpace
 
@@ -127,3 +128,12 @@ def test_wrong_conditions_are_one_sentence(wrong):
     with pytest.raises(ConfigError) as error:
         BackboneBench(small_net(), **{**dict(height=60, width=60), **wrong})
     assert '\n' not in str(error.value)
+
+
+def test_stages_that_nothing_reads_cost_nothing(tmp_path):
+    net = SparseViT(embed_dims=8, depths=DEPTHS, num_heads=(1, 2), out_indices=(0,))
+    table = BackboneBench(net, 64, 64).measure_table(SPACE, runs=2, check=2)
+    assert all(table.block_cost(1, block, 1) == 0 for block in range(3))
+    assert table.price(SPACE.uniform(0.3)) > 0
+    table.save(tmp_path / 'table.json')
+    assert LatencyTable.load(tmp_path / 'table.json').blocks == table.blocks

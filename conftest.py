@@ -33,10 +33,13 @@ TOOLS = (
     'tests/det3d',
     'tests/engine',
     'tests/models/test_compile.py',
+    'tests/models/test_current_weights.py',
     'tests/models/test_distributed.py',
+    'tests/models/test_kernels.py',
     'tests/ops/triton',
     'tests/search/test_measure.py',
     'tests/swap',
+    'tests/test_fuzzed_files.py',
     'tests/test_wheel.py',
     'tests/tools',
 )

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from sparsevit_mm.ops.compat import is_exporting
 from sparsevit_mm.ops.windows import WindowGrid, Windows
+from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.importance import Importance
 
 
@@ -52,8 +52,15 @@ class WindowSelection:
 
     @property
     def num_kept(self) -> int:
-        """Windows kept in each image."""
+        """Windows kept in an image; the mean where images share a budget."""
         return self.windows.num_windows // self.windows.batch_size
+
+    @property
+    def shares(self) -> Tensor:
+        """(B,) share of its windows that every image kept."""
+        counts = torch.zeros(self.windows.batch_size, device=self.windows.device)
+        counts.index_add_(0, self.windows.image_index, counts.new_ones(self.windows.num_windows))
+        return counts / self.grid.num_windows
 
     def kept_in(self, image: int) -> Tensor | None:
         """Which windows an image kept.
@@ -79,10 +86,12 @@ class WindowRanking:
     Attributes:
         importance: What it ranks by.
         batch_size: Images B in the batch.
+        allocation: Which images share a budget.
     """
 
     importance: Importance
     batch_size: int
+    allocation: Allocation = field(default_factory=Allocation)
     _summary: Tensor | None = None
     _order: dict[int, Tensor] = field(default_factory=dict)  # by shift: a stage has one map
     _kept: dict[tuple[int, float], Tensor] = field(default_factory=dict)  # by shift and ratio
@@ -97,7 +106,8 @@ class WindowRanking:
 
         Returns:
             (W,) int64 indices over the whole batch, image * grid.num_windows + window: image by
-            image, most important first; None if no window is skipped.
+            image, or group by group where images share a budget, most important first; None if no
+            window is skipped.
         """
         if ratio == 0:
             return None
@@ -109,14 +119,7 @@ class WindowRanking:
                         num_tokens = self.batch_size * grid.height * grid.width
                         self._summary = self.importance.summarize(tokens[:num_tokens])
                     scores = self.importance.score(self._summary, grid, self.batch_size)
-                if is_exporting():
-                    # Later blocks keep no more, and runtimes know no stable sort; of equal scores,
-                    # the TopK of ONNX takes the window with the lower index, as a stable sort does.
-                    self._order[grid.shift] = scores.topk(num_kept, dim=1).indices
-                else:
-                    # A stable sort makes ties, such as two black windows, independent of the batch.
-                    self._order[grid.shift] = scores.argsort(dim=1, descending=True, stable=True)
-            order = self._order[grid.shift][:, :num_kept]
-            first = torch.arange(self.batch_size, device=order.device) * grid.num_windows
-            self._kept[grid.shift, ratio] = (order + first[:, None]).flatten()
+                    self._order[grid.shift] = self.allocation.rank(scores, num_kept)
+            num_kept *= self.allocation.group_in(self.batch_size)
+            self._kept[grid.shift, ratio] = self._order[grid.shift][:, :num_kept].flatten()
         return self._kept[grid.shift, ratio]

@@ -17,7 +17,7 @@ from sparsevit_mm.models.swin import SwinBlock, SwinStage
 from sparsevit_mm.ops.attention import Masks, edge_masks, key_mask
 from sparsevit_mm.ops.windows import MapWindows, WindowGrid, Windows, update_windows
 from sparsevit_mm.pruning.importance import RandomImportance, token_importance
-from sparsevit_mm.pruning.selection import WindowRanking, WindowSelection, num_kept_windows
+from sparsevit_mm.pruning.selection import num_kept_windows
 from sparsevit_mm.registry import MODELS
 
 SKIPPED = ('copied', 'zeroed')
@@ -72,7 +72,7 @@ class AblatedSparseViT(SparseViT):
         """Computes what the stage's ratios leave, see `SwinBackbone.compute_stage`."""
         if not (self.skips_tokens or self.zeroes_skipped):
             return super().compute_stage(stage, tokens, batch_size, height, width)
-        ranking, order = WindowRanking(self.importance, batch_size), None
+        ranking, order = self.new_ranking(batch_size), None
         for index, block in enumerate(stage.blocks):
             ratio = self.pruning_schedule.ratios[stage.number][index]
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
@@ -81,8 +81,8 @@ class AblatedSparseViT(SparseViT):
                 kept = ranking.select(tokens, grid, ratio)
                 windows = Windows.locate(grid, batch_size, kept, tokens.device)
                 tokens = update_windows(base, tokens, windows, block)
-                if self.window_observer is not None and not self.skips_tokens:
-                    self.window_observer(WindowSelection(stage.number, index, windows))
+                if not self.skips_tokens:
+                    self.observe(stage.number, index, windows)
                 continue
             if order is None:
                 order = self._rank_tokens(tokens, batch_size)

@@ -22,7 +22,7 @@ from sparsevit_mm.models.position_mlp import FixedWeights, OffsetBias, PlaceEmbe
 from sparsevit_mm.ops.attention import Masks, attend, key_mask
 from sparsevit_mm.ops.backend import cached_by_grid
 from sparsevit_mm.ops.tokens import add_and_norm, drop_path, linear
-from sparsevit_mm.ops.windows import WindowGrid, Windows
+from sparsevit_mm.ops.windows import WindowGrid, Windows, join_windows, split_windows
 
 POOLINGS = ('authors', 'centered')
 
@@ -247,6 +247,39 @@ class CarrierUpdate:
         """Computes windows and renews `carriers`, see `WindowBlock`."""
         own, self.carriers = self.compute(own, self.carriers, windows)
         return own, None
+
+
+def carriers_of(windows: Windows, carriers: Tensor, ct_size: int) -> Tensor:
+    """Takes the carriers of windows out of their map.
+
+    Args:
+        windows: W windows.
+        carriers: (B, rows * ct_size, cols * ct_size, C) carriers of all windows.
+        ct_size: Side of a window's carriers.
+
+    Returns:
+        (W, ct_size**2, C).
+    """
+    split = split_windows(carriers, ct_size)
+    return split if windows.kept is None else split.index_select(0, windows.kept)
+
+
+def with_carriers(carriers: Tensor, carried: Tensor, windows: Windows, ct_size: int) -> Tensor:
+    """Puts the carriers of windows into their map; those of other windows stay as they are.
+
+    Args:
+        carriers: (B, rows * ct_size, cols * ct_size, C) carriers of all windows.
+        carried: (W, ct_size**2, C) carriers of the windows.
+        windows: W windows.
+        ct_size: Side of a window's carriers.
+
+    Returns:
+        (B, rows * ct_size, cols * ct_size, C).
+    """
+    if windows.kept is not None:
+        split = split_windows(carriers, ct_size)
+        carried = split.index_copy(0, windows.kept, carried.to(split.dtype))
+    return join_windows(carried, ct_size, windows.grid.rows, windows.grid.cols)
 
 
 class FeedForward(nn.Module):

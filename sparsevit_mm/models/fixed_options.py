@@ -65,7 +65,7 @@ class FixedOptions(BaseModule, metaclass=_MarksBuilt):
         if near in _SCHEDULE_NAMES and 'pruning_ratios' not in options:
             raise ConfigError(
                 f'{name} of a {kind.__name__} is set to {value!r}, but it has no pruning schedule: '
-                'only a SparseViT skips windows.'
+                'a FasterViT computes all windows.'
             )
         raise ConfigError(
             f'{name} of a {kind.__name__} is set to {value!r}, but must be an attribute that it '

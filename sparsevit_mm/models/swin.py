@@ -22,8 +22,8 @@ from torch.utils.checkpoint import checkpoint
 from sparsevit_mm.checkpoints.loading import load_pretrained_swin, resize_to_fit
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.empty_batch import maps_of_nothing
-from sparsevit_mm.models.fixed_options import FixedOptions
 from sparsevit_mm.models.swin_arch import SwinArch
+from sparsevit_mm.models.window_pruning import WindowPruning
 from sparsevit_mm.ops.attention import Masks, attend, edge_masks, relative_position_bias
 from sparsevit_mm.ops.backend import is_certain, use_chunks
 from sparsevit_mm.ops.resizing import resize_position_embedding
@@ -326,7 +326,7 @@ class SwinStage(nn.Module):
         self.downsample = downsample
 
 
-class SwinBackbone(FixedOptions):
+class SwinBackbone(WindowPruning):
     """A Swin Transformer whose subclasses decide how the blocks of a stage are computed.
 
     All arguments of MMDetection's `SwinTransformer` are understood, so a config needs only another
@@ -367,6 +367,12 @@ class SwinBackbone(FixedOptions):
             `sparsevit_mm.checkpoints.layouts`. If the images have more or fewer than the three
             channels of the file, `channels='rgb'` or `'bgr'` in it says what their first three are;
             further ones start from the mean.
+        pruning_ratios: The pruning schedule: a number; one number a stage; or a list a stage of 1,
+            ceil(depth / 2) or depth numbers. It can be set any time, also as `pruning_schedule`.
+        importance: What windows are ranked by: 'l2', the L2 norm of the activation as in the paper;
+            'contrast', the deviation of a window's tokens from their mean, which finds objects on
+            plain ground; 'peak', the largest such deviation; 'random'; or a dict whose `type` is
+            one of one's own in `pruning.importance.IMPORTANCES`.
 
     Attributes:
         arch: The sizes, a `SwinArch`.
@@ -408,6 +414,9 @@ class SwinBackbone(FixedOptions):
         convert_weights: bool | None = None,
         frozen_stages: int = -1,
         init_cfg: Any = None,
+        *,
+        pruning_ratios: Any = 0.0,
+        importance: str | Mapping[str, Any] = 'l2',
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.arch = SwinArch.build(
@@ -502,6 +511,7 @@ class SwinBackbone(FixedOptions):
         self.stages = nn.ModuleList(stages)  # type: ignore[assignment]
         for stage in self.out_indices:
             self.add_module(f'norm{stage}', norm(self.arch.stage_dims[stage]))
+        self.set_pruning(pruning_ratios, importance)
         self._freeze()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

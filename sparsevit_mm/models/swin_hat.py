@@ -8,7 +8,8 @@ The paper puts its attention into Swin and reports gains; how exactly is not kno
   attends over its carriers and its tokens, and Swin's FFN serves both;
 - a window keeps its index, and so its carriers, when the grid is shifted; carriers see all sides
   of an edge, for they have just seen the whole image anyway;
-- nothing is added to the tokens at the end of a stage.
+- nothing is added to the tokens at the end of a stage;
+- a window that is skipped keeps its carriers, which attend to all others before every block.
 
 Parameters are those of `swin` and, in stages with carriers, `carrier_pooling` and
 `blocks.j.carriers`, which begin at random. Renaming one breaks users' checkpoints.
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,8 +31,10 @@ from sparsevit_mm.models.carrier_tokens import (
     CarrierBlock,
     CarrierPooling,
     CarrierUpdate,
+    carriers_of,
     padded_carriers,
     padded_keys,
+    with_carriers,
 )
 from sparsevit_mm.models.swin import SwinBackbone, SwinBlock, SwinStage
 from sparsevit_mm.ops.attention import Masks, edge_masks, key_mask
@@ -38,8 +42,6 @@ from sparsevit_mm.ops.windows import (
     MapWindows,
     WindowGrid,
     Windows,
-    join_windows,
-    split_windows,
     update_windows,
 )
 from sparsevit_mm.registry import MODELS
@@ -114,22 +116,28 @@ class SwinHAT(SwinBackbone):
     def compute_stage(
         self, stage: SwinStage, tokens: Tensor, batch_size: int, height: int, width: int
     ) -> Tensor:
-        """Computes all windows with their carriers, see `SwinBackbone.compute_stage`."""
+        """Computes windows with their carriers, see `SwinBackbone.compute_stage`."""
+        ranking = self.new_ranking(batch_size)
+        ratios = self.pruning_schedule.ratios[stage.number]
         carriers: Tensor | None = None
         if self.hat[stage.number]:
-            feature_map = tokens.view(batch_size, height, width, -1).permute(0, 3, 1, 2)
+            # Pruned blocks write into the tokens, which the gradient of the pooling still needs.
+            pooled = tokens.clone() if torch.is_grad_enabled() and any(ratios) else tokens
+            feature_map = pooled.view(batch_size, height, width, -1).permute(0, 3, 1, 2)
             plain = WindowGrid(height, width, self.arch.window_size)
             carriers = self._pooling(stage)(feature_map, plain)
-        for block in stage.blocks:
+        for index, (block, ratio) in enumerate(zip(stage.blocks, ratios)):
             grid = WindowGrid(height, width, self.arch.window_size, block.shift)
-            windows = Windows.locate(grid, batch_size, None, tokens.device)
+            kept = ranking.select(tokens, grid, ratio)
+            windows = Windows.locate(grid, batch_size, kept, tokens.device)
             if carriers is None:
                 tokens = update_windows(tokens, tokens, windows, block)
-                continue
-            compute = partial(self._compute_windows, stage, block)
-            update = CarrierUpdate(compute, carriers, block.training)
-            tokens = update_windows(tokens, tokens, windows, update)
-            carriers = update.carriers
+            else:
+                compute = partial(self._compute_windows, stage, block)
+                update = CarrierUpdate(compute, carriers, block.training)
+                tokens = update_windows(tokens, tokens, windows, update)
+                carriers = update.carriers
+            self.observe(stage.number, index, windows)
         return tokens
 
     def _compute_windows(
@@ -140,7 +148,7 @@ class SwinHAT(SwinBackbone):
         carriers: Tensor,
         windows: Windows,
     ) -> tuple[Tensor, Tensor]:
-        """Tokens and carriers of all windows after a block; carriers as a map."""
+        """Tokens of the windows after a block, and the carriers of all windows as a map."""
         grid, device, size = windows.grid, windows.device, self.ct_size
         plain = WindowGrid(grid.height, grid.width, grid.window_size)
         pooling = self._pooling(stage).pooling
@@ -159,9 +167,9 @@ class SwinHAT(SwinBackbone):
             values = F.pad(carriers_of_padding, (0, windows.num_tokens))
             values = values if masks is None else masks.values + values
             masks = Masks(values, windows.per_window(keys[1]))
-        joined, branch = block(own, windows, split_windows(carriers, size), masks)
+        joined, branch = block(own, windows, carriers_of(windows, carriers, size), masks)
         carried, tokens = (joined + branch).split([size**2, windows.num_tokens], dim=1)
-        return tokens.contiguous(), join_windows(carried, size, grid.rows, grid.cols)
+        return tokens.contiguous(), with_carriers(carriers, carried, windows, size)
 
     @staticmethod
     def _pooling(stage: SwinStage) -> CarrierPooling:

@@ -112,7 +112,7 @@ def build_allocation(allocation: str | Mapping[str, Any] | Allocation) -> Alloca
     kind = cfg.pop('type', None)
     if kind not in ALLOCATIONS:
         raise ConfigError(f"allocation is {allocation!r}, but must be 'image' or 'batch'.")
-    group_size = cfg.pop('group_size', None) if kind == 'batch' else 1
+    group_size: Any = cfg.pop('group_size', None) if kind == 'batch' else 1
     is_size = isinstance(group_size, int) and not isinstance(group_size, bool) and group_size > 0
     if cfg or not (group_size is None or is_size):
         raise ConfigError(

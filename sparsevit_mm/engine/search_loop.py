@@ -26,6 +26,7 @@ from sparsevit_mm.engine.held_out import search_data
 from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError, SparseVitError
 from sparsevit_mm.files import locked, replace_text, written_whole
+from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import LOOPS
@@ -282,7 +283,11 @@ class ScheduleSearchLoop(BaseLoop):
 
     def _write(self, result: SearchResult) -> None:
         path = self._folder / SCHEDULE_FILE
-        replace_text(path, json.dumps(result.to_dict(), indent=2) + '\n')
+        data = result.to_dict()
+        allocation = find_prunable_backbone(self.runner.model).allocation
+        if allocation != Allocation():  # schedules that are drawn name none
+            data['allocation'] = allocation.to_config()
+        replace_text(path, json.dumps(data, indent=2) + '\n')
         for name, draw in (('metric_over_cost', draw_search), ('ratios', draw_ratios)):
             with written_whole(self._folder / f'{name}.png') as drawing:
                 draw(result).savefig(drawing)

@@ -16,6 +16,7 @@ from sparsevit_mm.models.sparsevit import SparseViT
 from sparsevit_mm.models.swin import SwinBlock, SwinStage
 from sparsevit_mm.ops.attention import Masks, edge_masks, key_mask
 from sparsevit_mm.ops.windows import MapWindows, WindowGrid, Windows, update_windows
+from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.importance import RandomImportance, token_importance
 from sparsevit_mm.pruning.selection import num_kept_windows
 from sparsevit_mm.registry import MODELS
@@ -63,6 +64,9 @@ class AblatedSparseViT(SparseViT):
             raise ConfigError(
                 f"importance is {importance!r}, but must be 'l2' or 'random' to skip tokens."
             )
+        if granularity == 'tokens' and self.allocation != Allocation():
+            own = self.allocation.to_config()
+            raise ConfigError(f"allocation is {own!r}, but must be 'image' to skip tokens.")
         self.zeroes_skipped = skipped == 'zeroed'
         self.skips_tokens = granularity == 'tokens'
 

@@ -25,8 +25,8 @@ class SparseViT(SwinBackbone):
     Args:
         arch: 'tiny', 'small', 'base' or 'large'; `embed_dims`, `depths`, `num_heads` and `width`
             replace its numbers.
-        **swin: Further arguments of `SwinBackbone`, `pruning_ratios` and `importance` among them;
-            the others are MMDetection's, and `padding`.
+        **swin: Further arguments of `SwinBackbone`, `pruning_ratios`, `importance` and `allocation`
+            among them; the others are MMDetection's, and `padding`.
 
     Attributes:
         arch: The sizes, a `SwinArch`.

@@ -373,6 +373,10 @@ class SwinBackbone(WindowPruning):
             'contrast', the deviation of a window's tokens from their mean, which finds objects on
             plain ground; 'peak', the largest such deviation; 'random'; or a dict whose `type` is
             one of one's own in `pruning.importance.IMPORTANCES`.
+        allocation: How a ratio becomes windows: 'image', the same share of every image as in the
+            paper; 'batch', the best windows of all images of a batch, as many in all; or
+            dict(type='batch', group_size=6), those of every six images in a row, such as the
+            cameras of one frame.
 
     Attributes:
         arch: The sizes, a `SwinArch`.
@@ -417,6 +421,7 @@ class SwinBackbone(WindowPruning):
         *,
         pruning_ratios: Any = 0.0,
         importance: str | Mapping[str, Any] = 'l2',
+        allocation: str | Mapping[str, Any] = 'image',
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.arch = SwinArch.build(
@@ -511,7 +516,7 @@ class SwinBackbone(WindowPruning):
         self.stages = nn.ModuleList(stages)  # type: ignore[assignment]
         for stage in self.out_indices:
             self.add_module(f'norm{stage}', norm(self.arch.stage_dims[stage]))
-        self.set_pruning(pruning_ratios, importance)
+        self.set_pruning(pruning_ratios, importance, allocation)
         self._freeze()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

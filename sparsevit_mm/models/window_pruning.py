@@ -1,4 +1,4 @@
-"""What every backbone that skips windows has: a schedule, an importance, and who looks on."""
+"""What every backbone that skips windows has: schedule, importance, allocation, an observer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from sparsevit_mm.models.fixed_options import FixedOptions
 from sparsevit_mm.ops.windows import Windows
+from sparsevit_mm.pruning.allocation import Allocation, build_allocation
 from sparsevit_mm.pruning.importance import Importance, build_importance
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowRanking, WindowSelection
@@ -26,26 +27,43 @@ class WindowPruning(FixedOptions):
     arch: Any
     window_observer: Callable[[WindowSelection], None] | None = None
 
-    changeable_options = (*FixedOptions.changeable_options, 'importance', 'pruning_ratios')
+    changeable_options = (
+        *FixedOptions.changeable_options,
+        'allocation',
+        'importance',
+        'pruning_ratios',
+    )
 
-    def set_pruning(self, pruning_ratios: Any, importance: str | Mapping[str, Any]) -> None:
+    def set_pruning(
+        self,
+        pruning_ratios: Any,
+        importance: str | Mapping[str, Any],
+        allocation: str | Mapping[str, Any] = 'image',
+    ) -> None:
         """Sets what the constructor was given.
 
         Args:
             pruning_ratios: The schedule, in any form `PruningSchedule.parse` takes.
             importance: What windows are ranked by, see `build_importance`.
+            allocation: Which images share a budget of windows, see `build_allocation`.
         """
         self.importance = importance
+        self.allocation = allocation
         self.pruning_schedule = pruning_ratios
 
     @property
     def pruning_schedule(self) -> PruningSchedule:
-        """Which share of its windows every block skips; assign any form `pruning_ratios` takes."""
+        """Which share of its windows every block skips; assign any form `pruning_ratios` takes.
+
+        A schedule that names an allocation sets it, too.
+        """
         return self._pruning_schedule
 
     @pruning_schedule.setter
     def pruning_schedule(self, ratios: Any) -> None:
         self._pruning_schedule = PruningSchedule.parse(ratios, self.arch.depths)
+        if self._pruning_schedule.allocation is not None:
+            self.allocation = self._pruning_schedule.allocation
 
     @property
     def pruning_ratios(self) -> PruningSchedule:
@@ -65,13 +83,22 @@ class WindowPruning(FixedOptions):
     def importance(self, importance: str | Mapping[str, Any] | Importance) -> None:
         self._importance = build_importance(importance)
 
+    @property
+    def allocation(self) -> Allocation:
+        """Which images share a budget of windows; assign any form the argument takes."""
+        return self._allocation
+
+    @allocation.setter
+    def allocation(self, allocation: str | Mapping[str, Any] | Allocation) -> None:
+        self._allocation = build_allocation(allocation)
+
     def new_ranking(self, batch_size: int) -> WindowRanking:
         """The ranking of the windows of one stage for one forward.
 
         Args:
             batch_size: Images B.
         """
-        return WindowRanking(self._importance, batch_size)
+        return WindowRanking(self._importance, batch_size, self._allocation)
 
     def observe(self, stage: int, block: int, windows: Windows) -> None:
         """Shows what a block computed to whoever looks on.

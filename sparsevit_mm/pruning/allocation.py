@@ -26,7 +26,7 @@ class Allocation:
 
     Attributes:
         group_size: Images in a row that share one; 1 if every image has its own, as in the paper,
-            None for all images of a batch.
+            None for all images of a batch. A smaller batch is one group.
     """
 
     group_size: int | None = 1
@@ -47,19 +47,23 @@ class Allocation:
         """
         if self.group_size is None:
             return batch_size
-        if isinstance(batch_size, int) and batch_size % self.group_size:
-            raise ConfigError(
-                f'group_size of the allocation is {self.group_size}, but a batch has {batch_size} '
-                'images, and must be made of whole groups.'
-            )
+        if isinstance(batch_size, int) and self.group_size > 1:  # else a symbol of a graph
+            if batch_size < self.group_size:
+                return batch_size
+            if batch_size % self.group_size:
+                raise ConfigError(
+                    f'group_size of the allocation is {self.group_size}, but a batch has '
+                    f'{batch_size} images, and must be made of whole groups.'
+                )
         return self.group_size
 
     def rank(self, scores: Tensor, num_kept: int) -> Tensor:
         """Puts the windows of every group in the order in which they are kept.
 
         First come the best windows of all images, one each; then all others of the group by
-        their scores, relative to their image's median. So a dark image competes with a bright one
+        their scores, relative to their image's mean. So a dark image competes with a bright one
         by what stands out in it. An image's own windows always keep the order of their scores.
+        (Relative to medians, every image would keep half of its windows at a ratio of 0.5.)
 
         Args:
             scores: (B, num_windows), larger for windows that matter more.
@@ -75,8 +79,8 @@ class Allocation:
         order = order + torch.arange(batch_size, device=order.device)[:, None] * num_windows
         if self.group_size == 1 or batch_size == 1:
             return order
-        median = values[:, num_windows // 2, None].abs()
-        relative = values / median.clamp_min(torch.finfo(values.dtype).tiny)
+        mean = values.abs().mean(1, keepdim=True)
+        relative = values / mean.clamp_min(torch.finfo(values.dtype).tiny)
         relative = torch.cat([torch.full_like(relative[:, :1], torch.inf), relative[:, 1:]], dim=1)
         # By rank, not image by image: equal images then share evenly.
         relative, order = (

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
 
@@ -23,6 +24,10 @@ class PrunableBackbone(Protocol):
 
     arch: Any
     window_observer: Callable[[WindowSelection], None] | None
+
+    @property
+    def allocation(self) -> Allocation:
+        """Which images share a budget of windows."""
 
     @property
     def pruning_schedule(self) -> PruningSchedule:
@@ -50,6 +55,11 @@ class TwinBackbones(nn.Module):
     def arch(self) -> Any:
         """Sizes of all."""
         return self._last.arch
+
+    @property
+    def allocation(self) -> Allocation:
+        """Which images share a budget of windows, the same for all."""
+        return cast(Allocation, self._last.allocation)
 
     @property
     def pruning_schedule(self) -> PruningSchedule:

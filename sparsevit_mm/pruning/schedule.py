@@ -10,13 +10,14 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import read_json, replace_text
+from sparsevit_mm.pruning.allocation import Allocation, build_allocation
 from sparsevit_mm.pruning.selection import num_kept_windows
 
 DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -74,12 +75,14 @@ class PruningSchedule:
     Attributes:
         ratios: For each stage a tuple with one ratio per block, 0 <= ratio < 1. They do not
             decrease inside a stage, because a pruned window never comes back.
+        allocation: Which images share a budget of windows; None leaves that to the backbone.
 
     Raises:
         ConfigError: If a ratio is out of range or a stage's ratios decrease.
     """
 
     ratios: tuple[tuple[float, ...], ...]
+    allocation: Allocation | None = None
 
     def __post_init__(self) -> None:
         for stage, ratios in enumerate(self.ratios):
@@ -190,15 +193,19 @@ class PruningSchedule:
         return tuple(counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule as JSON-ready data."""
-        return {'format': _FORMAT, 'version': 1, 'ratios': [list(stage) for stage in self.ratios]}
+        """The schedule as JSON-ready data; an allocation of None is left out."""
+        ratios = [list(stage) for stage in self.ratios]
+        data: dict[str, Any] = {'format': _FORMAT, 'version': 1, 'ratios': ratios}
+        if self.allocation is not None:
+            data['allocation'] = self.allocation.to_config()
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PruningSchedule:
         """Reads the data of `to_dict`; other keys, such as those of a search, are ignored.
 
         Raises:
-            ConfigError: If `ratios` is missing or malformed.
+            ConfigError: If `ratios` is missing or malformed, or the allocation is unknown.
         """
         ratios = data.get('ratios') if isinstance(data, Mapping) else None
         if not (_is_list(ratios) and ratios and all(map(_is_list, ratios))):
@@ -206,7 +213,11 @@ class PruningSchedule:
                 f'the schedule file holds {_shortened(data)}, but must hold an object whose '
                 "'ratios' are a list of lists with one number per block."
             )
-        return cls.parse(ratios, [len(stage) for stage in ratios])
+        schedule = cls.parse(ratios, [len(stage) for stage in ratios])
+        allocation = data.get('allocation')
+        if allocation is None:
+            return schedule
+        return replace(schedule, allocation=build_allocation(allocation))
 
     def save(self, path: str | Path) -> None:
         """Writes the schedule as JSON.

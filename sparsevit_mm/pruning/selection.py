@@ -62,6 +62,11 @@ class WindowSelection:
         counts.index_add_(0, self.windows.image_index, counts.new_ones(self.windows.num_windows))
         return counts / self.grid.num_windows
 
+    def num_kept_in(self, image: int) -> int:
+        """Windows that an image kept, by its index in the batch."""
+        kept = self.kept_in(image)
+        return self.grid.num_windows if kept is None else len(kept)
+
     def kept_in(self, image: int) -> Tensor | None:
         """Which windows an image kept.
 
@@ -121,5 +126,6 @@ class WindowRanking:
                     scores = self.importance.score(self._summary, grid, self.batch_size)
                     self._order[grid.shift] = self.allocation.rank(scores, num_kept)
             num_kept *= self.allocation.group_in(self.batch_size)
-            self._kept[grid.shift, ratio] = self._order[grid.shift][:, :num_kept].flatten()
+            first = self._order[grid.shift][:, :num_kept]
+            self._kept[grid.shift, ratio] = first.flatten().contiguous()  # as kernels read it
         return self._kept[grid.shift, ratio]

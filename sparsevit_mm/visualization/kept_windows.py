@@ -107,7 +107,8 @@ def stage_use(selections: Sequence[WindowSelection], index: int = 0) -> list[Sta
         grid = of_stage[0].grid
         counts = sum(_computed_tokens(selection, index) for selection in of_stage)
         plain = WindowGrid(grid.height, grid.width, grid.window_size)
-        uses.append(StageUse(stage, np.asarray(counts), plain, tuple(s.num_kept for s in of_stage)))
+        kept = tuple(selection.num_kept_in(index) for selection in of_stage)
+        uses.append(StageUse(stage, np.asarray(counts), plain, kept))
     return uses
 
 

@@ -98,6 +98,26 @@ def test_sparsevit_with_any_batch(tmp_path, onnx):
         check_equal(backbone, program.module(), noise(batch, 120, 112))
 
 
+@pytest.mark.parametrize('allocation', ['batch', dict(type='batch', group_size=3)])
+def test_images_that_share_a_budget(allocation, tmp_path, onnx):
+    options = dict(pruning_ratios=SCHEDULES[2], allocation=allocation)
+    backbone = build(SparseViT, **SPARSEVIT, **options)
+    images = torch.cat([noise(3, 120, 200), noise(3, 120, 200) * 0.1 + 1])
+    images[4, :, 40:60, 40:60] = 5
+    exported = run_onnx(export_graph(backbone, images), tmp_path)
+    check_equal(backbone, exported, images)
+    check_equal(backbone, exported, images[[4, 0, 3, 5, 1, 2]])
+
+
+def test_any_batch_may_share_a_budget(tmp_path, onnx):
+    options = dict(pruning_ratios=SCHEDULES[2], allocation='batch')
+    backbone = build(SparseViT, **SPARSEVIT, **options)
+    program = export_graph(backbone, noise(1, 120, 112), dynamic_batch=True)
+    exported = run_onnx(program, tmp_path)
+    for batch in (1, 2, 5):
+        check_equal(backbone, exported, noise(batch, 120, 112))
+
+
 @pytest.mark.parametrize('variant', FASTERVITS)
 def test_one_file_of_fastervit_for_any_size_and_batch(variant, tmp_path, onnx):
     backbone = build(FasterViT, **FASTERVITS[variant])

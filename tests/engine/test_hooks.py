@@ -12,6 +12,7 @@ import torch
 from sparsevit_mm import PruningSchedule, SparsityAdaptationHook, WindowPruningHook
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES
+from sparsevit_mm.visualization import record_kept_windows
 from tests.helpers.toy import DEPTHS, ToyModel, toy_runner
 
 
@@ -56,6 +57,31 @@ def test_kept_shares_reach_the_log(tmp_path):
     assert history.current() == pytest.approx(4 / 9)
     assert runner.message_hub.get_scalar('train/kept_windows/stage1').current() == 1
     assert runner.model.backbone.window_observer is None
+
+
+def test_shared_budgets_are_logged_with_their_spread(tmp_path):
+    model = ToyModel()
+    model.backbone.allocation = 'batch'
+    hook = dict(type='sparsevit_mm.WindowPruningHook', schedule=[[0.7], [0.0]], log_kept=True)
+    runner = toy_runner(tmp_path, [hook], model)
+    runner.val()
+    shares = []
+    with record_kept_windows(model.backbone) as record, torch.no_grad():
+        for batch in runner.val_dataloader:
+            model.backbone(batch['inputs'])
+    for first, second, *_ in record.passes:  # the blocks of stage 0
+        for image in range(first.windows.batch_size):
+            kept = len(first.kept_in(image)) + len(second.kept_in(image))
+            shares.append(kept / (2 * 9))
+    images = torch.tensor(shares).double()
+    assert images.mean() == pytest.approx(2 / 9)
+    assert images.unique().numel() > 1
+    hub, name = runner.message_hub, 'val/kept_windows/stage0'
+    assert hub.get_scalar(name).current() == pytest.approx(2 / 9)
+    for percent in (50, 95, 99):
+        expected = images.quantile(percent / 100)
+        assert hub.get_scalar(f'{name}_p{percent}').current() == pytest.approx(float(expected))
+    assert hub.get_scalar('val/kept_windows/stage1_p99').current() == 1
 
 
 def test_kept_shares_reach_tensorboard(tmp_path):

@@ -60,7 +60,19 @@ def block(net, blk, x, zero_after_norm):
     return x + blk.ffn['layers'](blk.norm2(x))
 
 
-def kept_tokens(scored, ratio, size, shift):
+def shared_out(scores, number):
+    """Mask of the windows a group keeps, one by one: the best of each image, then the best."""
+    relative = scores / scores.mean(1, keepdim=True)
+    mask = torch.zeros_like(scores)
+    for image in range(len(scores)):
+        mask[image, scores[image].argmax()] = 1
+    while mask.sum() < number:
+        left = relative.masked_fill(mask.bool(), -1)
+        mask.view(-1)[left.argmax()] = 1
+    return mask
+
+
+def kept_tokens(scored, ratio, size, shift, group_size):
     """(B, H, W, 1) mask of the tokens whose window stays, from the stage's scored map."""
     b, h, w, _ = scored.shape
     importance = F.pad(scored.abs().mean(-1, keepdim=True), (0, 0, 0, -w % size, 0, -h % size))
@@ -69,7 +81,11 @@ def kept_tokens(scored, ratio, size, shift):
     scores = windows.square().sum((2, 3)).sqrt()
     count = max(int(scores.shape[1] * (1 - ratio)), 1)
     mask = torch.zeros_like(scores)
-    mask.scatter_(1, scores.argsort(dim=1, descending=True, stable=True)[:, :count], 1)
+    if group_size == 1:
+        mask.scatter_(1, scores.argsort(dim=1, descending=True, stable=True)[:, :count], 1)
+    else:
+        groups = scores.split(group_size or b)
+        mask = torch.cat([shared_out(group, count * len(group)) for group in groups])
     mask = mask[:, :, None, None].expand(-1, -1, size * size, 1)
     mask = torch.roll(to_map(mask, size, padded_h, padded_w), (shift, shift), (1, 2))
     return mask[:, :h, :w].bool()
@@ -89,7 +105,8 @@ def masked_dense_forward(net, images):
             computed = block(net, blk, x, zero_after_norm)
             if ratio > 0:
                 scored = x.detach() if scored is None else scored
-                mask = kept_tokens(scored, ratio, net.arch.window_size, blk.shift)
+                size, group_size = net.arch.window_size, net.allocation.group_size
+                mask = kept_tokens(scored, ratio, size, blk.shift, group_size)
                 computed = torch.where(mask, computed, x)
             x = computed
         outputs.append(getattr(net, f'norm{number}')(x).permute(0, 3, 1, 2))

@@ -27,6 +27,7 @@ BACKBONES = {
     'dense': lambda: SparseViT(**SWIN),
     'sparse': lambda: SparseViT(**SWIN, pruning_ratios=[[0.3, 0.6]]),
     'contrast': lambda: SparseViT(**SWIN, pruning_ratios=[[0.3, 0.6]], importance='contrast'),
+    'shared': lambda: SparseViT(**SWIN, pruning_ratios=[[0.3, 0.6]], allocation='batch'),
     'carriers': lambda: SwinHAT(**SWIN, hat=(True,)),
     'fastervit': lambda: FasterViT(**FASTERVIT),
 }
@@ -53,6 +54,7 @@ def assert_same(compiled, net, images):
     [
         'sparse',
         'contrast',
+        'shared',
         'fastervit',
         *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS),
     ],

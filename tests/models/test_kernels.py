@@ -56,6 +56,7 @@ def assert_kernels_compute(net, images, dtype, device, names):
         (dict(pruning_ratios=[[0.5], [0.3]]), 32, 64),
         (dict(pruning_ratios=[[0.0, 0.6], [0.4]]), 41, 70),
         (dict(pruning_ratios=[[0.5], [0.0]], padding='sparsevit'), 41, 70),
+        (dict(pruning_ratios=[[0.5], [0.3]], allocation='batch'), 41, 70),
     ],
 )
 def test_sparsevit(options, height, width, dtype, triton_device):

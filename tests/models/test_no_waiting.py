@@ -28,6 +28,7 @@ FASTERVIT = dict(
 BACKBONES = {
     'sparse': lambda: SparseViT(**SWIN, pruning_ratios=[[0.3, 0.6], [0.5]]),
     'sparse, other padding': lambda: SparseViT(**SWIN, pruning_ratios=0.5, padding='sparsevit'),
+    'shared budget': lambda: SparseViT(**SWIN, pruning_ratios=0.5, allocation='batch'),
     'carriers': lambda: SwinHAT(**SWIN, hat=(True, False)),
     'fastervit': lambda: FasterViT(**FASTERVIT),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -18,6 +19,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from sparsevit_mm import PruningSchedule, SparseViT
 from sparsevit_mm.errors import CheckpointError, ConfigError
 from sparsevit_mm.ops import windows
+from sparsevit_mm.pruning.allocation import build_allocation
 from tests.helpers.masked_dense import masked_dense_forward
 
 GOLDENS = Path(__file__).parents[1] / 'data' / 'sparsevit.npz'
@@ -120,9 +122,13 @@ def test_ratio_zero_is_swin(framework, height, width, window):
     seed=st.integers(0, 10**6),
     padding=st.sampled_from(['swin', 'sparsevit']),
     window=st.sampled_from([4, 7]),
+    allocation=st.sampled_from(['image', 'batch', dict(type='batch', group_size=2)]),
 )
-def test_sparse_equals_masked_dense(height, width, batch, seed, padding, window):
-    net = build(**TINY, padding=padding, window_size=window).double()
+def test_sparse_equals_masked_dense(height, width, batch, seed, padding, window, allocation):
+    if batch == 3 and allocation not in ('image', 'batch'):
+        batch = 4
+    options = dict(padding=padding, window_size=window, allocation=allocation)
+    net = build(**TINY, **options).double()
     rng = random.Random(seed)
     ratios = [sorted(rng.choice([0, 0.1, 0.3, 0.5, 0.8, 0.95]) for _ in range(d)) for d in (2, 3)]
     net.pruning_schedule = ratios
@@ -205,6 +211,27 @@ def test_order_of_images_does_not_matter():
     for a, b, c in zip(together, shuffled, alone):
         torch.testing.assert_close(a[[2, 0, 1]], b, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(a[1:2], c, rtol=1e-5, atol=1e-5)
+
+
+def test_the_allocation_can_be_changed_and_a_schedule_may_name_it():
+    net = build(pruning_ratios=0.5).eval()
+    images = torch.randn(3, 3, 100, 140) * torch.tensor([1.0, 0.1, 3.0])[:, None, None, None]
+    images[1, :, 40:60, 40:60] = 5
+
+    def shares():
+        return torch.stack([selection.shares for selection in selections(net, images)])
+
+    own = shares()
+    assert (own == own[:, :1]).all()
+    net.allocation = 'batch'
+    shared = shares()
+    assert (shared != shared[:, :1]).any()
+    torch.testing.assert_close(shared.mean(1), own.mean(1))
+    named = PruningSchedule.parse(0.5, net.arch.depths)
+    net.pruning_schedule = named
+    assert net.allocation.to_config() == 'batch'  # it names none
+    net.pruning_schedule = dataclasses.replace(named, allocation=build_allocation('image'))
+    assert torch.equal(shares(), own)
 
 
 def test_pruned_windows_keep_their_tokens():
@@ -417,6 +444,7 @@ def test_mmdets_swin_arguments_are_understood():
         (dict(num_heads=(3, 6, 12, 24), embed_dims=10), 'num_heads of stage 0 is 3.*10 channels'),
         (dict(depths=(2, 2)), 'depths .* and num_heads .* one number'),
         (dict(pruning_ratios=1.0), 'hold 1.0, but .* below 1'),
+        (dict(allocation='frame'), "allocation is 'frame'.*'image' or 'batch'"),
         (dict(pruning_ratios=[0.1, 0.2]), 'pruning_ratios is .* must be a number'),
         (dict(padding='reflect'), "padding is 'reflect'"),
         (dict(out_indices=(0, 4)), 'out_indices is .* from 0 to 3'),

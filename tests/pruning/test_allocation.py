@@ -119,5 +119,10 @@ def test_other_arguments_are_one_sentence(wrong):
 
 
 def test_a_batch_of_no_whole_groups_is_one_sentence():
-    with pytest.raises(ConfigError, match='group_size of the allocation is 6, but a batch has 4'):
-        kept_of(random_tokens(4), dict(type='batch', group_size=6), 4)
+    with pytest.raises(ConfigError, match='group_size of the allocation is 3, but a batch has 4'):
+        kept_of(random_tokens(4), dict(type='batch', group_size=3), 4)
+
+
+def test_a_smaller_batch_is_one_group():
+    tokens = random_tokens(4)
+    assert kept_of(tokens, dict(type='batch', group_size=6), 4) == kept_of(tokens, 'batch', 4)

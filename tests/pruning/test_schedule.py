@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.allocation import build_allocation
 from sparsevit_mm.pruning.schedule import (
     DEFAULT_CHOICES,
     KeptCount,
@@ -163,3 +165,18 @@ def test_dense_and_text():
     assert PruningSchedule.dense(DEPTHS).is_dense
     assert not PruningSchedule(A_BLOCK).is_dense
     assert str(PruningSchedule(((0.5, 0.5), (0.0,)))) == '[0.5, 0.5], [0]'
+
+
+@pytest.mark.parametrize('allocation', ['image', 'batch', dict(type='batch', group_size=6)])
+def test_a_file_tells_the_allocation(allocation, tmp_path):
+    plain = PruningSchedule.parse(0.5, (2, 2))
+    assert 'allocation' not in plain.to_dict()
+    schedule = dataclasses.replace(plain, allocation=build_allocation(allocation))
+    schedule.save(tmp_path / 'schedule.json')
+    assert PruningSchedule.load(tmp_path / 'schedule.json') == schedule
+    assert json.loads((tmp_path / 'schedule.json').read_text())['allocation'] == allocation
+
+
+def test_a_file_with_an_unknown_allocation_is_one_sentence():
+    with pytest.raises(ConfigError, match="allocation is 'frame', but must be"):
+        PruningSchedule.from_dict({'ratios': [[0.5]], 'allocation': 'frame'})

@@ -65,6 +65,18 @@ def test_counts_are_those_of_the_schedule(backbone):
         assert use.counts.shape == (use.grid.height, use.grid.width)
 
 
+def test_images_that_share_a_budget_have_their_own_counts(backbone):
+    backbone.allocation = 'batch'
+    images = torch.rand(2, 3, 75, 110) * 0.1
+    images[1, :, 16:48, 16:48] += 1
+    with record_kept_windows(backbone) as record, torch.no_grad():
+        backbone(images)
+    first, second = (stage_use(record.passes[0], index)[0] for index in (0, 1))
+    assert first.kept != second.kept
+    num_kept = backbone.pruning_schedule.kept_windows(75, 110, window_size=4)[0][0].kept
+    assert sum(first.kept) + sum(second.kept) == 2 * 2 * num_kept
+
+
 def test_windows_lie_where_the_grid_puts_them():
     """A shifted window in the last row reaches around to the first tokens of the map."""
     plain, shifted = WindowGrid(6, 8, 4), WindowGrid(6, 8, 4, shift=2)

@@ -6,13 +6,18 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
+from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.registry import HOOKS
+
+_PERCENTILES = (50, 95, 99)
 
 
 @HOOKS.register_module()
@@ -28,7 +33,8 @@ class WindowPruningHook(Hook):
             `PruningSchedule.save` wrote; None keeps the backbone's own.
         log_kept: Whether to log the share of windows each stage computes, as `kept_windows/stage0`
             and so on, under `train/` and `val/`; visualization back ends such as TensorBoard
-            receive it with the other scalars.
+            receive it with the other scalars. Where images share a budget, evaluation also logs the
+            shares that 50, 95 and 99% of the images do not exceed, as `kept_windows/stage0_p50`.
         interval: Training iterations between two records of the kept shares.
 
     Raises:
@@ -44,7 +50,7 @@ class WindowPruningHook(Hook):
         )
         self.log_kept = log_kept
         self.interval = interval
-        self._kept: dict[int, list[float]] = defaultdict(list)
+        self._kept: dict[int, list[list[Tensor]]] = defaultdict(list)  # by stage, then forward
 
     def before_train(self, runner: Runner) -> None:
         """Sets the schedule."""
@@ -97,11 +103,20 @@ class WindowPruningHook(Hook):
         find_prunable_backbone(runner.model).window_observer = self._count
 
     def _count(self, selection: WindowSelection) -> None:
-        share = selection.num_kept / selection.grid.num_windows
-        self._kept[selection.stage].append(share)
+        forwards = self._kept[selection.stage]
+        if selection.block == 0:
+            forwards.append([])
+        forwards[-1].append(selection.shares)
 
     def _report(self, runner: Runner, mode: str) -> None:
-        find_prunable_backbone(runner.model).window_observer = None
-        for stage, shares in sorted(self._kept.items()):
-            mean = sum(shares) / len(shares)
-            runner.message_hub.update_scalar(f'{mode}/kept_windows/stage{stage}', mean)
+        backbone = find_prunable_backbone(runner.model)
+        backbone.window_observer = None
+        is_shared = backbone.allocation != Allocation() and mode != 'train'
+        for stage, forwards in sorted(self._kept.items()):
+            images = torch.cat([torch.stack(blocks).mean(0) for blocks in forwards]).double()
+            found = {'': images.mean()}
+            if is_shared:
+                found |= {f'_p{p}': torch.quantile(images, p / 100) for p in _PERCENTILES}
+            for suffix, share in found.items():
+                name = f'{mode}/kept_windows/stage{stage}{suffix}'
+                runner.message_hub.update_scalar(name, float(share))

@@ -22,7 +22,11 @@ from sparsevit_mm.det3d.drawing.birds_eye import BoxesInFrame, CameraImage, draw
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.visualization.images import read_image, write_image
-from sparsevit_mm.visualization.kept_windows import draw_kept_windows, record_kept_windows
+from sparsevit_mm.visualization.kept_windows import (
+    draw_kept_windows,
+    draw_shared_windows,
+    record_kept_windows,
+)
 
 _ANNOTATED = (255, 255, 255)
 _PANEL_PIXELS = 400 * 200  # there are six such images a frame
@@ -137,6 +141,18 @@ class FramePredictor:
                 ),
             )
 
+    def draw_shares(self, prediction: FramePrediction) -> NDArray[np.uint8] | None:
+        """Draws which camera computed how much; None if the backbone has no schedule."""
+        backbone = self._predictor.backbone
+        if backbone is None:
+            return None
+        return draw_shared_windows(
+            prediction.inputs,
+            prediction.selections,
+            patch_size=backbone.arch.patch_size,
+            panel_pixels=_PANEL_PIXELS,
+        )
+
     def _annotated(self, info: Mapping[str, Any], classes: Sequence[str]) -> BoxesInFrame | None:
         from mmdet3d.structures import LiDARInstance3DBoxes
 
@@ -169,8 +185,9 @@ def write_frames(
         predictor: See `FramePredictor`.
         images: One or more of a frame's images, each.
         infos: Info file of MMDetection3D.
-        out_dir: Gets `predictions/<image>.png` for the first of a frame's images, and
-            `kept_windows/<image>.png` for all of them.
+        out_dir: Gets `predictions/<image>.png` for the first of a frame's images,
+            `kept_windows/<image>.png` for all of them, and `shares/<image>.png`, which camera of
+            the frame computed how much, for the first.
         score_thr: Detections below this score are not drawn.
 
     Returns:
@@ -194,6 +211,9 @@ def write_frames(
             target = out_dir / 'kept_windows' / f'{name}.png'
             write_image(target, drawn)
             kept_windows.append(target)
+        shares = frames.draw_shares(prediction)
+        if shares is not None:
+            write_image(out_dir / 'shares' / f'{path.stem}.png', shares)
     return predictions, kept_windows
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,22 +149,59 @@ def draw_kept_windows(
     panel = _fit(image, panel_pixels)
     height, width = panel.shape[:2]
     cols = len(uses) if height > width else math.ceil(len(uses) / 2)
-    rows = math.ceil(len(uses) / cols)
-    size = (
-        2 * _MARGIN + cols * width + (cols - 1) * _GAP,
-        _HEADER + rows * (height + _PANEL_TITLE) + _LEGEND + _MARGIN,
-    )
-    figure = new_drawing(*size)
+    figure, size, all_axes = _sheet(len(uses), cols, height, width)
     _draw_header(figure, size, uses)
-    for number, use in enumerate(uses):
-        left = _MARGIN + (number % cols) * (width + _GAP)
-        top = _HEADER + (number // cols) * (height + _PANEL_TITLE) + _PANEL_TITLE
-        axes = _axes(figure, size, left, top, width, height)
+    for axes, use in zip(all_axes, uses):
         token = (
             patch_size * 2**use.stage * height / resized[0],
             patch_size * 2**use.stage * width / resized[1],
         )
         _draw_stage(axes, panel, use, token, schedule)
+    _draw_legend(figure, size)
+    return to_pixels(figure)
+
+
+def draw_shared_windows(
+    images: Mapping[str, NDArray[np.uint8]],
+    selections: Sequence[WindowSelection],
+    *,
+    patch_size: int = 4,
+    panel_pixels: int = 400 * 200,
+) -> NDArray[np.uint8]:
+    """Draws the images of a frame side by side, each with the share of its windows computed.
+
+    What fewer blocks of all stages computed is dimmed more.
+
+    Args:
+        images: By name, in the order of the batch, (H, W, 3) uint8 RGB of the network's input size.
+        selections: Those of one forward of the network.
+        patch_size: Side of a patch in pixels.
+        panel_pixels: Area of an image's panel.
+
+    Returns:
+        (height, width, 3) uint8 RGB image, panels in rows of three.
+
+    Raises:
+        ConfigError: If there is no image or nothing was recorded.
+    """
+    if not images or not selections:
+        raise ConfigError('images or selections are empty, but must hold those of one forward.')
+    panels = {name: _fit(image, panel_pixels) for name, image in images.items()}
+    height, width = next(iter(panels.values())).shape[:2]
+    figure, size, all_axes = _sheet(len(panels), min(3, len(panels)), height, width)
+    every_use = []
+    for index, (axes, (name, panel)) in enumerate(zip(all_axes, panels.items())):
+        uses = stage_use(selections, index)
+        every_use += uses
+        scale = [side / whole for side, whole in zip((height, width), images[name].shape)]
+        shares = []
+        for use in uses:
+            token = [patch_size * 2**use.stage * step for step in scale]
+            shares.append(_share_of_pixels(use, (height, width), (token[0], token[1])))
+        axes.imshow(_dim(panel, np.mean(shares, axis=0)), interpolation='nearest', aspect='auto')
+        kept, total = _kept_of_all(uses)
+        title_panel(axes, name, f'{kept} of {total} windows ({kept / total:.0%})')
+    _draw_header(figure, size, every_use)
     _draw_legend(figure, size)
     return to_pixels(figure)
 
@@ -192,6 +229,24 @@ def _fit(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize(size, resample))
 
 
+def _sheet(
+    count: int, cols: int, height: int, width: int
+) -> tuple[Figure, tuple[int, int], list[Axes]]:
+    """An empty drawing, its size in pixels, and the axes of its panels of height x width."""
+    rows = math.ceil(count / cols)
+    size = (
+        2 * _MARGIN + cols * width + (cols - 1) * _GAP,
+        _HEADER + rows * (height + _PANEL_TITLE) + _LEGEND + _MARGIN,
+    )
+    figure = new_drawing(*size)
+    all_axes = []
+    for number in range(count):
+        left = _MARGIN + (number % cols) * (width + _GAP)
+        top = _HEADER + (number // cols) * (height + _PANEL_TITLE) + _PANEL_TITLE
+        all_axes.append(_axes(figure, size, left, top, width, height))
+    return figure, size, all_axes
+
+
 def _axes(
     figure: Figure, size: tuple[int, int], left: float, top: float, width: float, height: float
 ) -> Axes:
@@ -211,11 +266,7 @@ def _draw_stage(
 ) -> None:
     """Draws one stage; `token` is the (height, width) of its tokens in pixels of the panel."""
     height, width = panel.shape[:2]
-    rows, cols = (
-        np.minimum(((np.arange(side) + 0.5) / step).astype(int), limit - 1)
-        for side, step, limit in zip((height, width), token, use.counts.shape)
-    )
-    share = use.shares[rows[:, None], cols[None, :]]
+    share = _share_of_pixels(use, (height, width), token)
     axes.imshow(
         _dim(panel, share), extent=(0, width, height, 0), interpolation='nearest', aspect='auto'
     )
@@ -231,6 +282,23 @@ def _draw_stage(
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     title_panel(axes, *_stage_title(use, schedule))
+
+
+def _share_of_pixels(
+    use: StageUse, sides: tuple[int, int], token: tuple[float, float]
+) -> NDArray[np.float64]:
+    """(height, width) share of a stage's blocks that computed every pixel of a panel."""
+    rows, cols = (
+        np.minimum(((np.arange(side) + 0.5) / step).astype(int), limit - 1)
+        for side, step, limit in zip(sides, token, use.counts.shape)
+    )
+    return use.shares[rows[:, None], cols[None, :]]
+
+
+def _kept_of_all(uses: Sequence[StageUse]) -> tuple[int, int]:
+    """Windows that the blocks of all stages computed, and all of their windows."""
+    kept = sum(sum(use.kept) for use in uses)
+    return kept, sum(use.grid.num_windows * len(use.kept) for use in uses)
 
 
 def _dim(image: NDArray[np.uint8], share: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -270,8 +338,7 @@ def _steps(values: Iterable[str]) -> str:
 
 
 def _draw_header(figure: Figure, size: tuple[int, int], uses: Sequence[StageUse]) -> None:
-    kept = sum(sum(use.kept) for use in uses)
-    total = sum(use.grid.num_windows * len(use.kept) for use in uses)
+    kept, total = _kept_of_all(uses)
     figure.text(
         _MARGIN / size[0], 1 - 36 / size[1], 'Kept windows', size=17, weight='bold', color=INK
     )

@@ -175,6 +175,7 @@ def test_boxes_on_all_cameras_and_from_above(around, tmp_path):
     windows = [f'kept_windows/validation-000000__{name}.png' for name in sorted(CAMERA_NAMES)]
     assert files_below(tmp_path / 'out') == [
         'kept_windows', *windows, 'predictions', 'predictions/validation-000000__CAM_BACK.png',
+        'shares', 'shares/validation-000000__CAM_BACK.png',
     ]  # fmt: skip
     drawn = np.asarray(Image.open(tmp_path / 'out' / 'predictions' / f'{picture.stem}.png'))
     above = drawn[10:-90, -drawn.shape[0] + 10 : -10].astype(int)
@@ -182,6 +183,30 @@ def test_boxes_on_all_cameras_and_from_above(around, tmp_path):
     assert (np.ptp(above, axis=-1) > 60).sum() > 200, 'predicted boxes have colors'
     sizes = {Image.open(tmp_path / 'out' / window).size for window in windows}
     assert len(sizes) == 1
+
+
+def test_cameras_share_the_windows_of_their_frame(around, tmp_path):
+    root, infos = around
+    picture = root / 'samples' / 'CAM_BACK' / 'validation-000000__CAM_BACK.jpg'
+    drawn = {}
+    key = 'model.backbone.allocation'
+    for allocation, options in (
+        ('image', [f'{key}=image']),
+        ('batch', [f'{key}.type=batch', f'{key}.group_size=6']),
+    ):
+        call_tool(
+            'image_demo', picture, BEVDET, '--infos', infos, '--out-dir', tmp_path / allocation,
+            '--ratios', 0.7, '--device', 'cpu', '--cfg-options', *options,
+            'model.backbone.importance=contrast',
+        )  # fmt: skip
+        drawn[allocation] = np.asarray(
+            Image.open(tmp_path / allocation / 'shares' / f'{picture.stem}.png')
+        )
+    image, batch = drawn['image'], drawn['batch']
+    assert image.shape == batch.shape
+    assert (image != batch).any(-1).mean() > 0.02
+    # The header, which tells the windows of the whole frame, is the same.
+    assert np.array_equal(image[:50], batch[:50])
 
 
 def test_frames_need_all_of_their_pictures(around, tmp_path, capsys):

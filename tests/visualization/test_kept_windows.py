@@ -10,7 +10,12 @@ from sparsevit_mm import SparseViT
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.pruning.selection import WindowSelection
-from sparsevit_mm.visualization import draw_kept_windows, record_kept_windows, stage_use
+from sparsevit_mm.visualization import (
+    draw_kept_windows,
+    draw_shared_windows,
+    record_kept_windows,
+    stage_use,
+)
 
 DEPTHS = (2, 3)
 
@@ -123,6 +128,20 @@ def test_skipped_windows_are_dim_and_kept_ones_are_not():
     panel = picture.shape[1] - 2 * 28
     assert all(0.45 * panel < extent < 0.55 * panel for extent in side)
     assert cols.min() > picture.shape[1] / 2 - 10
+
+
+def test_the_image_that_kept_more_is_drawn_brighter():
+    grid, cpu = WindowGrid(8, 8, 4), torch.device('cpu')
+    kept = torch.tensor([0, 1, 2, 7])  # three windows of the first image, one of the second
+    selections = [WindowSelection(0, 0, Windows.locate(grid, 2, kept, cpu))]
+    image = np.full((32, 32, 3), (250, 40, 40), dtype=np.uint8)
+    picture = draw_shared_windows({'left': image, 'right': image}, selections)
+    red = (np.abs(picture.astype(int) - (250, 40, 40)) < 12).all(axis=2)
+    left, right = np.array_split(red, 2, axis=1)
+    assert right.sum() > 1000
+    assert left.sum() == pytest.approx(3 * right.sum(), rel=0.05)
+    with pytest.raises(ConfigError, match='images or selections are empty'):
+        draw_shared_windows({}, selections)
 
 
 def test_padding_is_not_drawn():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,9 +33,11 @@ from sparsevit_mm.models.carrier_tokens import (
     FeedForward,
     OffsetAttention,
     branch_scale,
+    carriers_of,
     padded_carriers,
     padded_keys,
     scaled,
+    with_carriers,
 )
 from sparsevit_mm.models.empty_batch import maps_of_nothing
 from sparsevit_mm.models.fastervit_arch import (
@@ -43,8 +46,8 @@ from sparsevit_mm.models.fastervit_arch import (
     FasterViTArch,
     describe_fastervit,
 )
-from sparsevit_mm.models.fixed_options import FixedOptions
 from sparsevit_mm.models.position_mlp import FixedValues, PlaceEmbedding
+from sparsevit_mm.models.window_pruning import WindowPruning
 from sparsevit_mm.ops.attention import Masks, key_mask
 from sparsevit_mm.ops.backend import is_certain
 from sparsevit_mm.ops.compat import is_compiling
@@ -57,6 +60,7 @@ from sparsevit_mm.ops.windows import (
     split_windows,
     update_windows,
 )
+from sparsevit_mm.pruning.selection import WindowRanking
 from sparsevit_mm.registry import MODELS
 
 OUT_NORMS = ('LN', 'BN', 'SyncBN')
@@ -140,7 +144,6 @@ class HierarchicalAttentionBlock(nn.Module):
         hidden_dims: Hidden channels of the FFNs.
         window_size: Side of a window in tokens.
         ct_size: Side of a window's carriers; 0 for a block without carriers.
-        propagates: Whether the block ends with adding the carriers to the tokens.
         qkv_bias: Whether queries, keys and values have a bias.
         drop_rate: Dropout in FFNs and after attention.
         attn_drop_rate: Dropout of attention weights.
@@ -155,7 +158,6 @@ class HierarchicalAttentionBlock(nn.Module):
         hidden_dims: int,
         window_size: int,
         ct_size: int,
-        propagates: bool,
         *,
         qkv_bias: bool,
         drop_rate: float,
@@ -166,7 +168,6 @@ class HierarchicalAttentionBlock(nn.Module):
         super().__init__()
         self.window_size = window_size
         self.ct_size = ct_size
-        self.propagates = propagates
         self.carriers = (
             CarrierBlock(
                 channels,
@@ -203,10 +204,10 @@ class HierarchicalAttentionBlock(nn.Module):
         hidden_carriers: Tensor | None = None,
         masks: Masks | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Computes the block.
+        """Computes the block: carriers of all windows, tokens of those given.
 
         Args:
-            own: (W, N, C) tokens of the windows, image by image.
+            own: (W, N, C) tokens of the windows.
             carriers: (B, H, W, C) carriers of each image, or None.
             windows: Where the windows lie.
             hidden_carriers: (H * W,) bool, carriers of padding alone; None if there are none.
@@ -220,7 +221,7 @@ class HierarchicalAttentionBlock(nn.Module):
         if self.carriers is not None:
             assert carriers is not None
             carriers = self.carriers(carriers, hidden_carriers)
-            tokens = torch.cat([split_windows(carriers, self.ct_size), tokens], dim=1)
+            tokens = torch.cat([carriers_of(windows, carriers, self.ct_size), tokens], dim=1)
         attended = self.attn(self.norm1(tokens), self.grid, masks)
         tokens, normed = add_and_norm(tokens, attended, self.norm2, windows, rate, self.gamma3)
         fed_forward = scaled(self.mlp(normed), self.gamma4)
@@ -228,10 +229,7 @@ class HierarchicalAttentionBlock(nn.Module):
         if self.carriers is None or carriers is None:
             return tokens, None
         carried, own = tokens.split([self.ct_size**2, own.shape[1]], dim=1)
-        if self.propagates:
-            own = own + self.carriers.propagate(carried, self.ct_size, self.window_size)
-        rows, cols = (side // self.ct_size for side in carriers.shape[1:3])
-        return own, join_windows(carried, self.ct_size, rows, cols)
+        return own, with_carriers(carriers, carried, windows, self.ct_size)
 
     def fix_positions(self) -> None:
         """Fixes what follows from positions and the weights (inference form)."""
@@ -274,6 +272,7 @@ class FasterViTStage(nn.Module):
         blocks: The blocks, all convolutional or all attending.
         downsample: Down-sampling to the next stage, or None.
         carrier_pooling: Makes the carriers of the stage, or None.
+        propagates: Whether the stage ends with adding the carriers to the tokens of their windows.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
     """
 
@@ -282,40 +281,59 @@ class FasterViTStage(nn.Module):
         blocks: Sequence[nn.Module],
         downsample: DownSample | None,
         carrier_pooling: CarrierPooling | None = None,
+        propagates: bool = False,
         with_cp: bool = False,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.carrier_pooling = carrier_pooling
         self.downsample = downsample
+        self.propagates = propagates
         self.with_cp = with_cp
 
-    def forward(self, feature_map: Tensor) -> Tensor:
+    def forward(
+        self,
+        feature_map: Tensor,
+        ratios: Sequence[float],
+        ranking: WindowRanking,
+        observe: Callable[[int, Windows], None],
+    ) -> Tensor:
         """Computes the blocks.
 
         Args:
             feature_map: (B, C, H, W).
+            ratios: The share of windows that every block skips; convolutional ones skip none.
+            ranking: Ranks the windows.
+            observe: Called with the index of every attending block and the windows it computed.
 
         Returns:
             (B, C, H, W), before the down-sampling.
         """
         if isinstance(self.blocks[0], HierarchicalAttentionBlock):
-            return self._attend(feature_map, self.blocks[0].window_size)
+            return self._attend(feature_map, self.blocks[0].window_size, ratios, ranking, observe)
         for block in self.blocks:
             feature_map = self._run(block, feature_map)
         return feature_map
 
-    def _attend(self, feature_map: Tensor, window_size: int) -> Tensor:
+    def _attend(
+        self,
+        feature_map: Tensor,
+        window_size: int,
+        ratios: Sequence[float],
+        ranking: WindowRanking,
+        observe: Callable[[int, Windows], None],
+    ) -> Tensor:
         batch_size, channels, height, width = feature_map.shape
         grid = WindowGrid(height, width, window_size, is_split=True)
-        windows = Windows.locate(grid, batch_size, None, feature_map.device)
         padded = pad_to_windows(feature_map.permute(0, 2, 3, 1), window_size)
         tokens = split_windows(padded, window_size).view(-1, channels)
         carriers: Tensor | None = None
         if self.carrier_pooling is not None:
             carriers = self.carrier_pooling(feature_map, grid)
-        hidden_carriers, masks = self._hidden(windows, tokens.dtype)
-        for block in self.blocks:
+        for index, (block, ratio) in enumerate(zip(self.blocks, ratios)):
+            kept = ranking.select(tokens, grid, ratio)
+            windows = Windows.locate(grid, batch_size, kept, tokens.device)
+            hidden_carriers, masks = self._hidden(windows, tokens.dtype)
             update = CarrierUpdate(
                 partial(self._run, block, hidden_carriers=hidden_carriers, masks=masks),
                 carriers,
@@ -323,7 +341,10 @@ class FasterViTStage(nn.Module):
             )
             tokens = update_windows(tokens, tokens, windows, update)
             carriers = update.carriers
-        split = tokens.view(-1, windows.num_tokens, channels)
+            observe(index, windows)
+        split = tokens.view(-1, window_size**2, channels)
+        if self.propagates and carriers is not None:
+            split = split + self._propagated(carriers, window_size)
         tokens = join_windows(split, window_size, grid.rows, grid.cols)
         tokens = tokens.narrow(1, 0, height).narrow(2, 0, width)
         if is_compiling() and grid.is_padded:
@@ -331,6 +352,14 @@ class FasterViTStage(nn.Module):
             # need none: operators ask whether their input is contiguous.
             tokens = tokens.clone(memory_format=torch.contiguous_format)
         return tokens.permute(0, 3, 1, 2)
+
+    def _propagated(self, carriers: Tensor, window_size: int) -> Tensor:
+        """(B * windows, window_size**2, C) what carriers add to the tokens of all windows."""
+        last = self.blocks[-1]
+        assert isinstance(last, HierarchicalAttentionBlock)
+        assert last.carriers is not None
+        carried = split_windows(carriers, last.ct_size)
+        return last.carriers.propagate(carried, last.ct_size, window_size)
 
     def _hidden(self, windows: Windows, dtype: torch.dtype) -> tuple[Tensor | None, Masks | None]:
         """Carriers of padding alone, and which keys windows must not see; None for none."""
@@ -353,14 +382,18 @@ class FasterViTStage(nn.Module):
 
 
 @MODELS.register_module()
-class FasterViT(FixedOptions):
-    """FasterViT with hierarchical attention, for any image size.
+class FasterViT(WindowPruning):
+    """FasterViT with hierarchical attention, for any image size, that may skip windows.
 
     It equals the authors' network on the square images theirs is built for. Elsewhere it follows
     the paper's definitions with these choices, where theirs goes wrong: positions are normalized by
     the height and the width of the grid at hand; padding takes no part in attention or in pooling
     the carriers; a stage has carriers if `hat` says so, even where one window covers the map; and
     stochastic depth drops a branch for whole images.
+
+    With a schedule, attention stages rank their windows once, at their first block that skips some,
+    and compute only those that are kept. Carriers of skipped windows stay: they are pooled, attend
+    to all carriers in every block, and reach their tokens where a stage ends with propagation.
 
     Args:
         arch: '0' to '6' or '4-21k-224', '-384', '-512', '-768'; the arguments up to
@@ -394,9 +427,15 @@ class FasterViT(FixedOptions):
         init_cfg: `dict(type='Pretrained', checkpoint=...)` takes the authors' files and ours; with
             `channels='rgb'` or `'bgr'` also for images of more or fewer than three channels, as in
             `SwinBackbone`.
+        pruning_ratios: The pruning schedule, as in `SwinBackbone`: a number is for the attention
+            stages; convolutional stages take only 0.
+        importance: What windows are ranked by, as in `SwinBackbone`.
+        allocation: Which images share a budget of windows, as in `SwinBackbone`.
 
     Attributes:
         arch: The sizes, a `FasterViTArch`.
+        window_observer: Called with a `WindowSelection` after every attending block if set; for
+            images and logs.
 
     Raises:
         ConfigError: If an argument is outside what is allowed.
@@ -410,7 +449,7 @@ class FasterViT(FixedOptions):
     levels: Sequence[FasterViTStage]
     """The stages; checkpoints know them by this name."""
 
-    changeable_options = (*FixedOptions.changeable_options, 'norm_eval')
+    changeable_options = (*WindowPruning.changeable_options, 'norm_eval')
 
     def __init__(
         self,
@@ -438,6 +477,10 @@ class FasterViT(FixedOptions):
         layer_scale_conv: float | None = None,
         carrier_pooling: str = 'authors',
         init_cfg: Any = None,
+        *,
+        pruning_ratios: Any = 0.0,
+        importance: str | Mapping[str, Any] = 'l2',
+        allocation: str | Mapping[str, Any] = 'image',
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.arch = FasterViTArch.build(
@@ -453,6 +496,7 @@ class FasterViT(FixedOptions):
             layer_scale=layer_scale,
             do_propagation=do_propagation,
             drop_path_rate=drop_path_rate,
+            in_channels=in_channels,
         )
         if not out_indices or not set(out_indices) <= set(range(NUM_STAGES)):
             raise ConfigError(
@@ -472,11 +516,13 @@ class FasterViT(FixedOptions):
         self.norm_eval = norm_eval
         self.is_deployed = False
 
+        last_stage = self.out_indices[-1]
+        if last_stage < NUM_STAGES - 1:
+            self.arch = replace(self.arch, last_stage=last_stage)
         numbers = self.arch
         self.patch_embed = PatchEmbedding(in_channels, numbers.in_dim, numbers.dim)
         num_blocks, first = sum(numbers.depths), 0
         # Nothing is built beyond the last wanted stage, so every parameter takes part in training.
-        last_stage = self.out_indices[-1]
         stages = []
         for stage, (channels, depth) in enumerate(
             zip(numbers.stage_dims[: last_stage + 1], numbers.depths)
@@ -497,20 +543,20 @@ class FasterViT(FixedOptions):
                         numbers.hidden_dims[stage],
                         numbers.window_size[stage],
                         ct,
-                        propagates=numbers.do_propagation and block == depth - 1,
                         qkv_bias=qkv_bias,
                         drop_rate=drop_rate,
                         attn_drop_rate=attn_drop_rate,
                         drop_path_rate=rate,
                         layer_scale=numbers.layer_scale,
                     )
-                    for block, rate in enumerate(drop_path_rates)
+                    for rate in drop_path_rates
                 ]
             stages.append(
                 FasterViTStage(
                     blocks,
                     downsample=None if stage == last_stage else DownSample(channels),
                     carrier_pooling=CarrierPooling(channels, ct, carrier_pooling) if ct else None,
+                    propagates=numbers.do_propagation,
                     with_cp=with_cp,
                 )
             )
@@ -519,6 +565,7 @@ class FasterViT(FixedOptions):
         for stage in self.out_indices if out_norm_cfg is not None else ():
             norm = _build_norm(out_norm_cfg or {}, numbers.stage_dims[stage])
             self.add_module(f'norm{stage}', norm)
+        self.set_pruning(pruning_ratios, importance, allocation)
         self._freeze()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -537,7 +584,12 @@ class FasterViT(FixedOptions):
         feature_map = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
         outputs = []
         for number, stage in enumerate(self.levels):
-            feature_map = stage(feature_map)
+            feature_map = stage(
+                feature_map,
+                self.pruning_schedule.ratios[number],
+                self.new_ranking(images.shape[0]),
+                partial(self.observe, number),
+            )
             if number in self.out_indices:
                 norm = getattr(self, f'norm{number}', None)
                 output = feature_map if norm is None else norm(feature_map)

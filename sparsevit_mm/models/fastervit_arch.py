@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -31,6 +31,8 @@ class FasterViTArch:
             factors.
         do_propagation: Whether carriers are added to their windows' tokens at the end of a stage.
         drop_path_rate: Stochastic depth of the last block.
+        in_channels: Channels of the image.
+        last_stage: The last stage that is computed; None for all.
 
     Raises:
         ConfigError: If a list has another length than 4, a number is not positive, the heads of an
@@ -49,20 +51,26 @@ class FasterViTArch:
     layer_scale: float | None = None
     do_propagation: bool = False
     drop_path_rate: float = 0.2
+    in_channels: int = 3
+    last_stage: int | None = field(default=None, repr=False)
+
+    patch_size = 4
+    """Stride of the patch embedding in pixels."""
 
     def __post_init__(self) -> None:
-        for field in ('depths', 'num_heads', 'window_size', 'hat'):
-            if len(getattr(self, field)) != NUM_STAGES:
+        for name in ('depths', 'num_heads', 'window_size', 'hat'):
+            if len(getattr(self, name)) != NUM_STAGES:
                 raise ConfigError(
-                    f'{field} is {getattr(self, field)}, but must hold one entry for each of '
+                    f'{name} is {getattr(self, name)}, but must hold one entry for each of '
                     f'the {NUM_STAGES} stages.'
                 )
-        for field in (
+        for name in (
             'dim', 'in_dim', 'depths', 'num_heads', 'window_size', 'ct_size', 'mlp_ratio',
+            'in_channels',
         ):  # fmt: skip
-            value = getattr(self, field)
+            value = getattr(self, name)
             if any(number <= 0 for number in (value if isinstance(value, tuple) else (value,))):
-                raise ConfigError(f'{field} is {value}, but must be positive.')
+                raise ConfigError(f'{name} is {value}, but must be positive.')
         if not 0 <= self.drop_path_rate < 1:
             raise ConfigError(
                 f'drop_path_rate is {self.drop_path_rate}, but must be at least 0 and below 1.'
@@ -85,6 +93,21 @@ class FasterViTArch:
                     f'ct_size is {self.ct_size}, but must be at most the window_size of stage '
                     f'{stage}, {self.window_size[stage]}.'
                 )
+
+    @property
+    def num_computed(self) -> int:
+        """Stages that are computed."""
+        return NUM_STAGES if self.last_stage is None else self.last_stage + 1
+
+    @property
+    def has_windows(self) -> tuple[bool, ...]:
+        """Which stages attend in windows; the others are convolutional."""
+        return tuple(stage >= FIRST_ATTENTION_STAGE for stage in range(NUM_STAGES))
+
+    @property
+    def window_sizes(self) -> tuple[int, ...]:
+        """Side of a window in tokens in each stage, 0 in convolutional ones."""
+        return tuple(size * has for size, has in zip(self.window_size, self.has_windows))
 
     @property
     def stage_dims(self) -> tuple[int, ...]:

@@ -62,11 +62,6 @@ class FixedOptions(BaseModule, metaclass=_MarksBuilt):
         near = 'pruning_ratios' if name in _SCHEDULE_WORDS else _nearest(name, options)
         if near is None:
             return
-        if near in _SCHEDULE_NAMES and 'pruning_ratios' not in options:
-            raise ConfigError(
-                f'{name} of a {kind.__name__} is set to {value!r}, but it has no pruning schedule: '
-                'a FasterViT computes all windows.'
-            )
         raise ConfigError(
             f'{name} of a {kind.__name__} is set to {value!r}, but must be an attribute that it '
             f'has; the nearest is {near}.'

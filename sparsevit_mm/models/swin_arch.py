@@ -79,6 +79,16 @@ class SwinArch:
         return len(self.depths) if self.last_stage is None else self.last_stage + 1
 
     @property
+    def window_sizes(self) -> tuple[int, ...]:
+        """Side of a window in tokens in each stage."""
+        return (self.window_size,) * len(self.depths)
+
+    @property
+    def has_windows(self) -> tuple[bool, ...]:
+        """Which stages attend in windows: all."""
+        return (True,) * len(self.depths)
+
+    @property
     def stage_dims(self) -> tuple[int, ...]:
         """Channels of each stage."""
         return tuple(self.embed_dims * 2**stage for stage in range(len(self.depths)))

@@ -19,7 +19,8 @@ class WindowPruning(FixedOptions):
     Subclasses set `arch` and call `set_pruning` when they are built.
 
     Attributes:
-        arch: The sizes; `depths` has the blocks in each stage.
+        arch: The sizes; `depths` has the blocks in each stage, `has_windows` which stages attend in
+            windows.
         window_observer: Called with a `WindowSelection` after every block if set; for images and
             logs.
     """
@@ -61,7 +62,9 @@ class WindowPruning(FixedOptions):
 
     @pruning_schedule.setter
     def pruning_schedule(self, ratios: Any) -> None:
-        self._pruning_schedule = PruningSchedule.parse(ratios, self.arch.depths)
+        self._pruning_schedule = PruningSchedule.parse(
+            ratios, self.arch.depths, self.arch.has_windows
+        )
         if self._pruning_schedule.allocation is not None:
             self.allocation = self._pruning_schedule.allocation
 

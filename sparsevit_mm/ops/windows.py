@@ -41,6 +41,7 @@ class WindowGrid:
         rows: Windows from top to bottom.
         cols: Windows from left to right.
         num_windows: Windows in the grid.
+        map_tokens: Tokens of the map as they are stored, padding included if they are split.
         is_padded: Whether the last row or column of windows reaches beyond the map, or may do so.
     """
 
@@ -52,15 +53,21 @@ class WindowGrid:
     rows: int = field(init=False, compare=False, repr=False)
     cols: int = field(init=False, compare=False, repr=False)
     num_windows: int = field(init=False, compare=False, repr=False)
+    map_tokens: int = field(init=False, compare=False, repr=False)
     is_padded: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         size = self.window_size
         rows, cols = (self.height + size - 1) // size, (self.width + size - 1) // size
-        fits = is_certain(rows * cols * size**2 == self.height * self.width)
-        for name, value in zip(
-            ('rows', 'cols', 'num_windows', 'is_padded'), (rows, cols, rows * cols, not fits)
-        ):
+        padded, real = rows * cols * size**2, self.height * self.width
+        derived = {
+            'rows': rows,
+            'cols': cols,
+            'num_windows': rows * cols,
+            'map_tokens': padded if self.is_split else real,
+            'is_padded': not is_certain(padded == real),
+        }
+        for name, value in derived.items():
             object.__setattr__(self, name, value)
 
 
@@ -303,7 +310,7 @@ def gather(tokens: Tensor, windows: Windows) -> Tensor:
         windows: W windows of N tokens.
 
     Returns:
-        (W, N, C), padding 0.
+        (W, N, C), padding 0; that of a split grid as it is stored.
     """
     if windows.grid.is_split:
         split = tokens.view(-1, windows.num_tokens, tokens.shape[-1])
@@ -319,7 +326,7 @@ def scatter(base: Tensor, own: Tensor, windows: Windows) -> Tensor:
 
     Args:
         base: (B * H * W, C) what windows that were not computed keep; changed in place unless all
-            were computed.
+            were computed, or a split grid has gradients.
         own: (W, N, C) computed windows.
         windows: Where they lie.
 
@@ -330,7 +337,10 @@ def scatter(base: Tensor, own: Tensor, windows: Windows) -> Tensor:
     if windows.grid.is_split:
         if windows.kept is None:
             return own.reshape(base.shape)
-        base.view(-1, *own.shape[1:]).index_copy_(0, windows.kept, own)
+        split = base.view(-1, *own.shape[1:])
+        if torch.is_grad_enabled():  # the map may be needed as it was for a gradient
+            return split.index_copy(0, windows.kept, own).view(base.shape)
+        split.index_copy_(0, windows.kept, own)
         return base
     rows = own.view(-1, own.shape[-1])
     if windows.kept is None:

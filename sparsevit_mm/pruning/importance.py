@@ -37,10 +37,11 @@ class Importance(ABC):
         """What is kept of the map.
 
         Args:
-            tokens: (B * H * W, C) activations before any norm; may be changed in place later.
+            tokens: (B * grid.map_tokens, C) activations before any norm; may be changed in place
+                later.
 
         Returns:
-            (B * H * W, ...).
+            (B * grid.map_tokens, ...).
         """
 
     @abstractmethod
@@ -48,7 +49,7 @@ class Importance(ABC):
         """Scores the windows of a grid.
 
         Args:
-            summary: (B * H * W, ...) from `summarize`.
+            summary: (B * grid.map_tokens, ...) from `summarize`.
             grid: The windows.
             batch_size: Images B.
 
@@ -62,7 +63,7 @@ class L2Importance(Importance):
     """The L2 norm over a window's tokens of their mean magnitude (SparseViT)."""
 
     def summarize(self, tokens: Tensor) -> Tensor:
-        """(B * H * W,) mean magnitude of the tokens, see `Importance`."""
+        """(B * grid.map_tokens,) mean magnitude of the tokens, see `Importance`."""
         return token_importance(tokens)
 
     def score(self, summary: Tensor, grid: WindowGrid, batch_size: int) -> Tensor:
@@ -177,14 +178,17 @@ def window_scores(importance: Tensor, grid: WindowGrid) -> Tensor:
     """Score of every window: the L2 norm of its tokens' importance, padding counting as 0.
 
     Args:
-        importance: (B, H * W) from `token_importance`.
-        grid: The windows over the H x W map.
+        importance: (B, grid.map_tokens) from `token_importance`.
+        grid: The windows.
 
     Returns:
         (B, num_windows) scores, row-major over the (shifted) grid.
     """
     maps = index_maps(grid, importance.device)
-    scores = importance[:, maps.token_index]
+    if grid.is_split:
+        scores = importance.view(len(importance), grid.num_windows, -1)
+    else:
+        scores = importance[:, maps.token_index]
     if maps.padding is not None:
         scores = scores.masked_fill(maps.padding, 0)
     return torch.linalg.vector_norm(scores, ord=2, dim=-1)
@@ -195,6 +199,8 @@ def _deviations(own: Tensor, windows: Windows) -> Tensor:
     padding = windows.maps.padding
     if padding is None:
         return (own - own.mean(1, keepdim=True)).abs().mean(-1)
+    if windows.grid.is_split:
+        own = own.masked_fill(padding, 0)
     # Padding is 0 in `own`, and every window has a real token.
     mean = own.sum(1, keepdim=True) / (~padding).sum(1, keepdim=True)
     return (own - mean).abs().mean(-1).masked_fill(padding.squeeze(-1), 0)

@@ -109,7 +109,9 @@ class PruningSchedule:
         return all(ratio == 0 for stage in self.ratios for ratio in stage)
 
     @classmethod
-    def parse(cls, value: Any, depths: Sequence[int]) -> PruningSchedule:
+    def parse(
+        cls, value: Any, depths: Sequence[int], has_windows: Sequence[bool] | None = None
+    ) -> PruningSchedule:
         """Reads a schedule in any accepted form.
 
         Args:
@@ -117,6 +119,9 @@ class PruningSchedule:
                 for each stage 1 number, ceil(depth / 2) numbers (one per pair of a plain and a
                 shifted block) or depth numbers (one per block); or a schedule.
             depths: Blocks in each stage of the network.
+            has_windows: Which stages attend in windows; None for all. The others, such as the
+                convolutional ones of a FasterViT, take only 0, and a number for all blocks leaves
+                them out.
 
         Returns:
             The schedule.
@@ -124,15 +129,40 @@ class PruningSchedule:
         Raises:
             ConfigError: If the form, a length or a value is not allowed.
         """
+        has_windows = (True,) * len(depths) if has_windows is None else has_windows
         if isinstance(value, PruningSchedule):
             if value.depths != tuple(depths):
                 raise ConfigError(
                     f'the pruning schedule is for stages of {value.depths} blocks, but the network '
                     f'has {tuple(depths)}.'
                 )
-            return value
+            return value.checked_for(has_windows)
         if _is_number(value):
-            return cls(tuple((float(value),) * depth for depth in depths))
+            value = [value if has else 0.0 for has in has_windows]
+        return cls._parse_list(value, depths).checked_for(has_windows)
+
+    def checked_for(self, has_windows: Sequence[bool]) -> PruningSchedule:
+        """Checks that only stages with windows skip some.
+
+        Args:
+            has_windows: Which stages attend in windows.
+
+        Returns:
+            The schedule.
+
+        Raises:
+            ConfigError: If another stage has a ratio above 0.
+        """
+        for stage, (ratios, has) in enumerate(zip(self.ratios, has_windows)):
+            if any(ratios) and not has:
+                raise ConfigError(
+                    f'pruning_ratios of stage {stage} are {list(ratios)}, but must be 0: the stage '
+                    'is convolutional and has no windows to skip.'
+                )
+        return self
+
+    @classmethod
+    def _parse_list(cls, value: Any, depths: Sequence[int]) -> PruningSchedule:
         if _is_list(value) and len(value) == len(depths):
             if all(_is_number(ratio) for ratio in value):
                 return cls(tuple((float(ratio),) * depth for ratio, depth in zip(value, depths)))
@@ -144,7 +174,7 @@ class PruningSchedule:
 
     @classmethod
     def dense(cls, depths: Sequence[int]) -> PruningSchedule:
-        """Makes the schedule that keeps every window, as a plain Swin does."""
+        """Makes the schedule that keeps every window."""
         return cls.parse(0.0, depths)
 
     @classmethod
@@ -154,6 +184,7 @@ class PruningSchedule:
         rng: random.Random,
         choices: Sequence[float] = DEFAULT_CHOICES,
         per: str = 'pair',
+        has_windows: Sequence[bool] | None = None,
     ) -> PruningSchedule:
         """Draws a random schedule (SparseViT, sparsity-aware adaptation).
 
@@ -162,13 +193,22 @@ class PruningSchedule:
             rng: The caller's random state; no global one is read or changed.
             choices: Ratios to draw from, uniformly. Each stage is then sorted in ascending order.
             per: What gets a ratio of its own, a key of `BLOCKS_PER_RATIO`.
+            has_windows: Which stages attend in windows, None for all; the others get 0.
         """
         step = BLOCKS_PER_RATIO[per]
-        stages = [sorted(rng.choice(choices) for _ in range(math.ceil(d / step))) for d in depths]
+        has_windows = (True,) * len(depths) if has_windows is None else has_windows
+        stages = [
+            sorted(rng.choice(choices) for _ in range(math.ceil(depth / step))) if has else [0.0]
+            for depth, has in zip(depths, has_windows)
+        ]
         return cls.parse(stages, depths)
 
     def kept_windows(
-        self, height: int, width: int, patch_size: int = 4, window_size: int = 7
+        self,
+        height: int,
+        width: int,
+        patch_size: int = 4,
+        window_size: int | Sequence[int] = 7,
     ) -> tuple[tuple[KeptCount, ...], ...]:
         """Counts the windows that each block computes for an input size.
 
@@ -176,19 +216,21 @@ class PruningSchedule:
             height: Input height in pixels.
             width: Input width in pixels.
             patch_size: Stride of the patch embedding in pixels.
-            window_size: Side of a window in tokens.
+            window_size: Side of a window in tokens, or one for each stage, 0 without windows.
 
         Returns:
-            For each stage one `KeptCount` per block. The sides of the map of stage i are
-            ceil(size / (patch_size * 2**i)) tokens.
+            For each stage one `KeptCount` per block, or none for a stage without windows. The sides
+            of the map of stage i are ceil(size / (patch_size * 2**i)) tokens.
         """
-        counts = []
-        for stage, ratios in enumerate(self.ratios):
-            rows, cols = (
-                math.ceil(stage_side(side, stage, patch_size) / window_size)
-                for side in (height, width)
+        sizes = (window_size,) * len(self.ratios) if isinstance(window_size, int) else window_size
+        counts: list[tuple[KeptCount, ...]] = []
+        for stage, (ratios, size) in enumerate(zip(self.ratios, sizes)):
+            if size == 0:
+                counts.append(())
+                continue
+            total = math.prod(
+                math.ceil(stage_side(side, stage, patch_size) / size) for side in (height, width)
             )
-            total = rows * cols
             counts.append(tuple(KeptCount(num_kept_windows(total, r), total) for r in ratios))
         return tuple(counts)
 

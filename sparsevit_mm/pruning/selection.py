@@ -105,7 +105,7 @@ class WindowRanking:
         """The windows that a block keeps.
 
         Args:
-            tokens: (>= B * H * W, C) the stage's tokens as they are before the block.
+            tokens: (>= B * grid.map_tokens, C) the stage's tokens as they are before the block.
             grid: The block's windows over the H x W map.
             ratio: The block's pruning ratio.
 
@@ -121,7 +121,7 @@ class WindowRanking:
             if grid.shift not in self._order:
                 with torch.no_grad():
                     if self._summary is None:
-                        num_tokens = self.batch_size * grid.height * grid.width
+                        num_tokens = self.batch_size * grid.map_tokens
                         self._summary = self.importance.summarize(tokens[:num_tokens])
                     scores = self.importance.score(self._summary, grid, self.batch_size)
                     self._order[grid.shift] = self.allocation.rank(scores, num_kept)

@@ -1,6 +1,7 @@
 """FasterViT by the definitions, one window and one carrier at a time: slow and plainly right.
 
-Takes the parameters of ours by name and shares no layer with it. Evaluation only.
+Takes the parameters of ours by name and shares no layer with it. Evaluation only. Windows that a
+schedule skips are ranked by the L2 norm of their activation.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch.nn.functional as F
 
 def slow_forward(net, images):
     """The raw maps of all levels of a FasterViT for (1, 3, H, W) images."""
-    weights, numbers = net.state_dict(), net.arch
+    weights = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    numbers, ratios = net.arch, net.pruning_schedule.ratios
     x = images
     for conv, norm in ((0, 1), (3, 4)):
         x = F.conv2d(x, weights[f'patch_embed.{conv}.weight'], None, 2, 1)
@@ -25,7 +27,7 @@ def slow_forward(net, images):
             for block in range(numbers.depths[level]):
                 x = conv_block(x, weights, f'{prefix}.blocks.{block}')
         else:
-            x = attention_level(x, weights, prefix, numbers, level)
+            x = attention_level(x, weights, prefix, numbers, level, ratios[level])
         outputs.append(x)
         if level < 3:
             normed = layer_norm(x.permute(0, 2, 3, 1), weights, f'{prefix}.downsample.norm', 1e-6)
@@ -47,7 +49,7 @@ def conv_block(x, weights, name):
     return x + scale(y.permute(0, 2, 3, 1), weights, f'{name}.gamma').permute(0, 3, 1, 2)
 
 
-def attention_level(x, weights, prefix, numbers, level):
+def attention_level(x, weights, prefix, numbers, level, ratios):
     """Tokens and carriers are dictionaries from places to vectors; padding is not in them."""
     _, _, height, width = x.shape
     size, ct = numbers.window_size[level], numbers.ct_size
@@ -64,10 +66,17 @@ def attention_level(x, weights, prefix, numbers, level):
             groups=x.shape[1],
         )[0]
         carriers = pool(conv, rows, cols, size, ct)
+    order = None
     for block in range(numbers.depths[level]):
         name = f'{prefix}.blocks.{block}'
+        kept = {(row, col) for row in range(rows) for col in range(cols)}
+        if ratios[block]:
+            order = order or ranked(tokens, rows, cols, size)
+            kept = set(order[: max(int(rows * cols * (1 - ratios[block])), 1)])
         tokens = {
             (r, c): token + position(r % size, c % size, size, size, weights, f'{name}.position')
+            if (r // size, c // size) in kept
+            else token
             for (r, c), token in tokens.items()
         }
         if carriers is not None:
@@ -89,6 +98,13 @@ def attention_level(x, weights, prefix, numbers, level):
                     for place in tokens
                     if (place[0] // size, place[1] // size) == (row, col)
                 ]
+                if (row, col) not in kept:
+                    for kind, place in own:
+                        if kind == 'carrier':
+                            joined_carriers[place] = carriers[place]
+                        else:
+                            joined_tokens[place] = tokens[place]
+                    continue
                 group = torch.stack(
                     [carriers[p] if kind == 'carrier' else tokens[p] for kind, p in own]
                 )
@@ -118,6 +134,14 @@ def attention_level(x, weights, prefix, numbers, level):
     for (r, c), token in tokens.items():
         result[0, :, r, c] = token
     return result
+
+
+def ranked(tokens, rows, cols, size):
+    """Windows (row, column), those of largest activation first."""
+    scores = {(row, col): 0.0 for row in range(rows) for col in range(cols)}
+    for (r, c), token in tokens.items():
+        scores[r // size, c // size] += token.detach().abs().mean().item() ** 2
+    return sorted(scores, key=lambda place: -scores[place])
 
 
 def pool(conv, rows, cols, size, ct):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from pathlib import Path
 
@@ -124,6 +125,104 @@ def test_equals_the_definitions_on_any_grid(height, width, window, ct_size, hat,
     with torch.no_grad():
         for fast, slow in zip(net(images), slow_forward(net, images)):
             torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-5)
+
+
+RATIOS = st.sampled_from([0.0, 0.3, 0.5, 0.9])
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    height=st.integers(20, 150),
+    width=st.integers(20, 150),
+    hat=st.sampled_from([(True, False), (True, True), (False, False)]),
+    scaled=st.booleans(),
+    ratios=st.tuples(*[st.tuples(RATIOS, RATIOS)] * 2),
+    with_cp=st.booleans(),
+)
+def test_skipping_equals_the_definitions(height, width, hat, scaled, ratios, with_cp):
+    """Outputs and gradients of a batch are those of its images, computed one token at a time."""
+    ratios = [[0.0], [0.0], *map(sorted, ratios)]
+    net = build(
+        hat=(False, False, *hat),
+        pruning_ratios=ratios,
+        norm_eval=True,
+        with_cp=with_cp,
+        **(SCALED if scaled else {}),
+    ).train()
+    images = torch.randn(2, 3, height, width, requires_grad=True)
+    outputs = net(images)
+    expected = [torch.cat(maps) for maps in zip(*(slow_forward(net, i[None]) for i in images))]
+    probes = [torch.randn_like(output) for output in outputs]
+    for fast, slow in zip(outputs, expected):
+        torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-5)
+    gradients, slow_gradients = (
+        torch.autograd.grad(
+            sum((o * p).mean() for o, p in zip(found, probes)),
+            [images, *net.parameters()],
+            materialize_grads=True,
+        )
+        for found in (outputs, expected)
+    )
+    for mine, reference in zip(gradients, slow_gradients):
+        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for fast, slow in zip(net.eval()(images), expected):
+            torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-5)
+        for fast, slow in zip(net.switch_to_deploy()(images), expected):
+            torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('importance', ['l2', 'contrast', 'peak', 'random'])
+def test_values_of_padding_do_not_rank_windows(importance, monkeypatch):
+    """Padding changes in the first block, before the second ranks the windows."""
+    from sparsevit_mm.models import fastervit
+
+    net = build(pruning_ratios=[0, 0, 0, 0], importance=importance, **SCALED).eval()
+    net.pruning_ratios = [[0], [0], [0, 0.5], [0, 0.5]]
+    images, kept = torch.randn(2, 3, 75, 130), []
+    net.window_observer = lambda selection: kept.append(selection.windows.kept)
+    pad = fastervit.pad_to_windows
+    for filling in (1e3, -1e3):
+        torch.manual_seed(0)
+        monkeypatch.setattr(
+            fastervit,
+            'pad_to_windows',
+            lambda feature_map, size, filling=filling: pad(feature_map - filling, size) + filling,
+        )
+        with torch.no_grad():
+            net(images)
+    assert len(kept) == 8
+    for first, second in zip(kept[:4], kept[4:]):
+        assert first is None or first.equal(second)
+
+
+def test_kept_windows_are_nested_and_do_not_depend_on_the_batch():
+    net = build(depths=(1, 1, 3, 2), pruning_ratios=[[0], [0], [0.2, 0.5, 0.7], [0.0, 0.4]])
+    kept = []
+    net.eval().window_observer = kept.append
+    images = torch.randn(3, 3, 200, 150)
+    with torch.no_grad():
+        together = net(images)
+        alone = net(images[1:2])
+    of_batch, of_one = kept[:5], kept[5:]
+    assert [selection.stage for selection in of_batch] == [2, 2, 2, 3, 3]
+    for first, then in itertools.pairwise(of_batch[:3]):
+        for image in range(3):
+            assert set(then.kept_in(image).tolist()) < set(first.kept_in(image).tolist())
+    for ours, theirs in zip(of_batch, of_one):
+        if ours.windows.kept is not None:
+            assert ours.kept_in(1).equal(theirs.kept_in(0))
+    for ours, theirs in zip(together, alone):
+        torch.testing.assert_close(ours[1:2], theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_are_for_stages_with_windows():
+    net = build(pruning_ratios=0.5)
+    assert net.pruning_schedule.ratios == ((0.0,), (0.0,), (0.5, 0.5), (0.5, 0.5))
+    message = r'pruning_ratios of stage 1 are \[0.3\], but must be 0: the stage is convolutional'
+    for ratios in ([0, 0.3, 0.3, 0.3], [[0], [0.3], [0.3], [0.3]]):
+        with pytest.raises(ConfigError, match=message):
+            net.pruning_ratios = ratios
 
 
 def test_batch_order_does_not_matter():

@@ -68,16 +68,19 @@ def test_every_argument_that_is_set_later_is_read_later(name):
     'near', ['pruning_ratio', 'prunning_ratios', 'ratios', 'schedule', 'pruning_schedules']
 )
 def test_names_that_are_nearly_the_schedule(name, near):
-    message = 'it has no pruning schedule' if name == 'FasterViT' else 'the nearest is pruning_'
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match='the nearest is pruning_'):
         setattr(BACKBONES[name](), near, 0.8)
 
 
-@pytest.mark.parametrize('name', ['FasterViT'])
-@pytest.mark.parametrize('option', ['pruning_ratios', 'pruning_schedule'])
-def test_backbones_without_a_schedule_take_none(name, option):
-    with pytest.raises(ConfigError, match=f'{option} of a {name} is set to 0.8, but it has no'):
-        setattr(BACKBONES[name](), option, 0.8)
+def test_pruning_ratios_of_a_fastervit():
+    backbone = BACKBONES['FasterViT']()
+    kept = []
+    backbone.eval().window_observer = lambda selection: kept.append(selection.windows.num_windows)
+    backbone.pruning_ratios = 0.5
+    backbone(torch.rand(1, 3, 448, 448))
+    assert kept == [8, 2]
+    backbone.pruning_schedule = [[0], [0], [0.1], [0.2]]
+    assert backbone.pruning_ratios.ratios == ((0.0,), (0.0,), (0.1,), (0.2,))
 
 
 def test_near_misses_of_other_options():

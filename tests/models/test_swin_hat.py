@@ -6,9 +6,12 @@ import copy
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sparsevit_mm import SparseViT, SwinHAT
 from sparsevit_mm.errors import CheckpointError, ConfigError
+from tests.helpers.slow_swin_hat import slow_forward
 
 SMALL = dict(
     embed_dims=8, depths=(1, 2, 2), num_heads=(1, 2, 4), drop_path_rate=0.0, out_indices=(0, 1, 2)
@@ -101,6 +104,49 @@ def test_trains_at_any_size_with_every_parameter(shape):
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
     assert all(p.grad.isfinite().all() for p in net.parameters())
     copy.deepcopy(net)
+
+
+RATIOS = st.sampled_from([0.0, 0.3, 0.5, 0.9])
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    sides=st.tuples(st.integers(4, 40), st.integers(4, 40)),
+    batch=st.integers(1, 3),
+    hat=st.sampled_from([(True, True), (False, True), (True, False)]),
+    ratios=st.tuples(*[st.tuples(RATIOS, RATIOS)] * 2),
+    with_cp=st.booleans(),
+)
+def test_skipping_equals_masked_dense(sides, batch, hat, ratios, with_cp):
+    """Outputs and gradients; carriers of skipped windows go on, their tokens stay."""
+    net = build(
+        depths=(2, 2),
+        num_heads=(1, 2),
+        out_indices=(0, 1),
+        hat=hat,
+        pruning_ratios=[*map(sorted, ratios)],
+        with_cp=with_cp,
+        layer_scale=0.5,
+    ).double()
+    images = torch.randn(batch, 3, *(4 * side for side in sides), dtype=torch.float64)
+    images.requires_grad_()
+    outputs, expected = net(images), slow_forward(net, images)
+    probes = [torch.randn_like(output) for output in outputs]
+    for mine, reference in zip(outputs, expected):
+        torch.testing.assert_close(mine, reference, rtol=1e-9, atol=1e-9)
+    gradients, slow_gradients = (
+        torch.autograd.grad(
+            sum((o * p).sum() for o, p in zip(found, probes)),
+            [images, *net.parameters()],
+            materialize_grads=True,
+        )
+        for found in (outputs, expected)
+    )
+    for mine, reference in zip(gradients, slow_gradients):
+        torch.testing.assert_close(mine, reference, rtol=1e-8, atol=1e-8)
+    with torch.no_grad():
+        for mine, reference in zip(net.eval()(images), expected):
+            torch.testing.assert_close(mine, reference, rtol=1e-9, atol=1e-9)
 
 
 def test_checkpointing_gives_the_same_gradients():

@@ -71,10 +71,11 @@ def slow_forward(net, images):
             computed, carried = block(net, blk, x, own, of_windows)
             if ratio > 0:
                 scored = x.detach() if scored is None else scored
-                mask = kept_tokens(scored, ratio, size, blk.shift)
+                chosen = (scored, ratio, size, blk.shift, net.allocation.group_size)
+                mask = kept_tokens(*chosen)
                 computed = torch.where(mask, computed, x)
                 if own is not None:
-                    kept = kept_windows(scored, ratio, size, blk.shift)
+                    kept = kept_windows(*chosen)
                     carried = torch.where(kept[:, :, None, None], carried, own)
             x = computed
             if own is not None:
@@ -87,10 +88,10 @@ def slow_forward(net, images):
     return outputs
 
 
-def kept_windows(scored, ratio, size, shift):
+def kept_windows(scored, ratio, size, shift, group_size):
     """(B, windows) which windows stay: those whose any token is kept in the padded, rolled map."""
     _, h, w, _ = scored.shape
-    mask = kept_tokens(scored, ratio, size, shift).float()
+    mask = kept_tokens(scored, ratio, size, shift, group_size).float()
     mask = F.pad(mask, (0, 0, 0, -w % size, 0, -h % size))
     return to_windows(torch.roll(mask, (-shift, -shift), (1, 2)), size).amax((2, 3)).bool()
 

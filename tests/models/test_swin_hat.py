@@ -116,8 +116,9 @@ RATIOS = st.sampled_from([0.0, 0.3, 0.5, 0.9])
     hat=st.sampled_from([(True, True), (False, True), (True, False)]),
     ratios=st.tuples(*[st.tuples(RATIOS, RATIOS)] * 2),
     with_cp=st.booleans(),
+    allocation=st.sampled_from(['image', 'batch']),
 )
-def test_skipping_equals_masked_dense(sides, batch, hat, ratios, with_cp):
+def test_skipping_equals_masked_dense(sides, batch, hat, ratios, with_cp, allocation):
     """Outputs and gradients; carriers of skipped windows go on, their tokens stay."""
     net = build(
         depths=(2, 2),
@@ -126,6 +127,7 @@ def test_skipping_equals_masked_dense(sides, batch, hat, ratios, with_cp):
         hat=hat,
         pruning_ratios=[*map(sorted, ratios)],
         with_cp=with_cp,
+        allocation=allocation,
         layer_scale=0.5,
     ).double()
     images = torch.randn(batch, 3, *(4 * side for side in sides), dtype=torch.float64)

@@ -18,6 +18,7 @@ from sparsevit_mm import PruningSchedule
 from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.search.settings import SearchSettings
 from tests.helpers.killed import killed_at
 from tests.helpers.toy import DEPTHS, ToyModel
@@ -291,6 +292,16 @@ def test_a_loss_counts_if_asked_for(tmp_path):
     ]
     assert result['metric']['value'] == metrics['loss'] == min(values)
     assert result['settings']['less_is_better']
+
+
+def test_the_file_names_the_allocation_that_schedules_were_tried_with(tmp_path):
+    few = dict(population=4, parents=2, max_evaluations=4)
+    for allocation in ('image', 'batch'):
+        runner = Runner.from_cfg(toy_config(tmp_path / allocation, evolution=few))
+        runner.model.backbone.allocation = allocation
+        runner.test()
+        found = PruningSchedule.load(tmp_path / allocation / 'schedule.json').allocation
+        assert found == (None if allocation == 'image' else Allocation(None))
 
 
 def test_validation_set_and_blocks_if_asked_for(tmp_path):

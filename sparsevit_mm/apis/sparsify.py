@@ -158,9 +158,9 @@ def sparsify_model(
     dense = backbone.pruning_schedule
     run = _runner(backbone, shape)
     sparse = (
-        _uniform_for(latency, run, backbone.arch.depths)
+        _uniform_for(latency, run, backbone.arch)
         if latency is not None
-        else PruningSchedule.parse(ratios, backbone.arch.depths)
+        else PruningSchedule.parse(ratios, backbone.arch.depths, backbone.arch.has_windows)
     )
     times = measure_latency({'dense': run(dense), 'sparse': run(sparse)}, runs=15)
 
@@ -299,7 +299,7 @@ def _runner(
 def _uniform_for(
     latency: float,
     run: Callable[[PruningSchedule], Callable[[], None]],
-    depths: tuple[int, ...],
+    arch: Any,
 ) -> PruningSchedule:
     """The uniform schedule whose measured latency over dense comes closest to the wanted one."""
     low, high, reached = 0.0, HIGHEST_RATIO, 0.0
@@ -307,8 +307,8 @@ def _uniform_for(
         ratio = (low + high) / 2
         times = measure_latency(
             {
-                'dense': run(PruningSchedule.parse(0.0, depths)),
-                'sparse': run(PruningSchedule.parse(ratio, depths)),
+                'dense': run(PruningSchedule.dense(arch.depths)),
+                'sparse': run(PruningSchedule.parse(ratio, arch.depths, arch.has_windows)),
             },
             runs=7,
         )
@@ -319,7 +319,7 @@ def _uniform_for(
             f'latency is {latency}x of dense, but skipping {HIGHEST_RATIO:.0%} of the windows '
             f'reaches {reached:.2f}x on this machine.'
         )
-    return PruningSchedule.parse(round((low + high) / 2, 3), depths)
+    return PruningSchedule.parse(round((low + high) / 2, 3), arch.depths, arch.has_windows)
 
 
 def _draw(config: Path, checkpoint: Path, folder: Path, count: int) -> list[Path]:

@@ -115,7 +115,7 @@ class ScheduleSearchLoop(BaseLoop):
         model, say = self.runner.model, self.runner.logger.info
         backbone = find_prunable_backbone(model)
         arch = backbone.arch
-        space = SearchSpace(arch.depths, settings.choices, settings.per)
+        space = SearchSpace(arch.depths, settings.choices, settings.per, arch.has_windows)
         schedule_evaluator = ScheduleEvaluator(
             model, self.dataloader, self._evaluator, settings.metric, settings.fp16
         )

@@ -497,6 +497,7 @@ class FasterViT(WindowPruning):
             do_propagation=do_propagation,
             drop_path_rate=drop_path_rate,
             in_channels=in_channels,
+            carrier_pooling=carrier_pooling,
         )
         if not out_indices or not set(out_indices) <= set(range(NUM_STAGES)):
             raise ConfigError(
@@ -639,6 +640,11 @@ class FasterViT(WindowPruning):
         self.to(memory_format=torch.channels_last)
         self.is_deployed = True
         return self
+
+    def attention_blocks(self) -> list[nn.Module]:
+        """The blocks that compute windows, first to last."""
+        blocks = [block for stage in self.levels for block in stage.blocks]
+        return [block for block in blocks if isinstance(block, HierarchicalAttentionBlock)]
 
     def init_weights(self) -> None:
         """Initializes the parameters, from a checkpoint if `init_cfg` names one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ class FasterViTArch:
         do_propagation: Whether carriers are added to their windows' tokens at the end of a stage.
         drop_path_rate: Stochastic depth of the last block.
         in_channels: Channels of the image.
+        carrier_pooling: How carriers are pooled, 'authors' or 'centered'.
         last_stage: The last stage that is computed; None for all.
 
     Raises:
@@ -52,6 +53,7 @@ class FasterViTArch:
     do_propagation: bool = False
     drop_path_rate: float = 0.2
     in_channels: int = 3
+    carrier_pooling: str = 'authors'
     last_stage: int | None = field(default=None, repr=False)
 
     patch_size = 4
@@ -134,7 +136,7 @@ class FasterViTArch:
         if arch not in VARIANTS:
             raise ConfigError(f'arch is {arch!r}, but must be one of {", ".join(VARIANTS)}.')
         given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, Sequence) else value
+            name: tuple(value) if isinstance(value, (list, tuple)) else value
             for name, value in numbers.items()
             if value is not None
         }

@@ -567,6 +567,10 @@ class SwinBackbone(WindowPruning):
             (B * H * W, C) tokens before the merging.
         """
 
+    def attention_blocks(self) -> list[nn.Module]:
+        """The blocks that compute windows, first to last."""
+        return [block for stage in self.stages for block in stage.blocks]
+
     def train(self, mode: bool = True) -> Self:
         """Switches between training and evaluation; frozen stages stay in evaluation."""
         super().train(mode)

@@ -33,6 +33,9 @@ class SwinArch:
         mlp_ratio: Hidden channels of the FFN over its channels.
         in_channels: Channels of the image.
         last_stage: The last stage that is computed; None for all.
+        hat: Which stages have carrier tokens; none by default.
+        ct_size: Side of a window's carrier tokens.
+        carrier_pooling: How carriers are pooled, 'authors' or 'centered'.
 
     Raises:
         ConfigError: If the lists differ in length, a number is not positive, or a stage's heads do
@@ -47,8 +50,12 @@ class SwinArch:
     mlp_ratio: float = 4
     in_channels: int = 3
     last_stage: int | None = field(default=None, repr=False)
+    hat: tuple[bool, ...] = ()
+    ct_size: int = 2
+    carrier_pooling: str = 'authors'
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, 'hat', self.hat or (False,) * len(self.depths))
         if len(self.depths) != len(self.num_heads) or not self.depths:
             raise ConfigError(
                 f'depths {self.depths} and num_heads {self.num_heads} must hold one number for '

@@ -18,6 +18,7 @@ Parameters are those of `swin` and, in stages with carriers, `carrier_pooling` a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -97,8 +98,10 @@ class SwinHAT(SwinBackbone):
             raise ConfigError(
                 f"carrier_pooling is {carrier_pooling!r}, but must be 'authors' or 'centered'."
             )
-        self.hat = tuple(map(bool, hat))
-        self.ct_size = ct_size
+        self.arch = replace(
+            self.arch, hat=tuple(map(bool, hat)), ct_size=ct_size, carrier_pooling=carrier_pooling
+        )
+        self.hat, self.ct_size = self.arch.hat, ct_size
         for stage, channels in zip(self.stages, self.arch.stage_dims):
             if not self.hat[stage.number]:
                 continue

@@ -45,7 +45,7 @@ class BackboneCost:
     Attributes:
         ratios: The schedule, one ratio per block.
         patch_embed: MACs of the patch embedding, summed over the batch.
-        merging: MACs of all patch merging, summed over the batch.
+        merging: MACs of all merging or down-sampling, summed over the batch.
         stages: Cost of the blocks of each stage.
         dense_macs: MACs with all windows, summed over the batch.
         macs: MACs with the schedule, summed over the batch.
@@ -94,7 +94,7 @@ def backbone_cost(
     """Counts the MACs of a backbone, dense and with its schedule.
 
     Args:
-        backbone: A backbone with the architecture of a Swin.
+        backbone: The backbone.
         height: Input height in pixels.
         width: Input width in pixels.
         batch: Number of images.
@@ -186,9 +186,9 @@ def cost_table(report: CostReport) -> Table:
         saved = detail.dense_macs - detail.macs
         add('  patch embedding', detail.patch_embed)
         for index, stage in enumerate(detail.stages):
-            kept = f'{_range(stage.kept)} of {stage.total}'
+            kept = f'{_range(stage.kept)} of {stage.total}' if stage.total else 'convolutional'
             add(f'  stage {index}', stage.macs, stage.dense_macs, kept)
-        add('  patch merging', detail.merging)
+        add('  between stages', detail.merging)
     for name in {**report.part_parameters, **report.parts}:
         macs = report.parts.get(name, 0)
         dense = macs + saved if name == 'backbone' else macs

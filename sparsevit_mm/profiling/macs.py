@@ -1,7 +1,7 @@
-"""Counts the multiply-accumulates of a Swin backbone for any schedule and input size.
+"""Counts the multiply-accumulates of a backbone for any schedule and input size.
 
-As in the papers, only matrix products are counted (qkv, attention, projection, FFN, patch embedding
-and merging), with windows as padded. Norms, biases, softmax and activations are left out.
+As in the papers, only matrix products and convolutions are counted, with windows as padded. Norms,
+biases, softmax and activations are left out, and what follows from the weights alone.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sparsevit_mm.models.fastervit_arch import FasterViTArch
 from sparsevit_mm.models.swin_arch import SwinArch
-from sparsevit_mm.pruning.schedule import PruningSchedule, stage_side
+from sparsevit_mm.pruning.schedule import KeptCount, PruningSchedule, stage_side
+
+Arch = SwinArch | FasterViTArch
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,16 @@ class BlockMacs:
     """Cost of one block.
 
     Attributes:
-        kept: Number of windows computed in each image.
-        total: Number of windows in the grid.
+        kept: Number of windows computed in each image; 0 for a convolutional block.
+        total: Number of windows in the grid; 0 for a convolutional block.
         macs: MACs, summed over the batch.
+        fixed: The part of them that no ratio changes: convolutions and carrier tokens.
     """
 
     kept: int
     total: int
     macs: int
+    fixed: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class BackboneMacs:
 
     Attributes:
         patch_embed: MACs of the patch embedding, summed over the batch.
-        blocks: For each stage one `BlockMacs` per block.
-        merging: MACs of the patch merging after each stage but the last.
+        blocks: For each stage one `BlockMacs` per block. Pooling its carriers counts to the first.
+        merging: MACs of the merging or down-sampling after each stage but the last.
     """
 
     patch_embed: int
@@ -53,22 +58,22 @@ class BackboneMacs:
         return self.patch_embed + sum(self.stages) + sum(self.merging)
 
 
-def block_macs_per_window(channels: int, hidden: int, window_size: int) -> int:
-    """Counts the MACs of one block on one window.
+def attention_macs(tokens: int, channels: int, hidden: int) -> int:
+    """Counts the MACs of attention and FFN among some tokens.
 
     Args:
+        tokens: Tokens that attend to each other: of a window, carriers included, or all carriers.
         channels: Channels C of a token.
-        hidden: Hidden channels of the FFN; 4 * C gives SparseViT's 12 * C**2 + 98 * C per token.
-        window_size: Side of a window in tokens.
+        hidden: Hidden channels of the FFN; 4 * C gives SparseViT's 12 * C**2 + 98 * C per token of
+            a window of 7.
     """
-    tokens = window_size**2
     return tokens * (4 * channels**2 + 2 * channels * hidden + 2 * tokens * channels)
 
 
 def backbone_macs(
-    arch: SwinArch, schedule: PruningSchedule, height: int, width: int, batch: int = 1
+    arch: Arch, schedule: PruningSchedule, height: int, width: int, batch: int = 1
 ) -> BackboneMacs:
-    """Counts the MACs of a Swin backbone under a schedule.
+    """Counts the MACs of a backbone under a schedule.
 
     Args:
         arch: Sizes of the backbone.
@@ -80,29 +85,66 @@ def backbone_macs(
     Returns:
         MACs of each part, summed over the batch.
     """
-    kept = schedule.kept_windows(height, width, arch.patch_size, arch.window_size)
-
-    def map_tokens(stage: int) -> int:
-        return math.prod(stage_side(side, stage, arch.patch_size) for side in (height, width))
-
+    sides = [
+        tuple(stage_side(side, stage, arch.patch_size) for side in (height, width))
+        for stage in range(arch.num_computed)
+    ]
+    kept = schedule.kept_windows(height, width, arch.patch_size, arch.window_sizes)
     blocks = tuple(
-        tuple(
-            BlockMacs(
-                count.kept,
-                count.total,
-                batch * count.kept * block_macs_per_window(channels, hidden, arch.window_size),
-            )
-            for count in counts
-        )
-        for counts, channels, hidden in zip(
-            kept[: arch.num_computed], arch.stage_dims, arch.hidden_dims
-        )
+        _attention_stage(arch, stage, map_sides, kept[stage], batch)
+        if arch.has_windows[stage]
+        else _convolutions(arch, stage, map_sides, batch)
+        for stage, map_sides in enumerate(sides)
     )
-    return BackboneMacs(
-        patch_embed=batch * map_tokens(0) * arch.in_channels * arch.patch_size**2 * arch.embed_dims,
-        blocks=blocks,
-        merging=tuple(
-            batch * map_tokens(stage + 1) * 4 * channels * 2 * channels
-            for stage, channels in enumerate(arch.stage_dims[: arch.num_computed - 1])
-        ),
+    # A merging of 2 x 2 tokens, or a convolution of 3 x 3.
+    taps = 9 if isinstance(arch, FasterViTArch) else 4
+    merging = tuple(
+        batch * math.prod(after) * taps * channels * 2 * channels
+        for after, channels in zip(sides[1:], arch.stage_dims)
     )
+    return BackboneMacs(batch * _patch_embed(arch, height, width), blocks, merging)
+
+
+def _patch_embed(arch: Arch, height: int, width: int) -> int:
+    tokens = math.prod(stage_side(side, 0, arch.patch_size) for side in (height, width))
+    if isinstance(arch, SwinArch):
+        return tokens * arch.in_channels * arch.patch_size**2 * arch.embed_dims
+    halves = math.prod(math.ceil(side / 2) for side in (height, width))
+    return 9 * arch.in_dim * (halves * arch.in_channels + tokens * arch.dim)
+
+
+def _convolutions(
+    arch: Arch, stage: int, sides: tuple[int, ...], batch: int
+) -> tuple[BlockMacs, ...]:
+    macs = batch * 2 * math.prod(sides) * 9 * arch.stage_dims[stage] ** 2
+    return (BlockMacs(0, 0, macs, macs),) * arch.depths[stage]
+
+
+def _attention_stage(
+    arch: Arch, stage: int, sides: tuple[int, ...], kept: tuple[KeptCount, ...], batch: int
+) -> tuple[BlockMacs, ...]:
+    channels, hidden = arch.stage_dims[stage], arch.hidden_dims[stage]
+    window_size, carriers = arch.window_sizes[stage], 0
+    fixed = pooling = 0
+    if arch.hat[stage]:
+        carriers = arch.ct_size**2
+        fixed = attention_macs(kept[0].total * carriers, channels, hidden)
+        pooling = _carrier_pooling(arch, stage, sides)
+    of_window = attention_macs(window_size**2 + carriers, channels, hidden)
+    blocks = []
+    for block, count in enumerate(kept):
+        always = batch * (fixed + (pooling if block == 0 else 0))
+        macs = always + batch * count.kept * of_window
+        blocks.append(BlockMacs(count.kept, count.total, macs, always))
+    return tuple(blocks)
+
+
+def _carrier_pooling(arch: Arch, stage: int, sides: tuple[int, ...]) -> int:
+    """A depthwise convolution; then, unless plain average pooling does, a product for each axis."""
+    (height, width), channels = sides, arch.stage_dims[stage]
+    size = arch.window_sizes[stage]
+    macs = 9 * channels * height * width
+    if arch.carrier_pooling == 'centered' or height % size or width % size:
+        rows, cols = (math.ceil(side / size) * arch.ct_size for side in sides)
+        macs += channels * rows * width * (height + cols)
+    return macs

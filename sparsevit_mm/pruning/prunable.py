@@ -36,6 +36,9 @@ class PrunableBackbone(Protocol):
     @pruning_schedule.setter
     def pruning_schedule(self, ratios: Any) -> None: ...
 
+    def attention_blocks(self) -> list[nn.Module]:
+        """The blocks that compute windows, first to last."""
+
 
 class TwinBackbones(nn.Module):
     """Several backbones of one architecture that share a schedule and whoever observes windows.

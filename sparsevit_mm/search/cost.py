@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from sparsevit_mm.models.swin_arch import SwinArch
-from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.profiling.macs import Arch, backbone_macs
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import num_kept_windows
 from sparsevit_mm.search.space import SearchSpace
@@ -24,7 +23,8 @@ class AdditiveCost(ABC):
     Attributes:
         unit: `MACS` or `MILLISECONDS`.
         constant: Cost that does not depend on the schedule.
-        num_windows: Windows in the grid of each stage.
+        num_windows: Windows in the grid of each stage; 0 in stages without windows, whose cost is
+            part of the constant.
     """
 
     unit: str
@@ -46,6 +46,7 @@ class AdditiveCost(ABC):
         return self.constant + sum(
             self.block_cost(stage, block, num_kept_windows(self.num_windows[stage], ratio))
             for stage, ratios in enumerate(schedule.ratios)
+            if self.num_windows[stage]
             for block, ratio in enumerate(ratios)
         )
 
@@ -75,6 +76,8 @@ class AdditiveCost(ABC):
         return show_cost(cost, self.unit)
 
     def _gene_cost(self, space: SearchSpace, stage: int, gene: int, ratio: float) -> float:
+        if not self.num_windows[stage]:
+            return 0.0
         kept = num_kept_windows(self.num_windows[stage], ratio)
         blocks = space.blocks_of_gene(stage, gene)
         return sum(self.block_cost(stage, block, kept) for block in blocks)
@@ -92,11 +95,16 @@ class MacsCost(AdditiveCost):
 
     unit = MACS
 
-    def __init__(self, arch: SwinArch, height: int, width: int, batch: int = 1) -> None:
+    def __init__(self, arch: Arch, height: int, width: int, batch: int = 1) -> None:
         dense = backbone_macs(arch, PruningSchedule.dense(arch.depths), height, width, batch)
-        self.constant = dense.patch_embed + sum(dense.merging)
-        self.num_windows = tuple(blocks[0].total for blocks in dense.blocks)
-        self._per_window = tuple(blocks[0].macs // blocks[0].total for blocks in dense.blocks)
+        fixed = sum(block.fixed for blocks in dense.blocks for block in blocks)
+        self.constant = dense.patch_embed + sum(dense.merging) + fixed
+        not_computed = len(arch.depths) - arch.num_computed
+        first = [blocks[0] for blocks in dense.blocks]
+        self.num_windows = (*(block.total for block in first), *[0] * not_computed)
+        self._per_window = tuple(
+            (block.macs - block.fixed) // max(block.total, 1) for block in first
+        )
 
     def block_cost(self, stage: int, block: int, kept: int) -> int:
         """MACs of one block over the batch."""

@@ -86,9 +86,8 @@ class BackboneBench:
             versions={'torch': torch.__version__, 'sparsevit_mm': __version__},
         )
         if compile_mode is not None:
-            for stage in self.module.stages:  # type: ignore[union-attr]
-                for block in stage.blocks:
-                    block.compile(mode=compile_mode)
+            for block in self.prunable.attention_blocks():
+                block.compile(mode=compile_mode)
 
     def time(
         self, schedules: Sequence[PruningSchedule], runs: int = 20, seed: int = 0
@@ -170,13 +169,16 @@ class BackboneBench:
         totals: Sequence[tuple[PruningSchedule, float]],
     ) -> LatencyTable:
         arch = self.prunable.arch
-        blocks: list[list[dict[int, float]]] = [[{} for _ in range(d)] for d in arch.depths]
+        blocks: list[list[dict[int, float]]] = [
+            [{} for _ in range(depth if has else 0)]
+            for depth, has in zip(arch.depths, arch.has_windows)
+        ]
         for (stage, block, kept), found in entries.items():
             blocks[stage][block][kept] = statistics.median(found)
         kept_windows = space.uniform(0).kept_windows(
-            self.conditions.height, self.conditions.width, arch.patch_size, arch.window_size
+            self.conditions.height, self.conditions.width, arch.patch_size, arch.window_sizes
         )
-        num_windows = [counts[0].total for counts in kept_windows]
+        num_windows = [counts[0].total if counts else 0 for counts in kept_windows]
         for of_stage, total in zip(blocks, num_windows):
             for of_block in of_stage:
                 if not of_block:  # nothing reads the stage, so it is not computed

@@ -28,6 +28,7 @@ class SearchSpace:
         choices: Ratios to choose from, sorted and without repeats.
         per: What gets a ratio of its own: a 'pair' of a plain and a shifted block, as in the paper,
             or a 'block'.
+        has_windows: Which stages attend in windows, and so have ratios to choose; None for all.
 
     Raises:
         ConfigError: If there is no choice, one is out of range, or `per` is unknown.
@@ -36,6 +37,7 @@ class SearchSpace:
     depths: tuple[int, ...]
     choices: tuple[float, ...] = DEFAULT_CHOICES
     per: str = 'pair'
+    has_windows: tuple[bool, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'depths', tuple(self.depths))
@@ -44,7 +46,11 @@ class SearchSpace:
     @property
     def num_genes(self) -> tuple[int, ...]:
         """Number of ratios to choose in each stage."""
-        return tuple(math.ceil(depth / BLOCKS_PER_RATIO[self.per]) for depth in self.depths)
+        has_windows = self.has_windows or (True,) * len(self.depths)
+        return tuple(
+            math.ceil(depth / BLOCKS_PER_RATIO[self.per]) if has else 0
+            for depth, has in zip(self.depths, has_windows)
+        )
 
     @property
     def size(self) -> int:
@@ -59,11 +65,11 @@ class SearchSpace:
 
     def uniform(self, ratio: float) -> PruningSchedule:
         """Makes the schedule with one ratio everywhere, which need not be one of the choices."""
-        return PruningSchedule.parse(ratio, self.depths)
+        return PruningSchedule.parse(ratio, self.depths, self.has_windows)
 
     def sample(self, rng: random.Random) -> PruningSchedule:
         """Draws every ratio uniformly, then sorts each stage; see `PruningSchedule.sample`."""
-        return PruningSchedule.sample(self.depths, rng, self.choices, self.per)
+        return PruningSchedule.sample(self.depths, rng, self.choices, self.per, self.has_windows)
 
     def mutate(
         self, parent: PruningSchedule, rng: random.Random, probability: float
@@ -101,7 +107,11 @@ class SearchSpace:
 
     def _genes(self, schedule: PruningSchedule) -> Genes:
         step = BLOCKS_PER_RATIO[self.per]
-        return [list(stage[::step]) for stage in schedule.ratios]
+        return [
+            list(stage[::step]) if genes else []
+            for stage, genes in zip(schedule.ratios, self.num_genes)
+        ]
 
     def _schedule(self, genes: Sequence[Sequence[float]]) -> PruningSchedule:
-        return PruningSchedule.parse([sorted(of_stage) for of_stage in genes], self.depths)
+        stages = [sorted(of_stage) or [0.0] for of_stage in genes]
+        return PruningSchedule.parse(stages, self.depths)

@@ -7,9 +7,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsevit_mm import PruningSchedule, SparseViT
+from sparsevit_mm import FasterViT, PruningSchedule, SparseViT, SwinHAT
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.profiling.model_macs import model_macs
+from sparsevit_mm.search.cost import MacsCost
 
 DEPTHS = (2, 2, 6, 2)
 CFG1 = [[0.3], [0], [0.1, 0.2, 0.2], [0]]
@@ -85,3 +87,42 @@ def test_equals_what_torch_executes(size, ratios):
         net(torch.randn(2, 3, *size))
     counted = backbone_macs(net.arch, net.pruning_schedule, *size, batch=2)
     assert counter.get_total_flops() == 2 * counted.total
+
+
+@pytest.mark.parametrize('size', [(256, 256), (160, 224), (100, 213), (5, 30)])
+@pytest.mark.parametrize('ratios', [0, [[0], [0], [0.2, 0.6], [0.5]]])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(hat=(False, False, True, True), ct_size=1, mlp_ratio=3, out_indices=(1, 2)),
+        dict(hat=(False,) * 4, in_channels=1, do_propagation=True, layer_scale=1.0),
+        dict(carrier_pooling='centered'),
+    ],
+)
+def test_fastervit_equals_what_torch_executes(size, ratios, options):
+    sizes = dict(dim=8, in_dim=6, depths=(1, 2, 3, 2), num_heads=(1, 1, 2, 4))
+    net = FasterViT(**sizes, window_size=(7, 7, 4, 3), pruning_ratios=ratios, **options).eval()
+    images = torch.zeros(2, net.arch.in_channels, *size)
+    counted = backbone_macs(net.arch, net.pruning_schedule, *size, 2).total
+    assert counted == model_macs(net, lambda: net(images)).total
+    assert counted == MacsCost(net.arch, *size, 2).price(net.pruning_schedule)
+
+
+@pytest.mark.parametrize('size', [(96, 64), (100, 213)])
+@pytest.mark.parametrize('ratios', [0, [[0.3], [0.2, 0.6]]])
+@pytest.mark.parametrize('pooling', ['authors', 'centered'])
+def test_swin_hat_equals_what_torch_executes(size, ratios, pooling):
+    net = SwinHAT(
+        embed_dims=8,
+        depths=(2, 3),
+        num_heads=(1, 2),
+        window_size=4,
+        out_indices=(0, 1),
+        hat=(False, True),
+        carrier_pooling=pooling,
+        pruning_ratios=ratios,
+    ).eval()
+    counted = backbone_macs(net.arch, net.pruning_schedule, *size, 2).total
+    assert counted == model_macs(net, lambda: net(torch.zeros(2, 3, *size))).total
+    assert counted == MacsCost(net.arch, *size, 2).price(net.pruning_schedule)

@@ -51,15 +51,18 @@ class SparsityAdaptationHook(Hook):
         self.seed = seed
         self._own_schedule: PruningSchedule | None = None
 
-    def draw(self, iteration: int, depths: Sequence[int]) -> PruningSchedule:
+    def draw(
+        self, iteration: int, depths: Sequence[int], has_windows: Sequence[bool] | None = None
+    ) -> PruningSchedule:
         """The schedule of an iteration.
 
         Args:
             iteration: Number of the training iteration, counted from 0.
             depths: Blocks in each stage.
+            has_windows: Which stages attend in windows, None for all; the others stay dense.
         """
         rng = random.Random(f'{self.seed}/{iteration}')
-        return PruningSchedule.sample(depths, rng, self.choices, self.per)
+        return PruningSchedule.sample(depths, rng, self.choices, self.per, has_windows)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Draws and sets the iteration's schedule."""
@@ -68,7 +71,8 @@ class SparsityAdaptationHook(Hook):
         backbone = find_prunable_backbone(runner.model)
         if self._own_schedule is None:
             self._own_schedule = backbone.pruning_schedule
-        backbone.pruning_schedule = self.draw(runner.iter, backbone.arch.depths)
+        arch = backbone.arch
+        backbone.pruning_schedule = self.draw(runner.iter, arch.depths, arch.has_windows)
         mean_ratio = _mean_ratio(backbone)
         runner.message_hub.update_scalar('train/pruning_ratio', mean_ratio)
 
@@ -87,5 +91,6 @@ class SparsityAdaptationHook(Hook):
 
 
 def _mean_ratio(backbone: PrunableBackbone) -> float:
-    ratios = [ratio for stage in backbone.pruning_schedule.ratios for ratio in stage]
+    stages = zip(backbone.pruning_schedule.ratios, backbone.arch.has_windows)
+    ratios = [ratio for stage, has_windows in stages if has_windows for ratio in stage]
     return sum(ratios) / len(ratios)

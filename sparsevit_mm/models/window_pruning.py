@@ -56,7 +56,8 @@ class WindowPruning(FixedOptions):
     def pruning_schedule(self) -> PruningSchedule:
         """Which share of its windows every block skips; assign any form `pruning_ratios` takes.
 
-        A schedule that names an allocation sets it, too.
+        A schedule that names an allocation or an importance sets it, too; one that does not leaves
+        the backbone's.
         """
         return self._pruning_schedule
 
@@ -67,6 +68,8 @@ class WindowPruning(FixedOptions):
         )
         if self._pruning_schedule.allocation is not None:
             self.allocation = self._pruning_schedule.allocation
+        if self._pruning_schedule.importance is not None:
+            self.importance = self._pruning_schedule.importance
 
     @property
     def pruning_ratios(self) -> PruningSchedule:
@@ -112,4 +115,5 @@ class WindowPruning(FixedOptions):
             windows: The windows it computed.
         """
         if self.window_observer is not None:
-            self.window_observer(WindowSelection(stage, block, windows))
+            name = self._importance.name
+            self.window_observer(WindowSelection(stage, block, windows, name))

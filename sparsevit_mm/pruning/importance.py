@@ -30,7 +30,12 @@ class Importance(ABC):
 
     The map is summarized once, as it is before the first block that skips windows. The plain and
     the shifted grid are both scored from that summary, for blocks change the map in place.
+
+    Attributes:
+        name: What a schedule names it by; None if it was made with arguments.
     """
+
+    name: str | None = None
 
     @abstractmethod
     def summarize(self, tokens: Tensor) -> Tensor:
@@ -103,10 +108,15 @@ class DeviationImportance(Importance):
             window_bytes = windows.num_tokens * summary.shape[1] * summary.element_size()
             chunk_size = max(1, _WINDOWS_BYTES // window_bytes)
         dtype = torch.promote_types(summary.dtype, torch.float32)
-        scores = torch.empty(windows.num_windows, dtype=dtype, device=summary.device)
+        scores: Tensor | None = None
         for chunk in windows.chunks(chunk_size):
             found = self.of_deviations(_deviations(gather(summary, chunk).to(dtype), chunk))
-            scores = found if chunk.kept is None else scores.index_copy_(0, chunk.kept, found)
+            if chunk.kept is None:  # all windows at once
+                return found.view(batch_size, -1)
+            if scores is None:
+                scores = found.new_empty(windows.num_windows)
+            scores.index_copy_(0, chunk.kept, found)
+        assert scores is not None, 'a map has windows'
         return scores.view(batch_size, -1)
 
     @abstractmethod
@@ -151,11 +161,27 @@ def build_importance(importance: str | Mapping[str, Any] | Importance) -> Import
     if isinstance(importance, Importance):
         return importance
     cfg = dict(importance) if isinstance(importance, Mapping) else {'type': importance}
-    if not isinstance(cfg.get('type'), str) or IMPORTANCES.get(cfg['type']) is None:
-        known = ', '.join(sorted(IMPORTANCES.module_dict))
-        raise ConfigError(f'importance is {importance!r}, but must be one of {known}.')
+    check_importance_name(cfg.get('type'), importance)
     built: Importance = IMPORTANCES.build(cfg)
+    if len(cfg) == 1:
+        built.name = cfg['type']
     return built
+
+
+def check_importance_name(name: Any, given: Any = None) -> None:
+    """Checks that there is an importance of a name.
+
+    Args:
+        name: The name.
+        given: What the error shows if it is not the name.
+
+    Raises:
+        ConfigError: If there is none; the sentence lists those there are.
+    """
+    if not isinstance(name, str) or IMPORTANCES.get(name) is None:
+        known = ', '.join(sorted(IMPORTANCES.module_dict))
+        shown = name if given is None else given
+        raise ConfigError(f'importance is {shown!r}, but must be one of {known}.')
 
 
 def token_importance(tokens: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.allocation import Allocation
+from sparsevit_mm.pruning.importance import Importance
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
 
@@ -28,6 +29,13 @@ class PrunableBackbone(Protocol):
     @property
     def allocation(self) -> Allocation:
         """Which images share a budget of windows."""
+
+    @property
+    def importance(self) -> Importance:
+        """What ranks the windows."""
+
+    @importance.setter
+    def importance(self, importance: Any) -> None: ...
 
     @property
     def pruning_schedule(self) -> PruningSchedule:
@@ -63,6 +71,16 @@ class TwinBackbones(nn.Module):
     def allocation(self) -> Allocation:
         """Which images share a budget of windows, the same for all."""
         return cast(Allocation, self._last.allocation)
+
+    @property
+    def importance(self) -> Importance:
+        """What ranks the windows of all."""
+        return cast(Importance, self._last.importance)
+
+    @importance.setter
+    def importance(self, importance: Any) -> None:
+        for backbone in self.backbones:
+            backbone.importance = importance
 
     @property
     def pruning_schedule(self) -> PruningSchedule:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import read_json, replace_text
 from sparsevit_mm.pruning.allocation import Allocation, build_allocation
+from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.selection import num_kept_windows
 
 DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -76,15 +77,20 @@ class PruningSchedule:
         ratios: For each stage a tuple with one ratio per block, 0 <= ratio < 1. They do not
             decrease inside a stage, because a pruned window never comes back.
         allocation: Which images share a budget of windows; None leaves that to the backbone.
+        importance: Name of what windows are ranked by; None leaves that to the backbone.
 
     Raises:
-        ConfigError: If a ratio is out of range or a stage's ratios decrease.
+        ConfigError: If a ratio is out of range, a stage's ratios decrease, or the importance is
+            unknown.
     """
 
     ratios: tuple[tuple[float, ...], ...]
     allocation: Allocation | None = None
+    importance: str | None = None
 
     def __post_init__(self) -> None:
+        if self.importance is not None:
+            check_importance_name(self.importance)
         for stage, ratios in enumerate(self.ratios):
             for ratio in ratios:
                 if not 0 <= ratio < 1:
@@ -235,11 +241,13 @@ class PruningSchedule:
         return tuple(counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule as JSON-ready data; an allocation of None is left out."""
+        """The schedule as JSON-ready data; allocation and importance are left out if None."""
         ratios = [list(stage) for stage in self.ratios]
         data: dict[str, Any] = {'format': _FORMAT, 'version': 1, 'ratios': ratios}
         if self.allocation is not None:
             data['allocation'] = self.allocation.to_config()
+        if self.importance is not None:
+            data['importance'] = self.importance
         return data
 
     @classmethod
@@ -247,7 +255,8 @@ class PruningSchedule:
         """Reads the data of `to_dict`; other keys, such as those of a search, are ignored.
 
         Raises:
-            ConfigError: If `ratios` is missing or malformed, or the allocation is unknown.
+            ConfigError: If `ratios` is missing or malformed, or the allocation or the importance is
+                unknown.
         """
         ratios = data.get('ratios') if isinstance(data, Mapping) else None
         if not (_is_list(ratios) and ratios and all(map(_is_list, ratios))):
@@ -257,9 +266,11 @@ class PruningSchedule:
             )
         schedule = cls.parse(ratios, [len(stage) for stage in ratios])
         allocation = data.get('allocation')
-        if allocation is None:
-            return schedule
-        return replace(schedule, allocation=build_allocation(allocation))
+        return replace(
+            schedule,
+            allocation=None if allocation is None else build_allocation(allocation),
+            importance=data.get('importance'),
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes the schedule as JSON.
@@ -279,7 +290,8 @@ class PruningSchedule:
         return cls.from_dict(read_json(path, 'the schedule file'))
 
     def __str__(self) -> str:
-        return ', '.join('[' + ', '.join(f'{r:g}' for r in stage) + ']' for stage in self.ratios)
+        text = ', '.join('[' + ', '.join(f'{r:g}' for r in stage) + ']' for stage in self.ratios)
+        return text if self.importance is None else f'{text} by {self.importance}'
 
 
 def stage_side(pixels: int, stage: int, patch_size: int = 4) -> int:

@@ -39,11 +39,13 @@ class WindowSelection:
         block: Index of the block in its stage.
         windows: The windows it computed; its `kept` indices have the most important first in every
             image.
+        importance: Name of what ranked them; None if it has none.
     """
 
     stage: int
     block: int
     windows: Windows
+    importance: str | None = None
 
     @property
     def grid(self) -> WindowGrid:

@@ -10,6 +10,8 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops.windows import WindowGrid, index_maps
 from sparsevit_mm.pruning import importance as module
 from sparsevit_mm.pruning.importance import IMPORTANCES, Importance, build_importance
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.schedule import PruningSchedule
 
 CPU = torch.device('cpu')
 GRIDS = [
@@ -129,3 +131,50 @@ def test_an_importance_of_ones_own():
 def test_unknown_names_are_one_sentence(wrong):
     with pytest.raises(ConfigError, match=r'importance is .*one of contrast, l2, peak, random\.'):
         SparseViT(importance=wrong)
+
+
+def test_a_schedule_sets_the_importance_it_names():
+    net = SparseViT(
+        embed_dims=8, depths=(1,), num_heads=(1,), out_indices=(0,), importance='contrast'
+    )
+    schedule = PruningSchedule(((0.5,),), importance='peak')
+    for assigned, expected in ((0.5, 'contrast'), (schedule, 'peak'), ([[0.2]], 'peak')):
+        net.pruning_schedule = assigned
+        seen = []
+        net.window_observer = seen.append
+        net(torch.randn(1, 3, 112, 112))
+        assert net.importance.name == seen[0].importance == expected
+
+
+def test_twins_rank_by_the_same():
+    networks = [
+        SparseViT(embed_dims=8, depths=(1,), num_heads=(1,), out_indices=(0,)) for _ in range(2)
+    ]
+    twins = find_prunable_backbone(torch.nn.ModuleList(networks))
+    twins.importance = 'contrast'
+    assert [network.importance.name for network in networks] == ['contrast'] * 2
+    twins.pruning_schedule = PruningSchedule(((0.5,),), importance='peak')
+    assert [network.importance.name for network in networks] == ['peak'] * 2
+    assert twins.importance.name == 'peak'
+
+
+def test_with_arguments_an_importance_has_no_name():
+    assert build_importance('peak').name == 'peak'
+    assert build_importance(dict(type='peak')).name == 'peak'
+
+    @IMPORTANCES.register_module(name='scaled')
+    class Scaled(Importance):
+        def __init__(self, factor=1.0):
+            self.factor = factor
+
+        def summarize(self, tokens):
+            return tokens
+
+        def score(self, summary, grid, batch_size):
+            raise NotImplementedError
+
+    try:
+        assert build_importance(dict(type='scaled', factor=2.0)).name is None
+        assert PruningSchedule(((0.5,),), importance='scaled').importance == 'scaled'
+    finally:
+        IMPORTANCES.module_dict.pop('scaled')

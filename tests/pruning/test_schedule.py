@@ -180,3 +180,27 @@ def test_a_file_tells_the_allocation(allocation, tmp_path):
 def test_a_file_with_an_unknown_allocation_is_one_sentence():
     with pytest.raises(ConfigError, match="allocation is 'frame', but must be"):
         PruningSchedule.from_dict({'ratios': [[0.5]], 'allocation': 'frame'})
+
+
+def test_a_file_tells_the_importance(tmp_path):
+    plain = PruningSchedule.parse(0.5, (2, 2))
+    assert 'importance' not in plain.to_dict()
+    assert PruningSchedule.from_dict(plain.to_dict()).importance is None
+    schedule = dataclasses.replace(plain, importance='contrast')
+    schedule.save(tmp_path / 'schedule.json')
+    assert PruningSchedule.load(tmp_path / 'schedule.json') == schedule
+    assert json.loads((tmp_path / 'schedule.json').read_text())['importance'] == 'contrast'
+    assert PruningSchedule.parse(schedule, (2, 2)) == schedule
+
+
+def test_schedules_that_differ_in_importance_alone_are_different_ones():
+    ratios = ((0.5, 0.5),)
+    schedules = [PruningSchedule(ratios, importance=name) for name in (None, 'l2', 'contrast')]
+    assert len(set(schedules)) == len({str(schedule) for schedule in schedules}) == 3
+
+
+@pytest.mark.parametrize('wrong', ['largest', 3, ['l2'], dict(type='l2')])
+def test_a_file_with_an_unknown_importance_is_one_sentence(wrong):
+    message = r'importance is .*, but must be one of contrast, l2, peak, random\.'
+    with pytest.raises(ConfigError, match=message):
+        PruningSchedule.from_dict({'ratios': [[0.5]], 'importance': wrong})

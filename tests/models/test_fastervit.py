@@ -196,6 +196,32 @@ def test_values_of_padding_do_not_rank_windows(importance, monkeypatch):
         assert first is None or first.equal(second)
 
 
+def test_images_may_share_a_budget_of_windows():
+    ratios = [[0], [0], [0.2, 0.5, 0.7], [0.0, 0.4]]
+    net = build(depths=(1, 1, 3, 2), pruning_ratios=ratios, importance='contrast').train()
+    images = torch.randn(3, 3, 200, 150) * torch.tensor([1.0, 0.3, 2.0])[:, None, None, None]
+    images[1, :, 90:] = 0  # plain ground below
+    own, shared = [], []
+    net.window_observer = own.append
+    net(images)
+    net.allocation, net.window_observer = 'batch', shared.append
+    sum(output.square().mean() for output in net(images)).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    assert any(not torch.equal(a.shares, b.shares) for a, b in zip(own, shared))
+    for ours, theirs in zip(own, shared):
+        assert ours.windows.num_windows == theirs.windows.num_windows
+        assert theirs.shares.min() > 0
+    for first, then in itertools.pairwise(shared[:3]):
+        for image in range(3):
+            assert set(then.kept_in(image).tolist()) <= set(first.kept_in(image).tolist())
+    net.eval().window_observer = None
+    with torch.no_grad():
+        alone = net(images[:1])
+        net.allocation = 'image'
+        for ours, theirs in zip(alone, net(images[:1])):
+            assert torch.equal(ours, theirs)
+
+
 def test_kept_windows_are_nested_and_do_not_depend_on_the_batch():
     net = build(depths=(1, 1, 3, 2), pruning_ratios=[[0], [0], [0.2, 0.5, 0.7], [0.0, 0.4]])
     kept = []

@@ -78,6 +78,16 @@ def add_schedule(parser: argparse.ArgumentParser, required: bool = False) -> Any
     return group
 
 
+def add_importance(parser: argparse.ArgumentParser) -> None:
+    """Adds `--importance`, which goes into the config that is written."""
+    parser.add_argument(
+        '--importance',
+        metavar='NAME',
+        help='what windows are ranked by, such as l2 or contrast; default: what the schedule file '
+        "or the config names, else the paper's l2",
+    )
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Adds `--launcher`, and `--local_rank`, which older launchers pass on."""
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from _arguments import add_schedule, tool_parser
+from _arguments import add_importance, add_schedule, tool_parser
 
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.swap_backbone import swap_to_file
@@ -25,6 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help=f'one of {", ".join(backbone_names())}',
     )
     add_schedule(parser)
+    add_importance(parser)
     parser.add_argument(
         '--checkpoint', help='weights to start from; default: the released ImageNet ones; "" none'
     )
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ratios=read_schedule(args.ratios, args.schedule),
             checkpoint=args.checkpoint,
             channels=args.channels,
+            importance=args.importance,
         )
     for change in swap.changes:
         print(f'{".".join(map(str, change.path))}: {change.reason}')

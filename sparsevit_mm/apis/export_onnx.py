@@ -18,10 +18,10 @@ from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import (
     build_model,
     check_checkpoint_exists,
-    check_schedules,
     check_weights_fit,
     check_writable_folder,
 )
+from sparsevit_mm.checks.schedules import check_importance, check_schedules
 from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, largest_difference, write_onnx
 from sparsevit_mm.deployment.parts import PARTS, exportable
@@ -174,6 +174,7 @@ def load_model(
     model = build_model(cfg)
     check_schedules(model, cfg)
     if schedule is not None:
+        check_importance(schedule, cfg)
         find_prunable_backbone(model).pruning_schedule = schedule
     if checkpoint is not None:
         check_weights_fit(model, checkpoint)

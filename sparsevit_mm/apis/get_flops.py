@@ -12,6 +12,7 @@ from rich.console import Console
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
+from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.cost_report import CostReport, cost_report, cost_table
 from sparsevit_mm.pruning.prunable import find_prunable_backbone, prunable_or_none
@@ -53,6 +54,7 @@ def count_config(
     register_framework(cfg)
     model = build_model(cfg)
     if wanted is not None:
+        check_importance(wanted, cfg)
         find_prunable_backbone(model).pruning_schedule = wanted
     report = cost_report(model, cfg, height, width, batch, prunable_or_none(model))
     Console().print(cost_table(report))

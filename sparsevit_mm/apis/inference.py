@@ -30,6 +30,7 @@ from sparsevit_mm.checks.configs import (
     type_name,
 )
 from sparsevit_mm.checks.images import CHECKED_LOADING, check_complete
+from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.inputs import check_device, input_channels
@@ -107,6 +108,7 @@ class ImagePredictor:
         model = build_model(self.cfg)
         self.backbone = prunable_or_none(model)
         if schedule is not None:
+            check_importance(schedule, self.cfg)
             find_prunable_backbone(model).pruning_schedule = schedule
         meta: Mapping[str, Any] = {}
         if checkpoint is not None:

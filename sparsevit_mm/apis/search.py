@@ -16,11 +16,11 @@ from sparsevit_mm.checks.configs import (
     build_model,
     check_checkpoint_exists,
     check_datasets,
-    check_schedules,
     check_weights_fit,
     check_writable_folder,
     type_name,
 )
+from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.engine.search_loop import ScheduleSearchLoop
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.search.settings import SearchSettings

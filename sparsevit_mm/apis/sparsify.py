@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,13 @@ from sparsevit_mm.checks.configs import (
     check_writable_folder,
     type_name,
 )
+from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text, written_whole
 from sparsevit_mm.profiling.inputs import conditions, input_channels
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.swap.config_file import write_config
@@ -109,6 +111,7 @@ def sparsify_model(
     *,
     ratios: Any = None,
     latency: float | None = None,
+    importance: str | None = None,
     shape: tuple[int, int] | None = None,
     evaluate: bool = True,
     num_images: int = 3,
@@ -123,6 +126,8 @@ def sparsify_model(
         ratios: Pruning ratios in any form `pruning_ratios` takes.
         latency: Instead of ratios: the latency of the backbone over the dense one, in (0, 1); the
             uniform ratio that comes closest on this machine is taken.
+        importance: Name of what windows are ranked by; None takes that of the schedule or the
+            config, if one names it, else the default.
         shape: Height and width of the input that MACs and latency are for; by default what the
             backbone sees of the first test image.
         evaluate: Whether to test both forms on the config's test set.
@@ -139,6 +144,8 @@ def sparsify_model(
         raise ConfigError('exactly one of ratios and latency must be given.')
     if latency is not None and not 0 < latency < 1:
         raise ConfigError(f'latency is {latency}, but must lie between 0 and 1 times dense.')
+    if importance is not None:
+        check_importance_name(importance)
     out_dir = Path(out_dir)
     check_writable_folder(out_dir, 'out_dir')
     check_checkpoint_exists(checkpoint, 'checkpoint')
@@ -147,8 +154,13 @@ def sparsify_model(
     if cfg_options:
         original.merge_from_dict(dict(cfg_options))
     register_framework(original)
+    if isinstance(ratios, PruningSchedule):
+        if importance is None:
+            check_importance(ratios, original)
+            importance = ratios.importance
+        ratios = replace(ratios, importance=None)
     dense_ratios: Any = 0.0
-    dense_cfg = sparsify(original, dense_ratios).cfg
+    dense_cfg = sparsify(original, dense_ratios, importance).cfg
     model = build_model(dense_cfg)
     backbone = find_prunable_backbone(model)
     test_shape = _test_shape(dense_cfg, model)
@@ -171,7 +183,7 @@ def sparsify_model(
         original.dump(file)
     path = out_dir / f'{name}_sparse.py'
     plain = [list(stage) for stage in sparse.ratios]
-    swap = sparsify(Config.fromfile(base), plain)
+    swap = sparsify(Config.fromfile(base), plain, importance)
     write_config(swap, Config.fromfile(base), str(base), path, f'{name} that skips windows.')
     sparse_weights = out_dir / f'{name}_sparse.pth'
     write_checkpoint({'state_dict': weights}, sparse_weights)

@@ -21,6 +21,7 @@ def swap_to_file(
     ratios: Any = None,
     checkpoint: str | None = None,
     channels: str | None = None,
+    importance: str | None = None,
 ) -> Swap:
     """Swaps the backbone of a config, builds the new model, and writes the new config.
 
@@ -31,6 +32,8 @@ def swap_to_file(
         ratios: Pruning ratios in any form `pruning_ratios` takes, or a `PruningSchedule`.
         checkpoint: Weights to start from, see `BackboneSpec`.
         channels: How weights for three channels are taken in for others, see `BackboneSpec`.
+        importance: Name of what windows are ranked by; None takes that of the schedule, if it
+            names one, else the backbone's default.
 
     Returns:
         What was changed.
@@ -39,8 +42,9 @@ def swap_to_file(
         SparseVitError: If something given is wrong; nothing was written then.
     """
     if isinstance(ratios, PruningSchedule):
+        importance = importance or ratios.importance
         ratios = [list(stage) for stage in ratios.ratios]
-    spec = BackboneSpec(backbone, ratios, checkpoint, channels)
+    spec = BackboneSpec(backbone, ratios, checkpoint, channels, importance)
     check_writable_folder(Path(out).parent, 'out')
     original = read_config(config)
     register_framework(original)

@@ -28,11 +28,11 @@ from sparsevit_mm.checks.configs import (
     build_model,
     check_checkpoint_exists,
     check_datasets,
-    check_schedules,
     check_weights_fit,
     check_writable_folder,
     type_name,
 )
+from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.errors import ConfigError
 
 _PRUNING_HOOK = 'WindowPruningHook'

@@ -22,10 +22,10 @@ from sparsevit_mm.checks.configs import (
     check_datasets,
     check_mixed_precision,
     check_pretrained,
-    check_schedules,
     check_weights_fit,
     check_writable_folder,
 )
+from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.engine.resuming import check_resumable, latest_checkpoint
 from sparsevit_mm.errors import ConfigError
 

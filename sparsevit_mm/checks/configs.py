@@ -21,8 +21,7 @@ from sparsevit_mm.checkpoints.bevdet import bevdet_in_our_names
 from sparsevit_mm.checkpoints.loading import read_weights, resize_to_fit
 from sparsevit_mm.errors import CheckpointError, ConfigError
 from sparsevit_mm.models.swin import SwinBackbone
-from sparsevit_mm.pruning.prunable import find_prunable_backbone
-from sparsevit_mm.registry import HOOKS, SCOPE
+from sparsevit_mm.registry import SCOPE
 
 DATA_SOURCE = 'data_source'
 """Field of a config that says where to get its data set."""
@@ -150,25 +149,6 @@ def _check_neck(backbone: Any, neck: Any, field: str) -> None:
             f'{field}.in_channels is {list(wanted)}, but must be {channels}, the channels of the '
             f'maps of {type(backbone).__name__}.'
         )
-
-
-def check_schedules(model: nn.Module, cfg: Config) -> None:
-    """Checks that the hooks of this package in `custom_hooks` match a model.
-
-    Args:
-        model: Returned by `build_model`; its schedule is changed.
-        cfg: The whole config.
-
-    Raises:
-        ConfigError: If an argument is wrong, a schedule does not fit, or the backbone has none.
-    """
-    for hook_cfg in cfg.get('custom_hooks') or []:
-        if _is_ours(hook_cfg):
-            hook = HOOKS.build(hook_cfg)
-            backbone = find_prunable_backbone(model)
-            schedule = getattr(hook, 'schedule', None)
-            if schedule is not None:
-                backbone.pruning_schedule = schedule
 
 
 def check_pretrained(model: nn.Module) -> None:
@@ -311,13 +291,6 @@ def _check_data(path: str, field: str, cfg: Config, root: str | None) -> None:
         f'{field} is missing: looked for {Path(path).absolute()}; {get_it} {where}, or point the '
         'config elsewhere with --cfg-options.'
     )
-
-
-def _is_ours(cfg: Any) -> bool:
-    HOOKS.import_from_location()
-    kind = str(cfg.get('type')) if isinstance(cfg, Mapping) else ''
-    scope, _, name = kind.rpartition('.')
-    return scope.partition('.')[0] in ('', SCOPE) and name in HOOKS.module_dict
 
 
 def _pretrained(module: nn.Module) -> str | None:

@@ -147,7 +147,7 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path, loss: bool = Fa
     return SearchData(
         dataloader=dataloader,
         evaluator=(
-            None if loss else _evaluator_for(evaluator, whole, images, folder / 'held_out.json')
+            None if loss else evaluator_for(evaluator, whole, images, folder / 'held_out.json')
         ),
         names=tuple(names[number] for number in chosen),
         split=split,
@@ -182,10 +182,23 @@ def _single_dataset(dataset: ConfigDict, loader: str) -> ConfigDict:
     return dataset
 
 
-def _evaluator_for(
+def evaluator_for(
     evaluator: Any, dataset: Any, images: Sequence[Mapping[str, Any]], path: Path
 ) -> Any:
-    """The evaluator with COCO annotations of exactly these images."""
+    """Makes an evaluator judge a part of its data set.
+
+    Args:
+        evaluator: Its config, which is changed.
+        dataset: The data set that the images are of.
+        images: What the data set knows of each.
+        path: Where COCO annotations of exactly these images are written, if a metric reads some.
+
+    Returns:
+        The evaluator.
+
+    Raises:
+        ConfigError: If a metric reads annotations that are no COCO file.
+    """
     metrics = evaluator if isinstance(evaluator, Sequence) else [evaluator]
     for metric in metrics:
         if not metric.get('ann_file'):

@@ -56,7 +56,7 @@ class ScheduleEvaluator:
         """
         self._backbone.pruning_schedule = schedule
         self._model.eval()
-        with _without_reports():
+        with without_reports():
             found = self._losses() if is_loss(self._metric) else self._evaluate()
         metrics = {
             key: float(value)
@@ -126,7 +126,7 @@ class ScheduleEvaluator:
 
 
 @contextlib.contextmanager
-def _without_reports() -> Iterator[None]:
+def without_reports() -> Iterator[None]:
     """Keeps what evaluators say of every single evaluation out of the log and the console."""
     logger = MMLogger.get_current_instance()
     level = logger.level

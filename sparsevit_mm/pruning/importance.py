@@ -162,9 +162,11 @@ def build_importance(importance: str | Mapping[str, Any] | Importance) -> Import
         return importance
     cfg = dict(importance) if isinstance(importance, Mapping) else {'type': importance}
     check_importance_name(cfg.get('type'), importance)
-    built: Importance = IMPORTANCES.build(cfg)
-    if len(cfg) == 1:
-        built.name = cfg['type']
+    name = cfg.pop('type')
+    # Not by `build`, which warns in every framework's scope but our own.
+    built: Importance = IMPORTANCES.get(name)(**cfg)  # type: ignore[misc]
+    if not cfg:
+        built.name = name
     return built
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from sparsevit_mm.ops.windows import WindowGrid, Windows
+from sparsevit_mm.ops.windows import WindowGrid, Windows, index_maps
 from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.importance import Importance
 
@@ -81,6 +81,24 @@ class WindowSelection:
         """
         kept, num_windows = self.windows.kept, self.grid.num_windows
         return None if kept is None else kept[kept // num_windows == image] % num_windows
+
+    def computed_tokens(self, image: int) -> Tensor:
+        """Which tokens of an image the block computed.
+
+        Args:
+            image: Index of the image in the batch.
+
+        Returns:
+            (H, W) bool on the CPU.
+        """
+        grid, cpu = self.grid, torch.device('cpu')
+        kept = self.kept_in(image)
+        if kept is None:
+            return torch.ones(grid.height, grid.width, dtype=torch.bool)
+        window_is_kept = torch.zeros(grid.num_windows, dtype=torch.bool)
+        window_is_kept[kept.cpu()] = True
+        per_window_token = window_is_kept.repeat_interleave(grid.window_size**2)
+        return per_window_token[index_maps(grid, cpu).inverse_index].view(grid.height, grid.width)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from sparsevit_mm.checkpoints.loading import CHANNEL_ORDERS
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.fastervit_arch import VARIANTS
 from sparsevit_mm.models.swin_arch import NAMED_SIZES, SwinArch
+from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
 STRIDES = (4, 8, 16, 32)
@@ -38,15 +39,18 @@ class BackboneSpec:
         channels: For images of more or fewer than three channels: 'rgb' or 'bgr', what their first
             three are, takes the weights in, with the mean for further channels; None leaves them
             out.
+        importance: Name of what windows are ranked by; None for the backbone's default.
 
     Raises:
-        ConfigError: If the name is unknown, or ratios are given for a backbone without schedule.
+        ConfigError: If a name is unknown, or ratios or an importance are given for a backbone
+            without schedule.
     """
 
     name: str
     ratios: Any = None
     checkpoint: str | None = None
     channels: str | None = None
+    importance: str | None = None
 
     def __post_init__(self) -> None:
         if self.name not in backbone_names():
@@ -57,6 +61,13 @@ class BackboneSpec:
             raise ConfigError(
                 f'channels is {self.channels!r}, but must be one of {", ".join(CHANNEL_ORDERS)}.'
             )
+        if self.importance is not None:
+            check_importance_name(self.importance)
+            if not self.is_sparse:
+                raise ConfigError(
+                    f'importance is {self.importance!r}, but {self.name} has no pruning schedule: '
+                    'choose a sparsevit or leave the importance out.'
+                )
         if self.ratios is not None:
             if not self.is_sparse:
                 raise ConfigError(
@@ -123,6 +134,8 @@ class BackboneSpec:
             config['drop_path_rate'] = 0.2
         if self.ratios is not None:
             config['pruning_ratios'] = self.ratios
+        if self.importance is not None:
+            config['importance'] = self.importance
         if self.pretrained is not None and (in_channels == 3 or self.channels is not None):
             config['init_cfg'] = dict(type='Pretrained', checkpoint=self.pretrained)
             if in_channels != 3:

@@ -31,6 +31,7 @@ from sparsevit_mm.swap.unsupported import (
 )
 
 _SWINS = ('SwinTransformer', 'SparseViT')
+RANKED_BY = 'What ranks the windows.'
 SWIN_SIZES = ('embed_dims', 'depths', 'num_heads')
 
 
@@ -107,12 +108,13 @@ def swap_backbone(cfg: Config, spec: BackboneSpec) -> Swap:
     return Swap(swapped, tuple(changes), kept)
 
 
-def sparsify(cfg: Config, ratios: Any) -> Swap:
+def sparsify(cfg: Config, ratios: Any, importance: str | None = None) -> Swap:
     """Turns the Swin of a config, of any size, into a SparseViT with the same weights.
 
     Args:
         cfg: The config, which is not modified.
         ratios: Pruning ratios in any form `pruning_ratios` takes.
+        importance: Name of what windows are ranked by; None keeps the backbone's.
 
     Raises:
         ConfigError: If the backbone is not a Swin.
@@ -130,6 +132,8 @@ def sparsify(cfg: Config, ratios: Any) -> Swap:
         Change((*path, 'type'), 'sparsevit_mm.SparseViT', 'The same network, with a schedule.'),
         Change((*path, 'pruning_ratios'), ratios, 'Windows to skip.'),
     ]
+    if importance is not None:
+        found.append(Change((*path, 'importance'), importance, RANKED_BY, replaces=True))
     changes = tuple(change for change in found if not _is_there(cfg, change))
     swapped = deepcopy(cfg)
     for change in changes:
@@ -211,6 +215,8 @@ def _swin_to_sparse(old: Mapping[str, Any], spec: BackboneSpec, path: FieldPath)
     ]
     if spec.ratios is not None:
         changes.append(Change((*path, 'pruning_ratios'), spec.ratios, 'Windows to skip.'))
+    if spec.importance is not None:
+        changes.append(Change((*path, 'importance'), spec.importance, RANKED_BY, replaces=True))
     if spec.checkpoint is not None:
         init_cfg = dict(type='Pretrained', checkpoint=spec.checkpoint) if spec.checkpoint else None
         if init_cfg is not None and spec.channels is not None and old.get('in_channels', 3) != 3:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops.windows import WindowGrid, index_maps
+from sparsevit_mm.ops.windows import WindowGrid
 from sparsevit_mm.pruning.prunable import PrunableBackbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
@@ -150,7 +149,7 @@ def draw_kept_windows(
     height, width = panel.shape[:2]
     cols = len(uses) if height > width else math.ceil(len(uses) / 2)
     figure, size, all_axes = _sheet(len(uses), cols, height, width)
-    _draw_header(figure, size, uses)
+    _draw_header(figure, size, uses, selections)
     for axes, use in zip(all_axes, uses):
         token = (
             patch_size * 2**use.stage * height / resized[0],
@@ -201,22 +200,14 @@ def draw_shared_windows(
         axes.imshow(_dim(panel, np.mean(shares, axis=0)), interpolation='nearest', aspect='auto')
         kept, total = _kept_of_all(uses)
         title_panel(axes, name, f'{kept} of {total} windows ({kept / total:.0%})')
-    _draw_header(figure, size, every_use)
+    _draw_header(figure, size, every_use, selections)
     _draw_legend(figure, size)
     return to_pixels(figure)
 
 
 def _computed_tokens(selection: WindowSelection, index: int) -> NDArray[np.int64]:
     """(H, W) of 1 where the block computed a token, else 0."""
-    grid, cpu = selection.grid, torch.device('cpu')
-    kept = selection.kept_in(index)
-    if kept is None:
-        return np.ones((grid.height, grid.width), dtype=np.int64)
-    window_is_kept = torch.zeros(grid.num_windows, dtype=torch.int64)
-    window_is_kept[kept.cpu()] = 1
-    per_window_token = window_is_kept.repeat_interleave(grid.window_size**2)
-    computed = per_window_token[index_maps(grid, cpu).inverse_index]
-    return computed.view(grid.height, grid.width).numpy()
+    return selection.computed_tokens(index).numpy().astype(np.int64)
 
 
 def _fit(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
@@ -337,11 +328,21 @@ def _steps(values: Iterable[str]) -> str:
     return ' → '.join(value for value, _ in itertools.groupby(values))
 
 
-def _draw_header(figure: Figure, size: tuple[int, int], uses: Sequence[StageUse]) -> None:
+def kept_title(selections: Sequence[WindowSelection]) -> str:
+    """What a picture of kept windows is called; it says what ranked them."""
+    names = {selection.importance for selection in selections} - {None}
+    return f'Kept windows by {", ".join(sorted(map(str, names)))}' if names else 'Kept windows'
+
+
+def _draw_header(
+    figure: Figure,
+    size: tuple[int, int],
+    uses: Sequence[StageUse],
+    selections: Sequence[WindowSelection],
+) -> None:
     kept, total = _kept_of_all(uses)
-    figure.text(
-        _MARGIN / size[0], 1 - 36 / size[1], 'Kept windows', size=17, weight='bold', color=INK
-    )
+    title = kept_title(selections)
+    figure.text(_MARGIN / size[0], 1 - 36 / size[1], title, size=17, weight='bold', color=INK)
     figure.text(
         1 - _MARGIN / size[0],
         1 - 36 / size[1],

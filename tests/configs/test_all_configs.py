@@ -10,7 +10,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from sparsevit_mm.checks.configs import build_model, check_schedules
+from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule

@@ -201,3 +201,62 @@ def test_adaptation_draws_for_pairs_or_blocks():
     assert any(len(set(ratios)) == 5 for _, ratios in (schedule.ratios for schedule in blocks))
     with pytest.raises(ConfigError, match="per is 'stage'"):
         SparsityAdaptationHook(per='stage')
+
+
+def rank_by(importance, ratios=((0.5, 0.5), (0.0, 0.0))):
+    return PruningSchedule(ratios, importance=importance)
+
+
+class NamesWhatRanks(ToyModel):
+    """Notes what every forward ranks by."""
+
+    def __init__(self):
+        super().__init__()
+        self.ranked_by = set()
+
+    def forward(self, inputs, target, mode='tensor'):
+        self.ranked_by.add((mode, self.backbone.importance.name))
+        return super().forward(inputs, target, mode)
+
+
+@pytest.mark.parametrize('given, expected', [(None, 'peak'), ('contrast', 'contrast')])
+def test_adaptation_keeps_the_backbones_importance_or_takes_one(given, expected, tmp_path):
+    model = NamesWhatRanks()
+    model.backbone.importance = 'peak'
+    hook = dict(type='sparsevit_mm.SparsityAdaptationHook', importance=given)
+    toy_runner(tmp_path / 'train', [hook], model).train()
+    assert model.ranked_by == {('loss', expected), ('predict', expected)}
+    toy_runner(tmp_path / 'test', [hook], model).test()
+    assert model.ranked_by == {('loss', expected), ('predict', expected)}
+
+
+def test_pruning_hook_ranks_as_its_file_says(tmp_path):
+    path = tmp_path / 'schedule.json'
+    rank_by('contrast').save(path)
+    model = NamesWhatRanks()
+    hook = dict(type='sparsevit_mm.WindowPruningHook', schedule=str(path))
+    toy_runner(tmp_path, [hook, dict(type='sparsevit_mm.SparsityAdaptationHook')], model).train()
+    assert model.ranked_by == {('loss', 'contrast'), ('predict', 'contrast')}
+
+
+@pytest.mark.parametrize(
+    'hook',
+    [
+        dict(type='sparsevit_mm.WindowPruningHook', schedule=rank_by('contrast')),
+        dict(type='sparsevit_mm.SparsityAdaptationHook', importance='contrast'),
+    ],
+)
+def test_another_importance_than_the_config_names_is_one_sentence(hook, tmp_path):
+    backbone = dict(type='SparseViT', importance='l2')
+    runner = toy_runner(tmp_path, [hook], epochs=1, cfg=dict(model=dict(backbone=backbone)))
+    message = (
+        "is 'contrast', but must be that of the config, whose model.backbone.importance is 'l2'"
+        '.*--cfg-options model.backbone.importance=contrast'
+    )
+    with pytest.raises(ConfigError, match=message):
+        runner.train()
+
+
+def test_adaptation_refuses_an_unknown_importance():
+    with pytest.raises(ConfigError, match="importance is 'largest', but must be one of contrast"):
+        SparsityAdaptationHook(importance='largest')

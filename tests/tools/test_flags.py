@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.pruning.schedule import PruningSchedule
 from tests.helpers.generated_data import write_data
 from tests.helpers.small_configs import (
     load_for_step,
@@ -251,3 +252,29 @@ def test_3d_detector_keeps_predictions_and_pictures(tmp_path):
     assert (tmp_path / 'predictions.pkl').stat().st_size > 0
     drawn = [name for name in files_below(tmp_path / 'work') if '/drawn/' in name]
     assert len(drawn) >= 2
+
+
+def test_a_schedule_of_another_importance_is_one_sentence(tiny, trained, tmp_path, capsys):
+    """Every tool that reads schedule files; the way out that the sentence names works."""
+    schedule = tmp_path / 'schedule.json'
+    PruningSchedule(((0.5, 0.5), (0.0, 0.0)), importance='contrast').save(schedule)
+    checkpoint, image = trained / 'epoch_3.pth', next((tiny.data / 'images').glob('*.png'))
+    calls = {
+        'get_flops': [tiny.detector, '--shape', 64, 96],
+        'test': [tiny.detector, checkpoint, '--work-dir', tmp_path / 'work'],
+        'image_demo': [image, tiny.detector, checkpoint, '--out-dir', tmp_path / 'drawn'],
+    }
+    for name, args in calls.items():
+        args = [*args, '--schedule', schedule, '--cfg-options']
+        with pytest.raises(SystemExit):
+            call_tool(name, *args, 'model.backbone.importance=l2')
+        error = capsys.readouterr().err.strip()
+        assert "importance of the schedule is 'contrast', but must be that of the config" in error
+        assert not [file for file in tmp_path.rglob('*') if file != schedule]
+        assert error.endswith('--cfg-options model.backbone.importance=contrast')
+    for name, args in calls.items():
+        call_tool(name, *args, '--schedule', schedule)
+        call_tool(
+            name, *args, '--schedule', schedule,
+            '--cfg-options', 'model.backbone.importance=contrast',
+        )  # fmt: skip

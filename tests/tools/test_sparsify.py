@@ -103,3 +103,14 @@ def test_refusals(tiny, trained, tmp_path, capsys):
         call_tool('sparsify', tiny.plain, 'no.pth', '--ratios', '0.5')
     assert 'no such file' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+def test_the_importance_goes_into_the_config(tiny, trained, tmp_path, capsys):
+    flags = ['--no-test', '--pictures', '0', '--shape', '64', '96', '--out-dir', tmp_path / 'out']
+    schedule = tmp_path / 'schedule.json'
+    PruningSchedule(((0.5, 0.5), (0.0, 0.0)), importance='peak').save(schedule)
+    config = tmp_path / 'out' / 'plain_sparse.py'
+    call_tool('sparsify', tiny.plain, trained, '--schedule', schedule, *flags)
+    assert Config.fromfile(config).model.backbone.importance == 'peak'
+    call_tool('sparsify', tiny.plain, trained, '--ratios', 0.5, '--importance', 'contrast', *flags)
+    assert Config.fromfile(config).model.backbone.importance == 'contrast'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
+from sparsevit_mm.pruning.schedule import PruningSchedule
 from tests.tools.conftest import call_tool
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
@@ -41,3 +42,21 @@ def test_refuses_in_a_sentence(args, message, tmp_path, capsys):
     assert end.value.code == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / 'new.py').exists()
+
+
+def test_the_importance_is_written(tmp_path, capsys):
+    schedule = tmp_path / 'schedule.json'
+    PruningSchedule(((0.5,) * 2, (0.0,) * 2, (0.2,) * 6, (0.0,) * 2), importance='peak').save(
+        schedule
+    )
+    flags = [RETINANET, '--backbone', 'sparsevit-tiny', '--out', tmp_path / 'new.py']
+    call_tool('swap_backbone', *flags, '--ratios', '0.5', '--importance', 'contrast')
+    assert Config.fromfile(tmp_path / 'new.py').model.backbone.importance == 'contrast'
+    call_tool('swap_backbone', *flags, '--schedule', schedule)
+    assert Config.fromfile(tmp_path / 'new.py').model.backbone.importance == 'peak'
+    call_tool('swap_backbone', *flags)
+    assert 'importance' not in Config.fromfile(tmp_path / 'new.py').model.backbone
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        call_tool('swap_backbone', *flags, '--importance', 'largest')
+    assert "importance is 'largest', but must be one of" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from sparsevit_mm.visualization import (
     record_kept_windows,
     stage_use,
 )
+from sparsevit_mm.visualization.kept_windows import kept_title
 
 DEPTHS = (2, 3)
 
@@ -171,3 +172,15 @@ def test_dense_stages_are_drawn_undimmed(backbone):
 def test_nothing_recorded_is_an_error():
     with pytest.raises(ConfigError, match='selections is empty'):
         draw_kept_windows(np.zeros((4, 4, 3), dtype=np.uint8), [])
+
+
+@pytest.mark.parametrize('name', ['l2', 'contrast'])
+def test_a_picture_says_what_ranked(backbone, name):
+    backbone.importance = name
+    selections = selections_of(backbone)
+    assert kept_title(selections) == f'Kept windows by {name}'
+    unnamed = [WindowSelection(s.stage, s.block, s.windows) for s in selections]
+    image = np.full((75, 110, 3), 128, np.uint8)
+    assert kept_title(unnamed) == 'Kept windows'
+    pictures = [draw_kept_windows(image, found) for found in (selections, unnamed)]
+    assert (pictures[0] != pictures[1]).any()

@@ -9,6 +9,8 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from sparsevit_mm.checks.schedules import check_ranking
+from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule, checked_choices
 from sparsevit_mm.registry import HOOKS
@@ -30,10 +32,13 @@ class SparsityAdaptationHook(Hook):
         seed: Seed of the draws.
         per: What gets a ratio of its own, a 'pair' of blocks as in the paper, or a 'block'; best
             what the search will choose for.
+        importance: What windows are ranked by from the beginning of training, validation or testing
+            on; None keeps the backbone's. Named in the backbone instead, all tools see it.
 
     Raises:
-        ConfigError: If `choices` is empty or holds a ratio out of range, `per` is unknown, or the
-            backbone has no schedule.
+        ConfigError: If `choices` is empty or holds a ratio out of range, `per` or `importance` is
+            unknown, the backbone has no schedule, or the config's backbone names another
+            importance.
     """
 
     # Later than WindowPruningHook, which sets what training starts from.
@@ -45,8 +50,12 @@ class SparsityAdaptationHook(Hook):
         begin: int = 0,
         seed: int = 0,
         per: str = 'pair',
+        importance: str | None = None,
     ) -> None:
         self.choices, self.per = checked_choices(choices, per), per
+        if importance is not None:
+            check_importance_name(importance)
+        self.importance = importance
         self.begin = begin
         self.seed = seed
         self._own_schedule: PruningSchedule | None = None
@@ -63,6 +72,12 @@ class SparsityAdaptationHook(Hook):
         """
         rng = random.Random(f'{self.seed}/{iteration}')
         return PruningSchedule.sample(depths, rng, self.choices, self.per, has_windows)
+
+    def before_run(self, runner: Runner) -> None:
+        """Sets the importance, if one was given."""
+        if self.importance is not None:
+            check_ranking(runner.cfg, self.importance, type(self).__name__)
+            find_prunable_backbone(runner.model).importance = self.importance
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Draws and sets the iteration's schedule."""

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -30,7 +31,8 @@ class WindowPruningHook(Hook):
 
     Args:
         schedule: Any form `pruning_ratios` takes, or the path of a JSON file that a search or
-            `PruningSchedule.save` wrote; None keeps the backbone's own.
+            `PruningSchedule.save` wrote; None keeps the backbone's own. If it names an importance,
+            the backbone ranks by that one.
         log_kept: Whether to log the share of windows each stage computes, as `kept_windows/stage0`
             and so on, under `train/` and `val/`; visualization back ends such as TensorBoard
             receive it with the other scalars. Where images share a budget, evaluation also logs the
@@ -39,7 +41,7 @@ class WindowPruningHook(Hook):
 
     Raises:
         ConfigError: If the file holds no schedule, the backbone has none, or the schedule does not
-            fit the backbone.
+            fit the backbone or names another importance than the config's backbone does.
     """
 
     priority = 'NORMAL'
@@ -87,6 +89,7 @@ class WindowPruningHook(Hook):
     def _apply(self, runner: Runner) -> None:
         backbone = find_prunable_backbone(runner.model)
         if self.schedule is not None:
+            check_importance(self.schedule, runner.cfg)
             backbone.pruning_schedule = self.schedule
 
     def _before_evaluation(self, runner: Runner) -> None:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
+from sparsevit_mm.checks.classes import check_classes_of_checkpoint
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import (
     build_model,
@@ -21,6 +22,7 @@ from sparsevit_mm.checks.configs import (
     type_name,
 )
 from sparsevit_mm.checks.schedules import check_schedules
+from sparsevit_mm.det3d.datasets.infos import check_infos
 from sparsevit_mm.engine.search_loop import ScheduleSearchLoop
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.search.settings import SearchSettings
@@ -71,10 +73,12 @@ def search(
 
     register_framework(cfg)
     check_coco_annotations(cfg, seen)
+    check_infos(cfg, seen)
     model = build_model(cfg)
     find_prunable_backbone(model)
     check_schedules(model, cfg)
     check_weights_fit(model, checkpoint)
+    check_classes_of_checkpoint(cfg, checkpoint, seen[0])
     del model
     # mmengine builds a test loop only where there is a test set; this one is never looked at.
     for part in ('dataloader', 'evaluator'):

@@ -22,7 +22,7 @@ from sparsevit_mm.apis.configs import (
 )
 from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.apis.schedules import parse_ratios, read_schedule
-from sparsevit_mm.checks.classes import check_classes
+from sparsevit_mm.checks.classes import check_classes, check_classes_of_checkpoint
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import (
     build_model,
@@ -33,6 +33,7 @@ from sparsevit_mm.checks.configs import (
     type_name,
 )
 from sparsevit_mm.checks.schedules import check_schedules
+from sparsevit_mm.det3d.datasets.infos import check_infos
 from sparsevit_mm.errors import ConfigError
 
 _PRUNING_HOOK = 'WindowPruningHook'
@@ -89,10 +90,12 @@ def test(
 
     register_framework(cfg)
     check_coco_annotations(cfg, ['test_dataloader'])
+    check_infos(cfg, ['test_dataloader'])
     check_classes(cfg, ['test_dataloader'])
     model = build_model(cfg)
     check_schedules(model, cfg)
     check_weights_fit(model, checkpoint)
+    check_classes_of_checkpoint(cfg, checkpoint, 'test_dataloader')
     del model
     if tta:
         _average_over_flips(cfg)

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.runner import build_runner
-from sparsevit_mm.checks.classes import check_classes
+from sparsevit_mm.checks.classes import check_classes, check_classes_of_checkpoint
 from sparsevit_mm.checks.coco import check_coco_annotations
 from sparsevit_mm.checks.configs import (
     build_model,
@@ -26,6 +26,7 @@ from sparsevit_mm.checks.configs import (
     check_writable_folder,
 )
 from sparsevit_mm.checks.schedules import check_schedules
+from sparsevit_mm.det3d.datasets.infos import check_infos
 from sparsevit_mm.engine.resuming import check_resumable, latest_checkpoint
 from sparsevit_mm.errors import ConfigError
 
@@ -77,6 +78,7 @@ def train(
 
     register_framework(cfg)
     check_coco_annotations(cfg, ['train_dataloader', 'val_dataloader'])
+    check_infos(cfg, ['train_dataloader', 'val_dataloader'])
     check_classes(cfg, ['train_dataloader', 'val_dataloader'])
     model = build_model(cfg)
     check_schedules(model, cfg)
@@ -86,6 +88,7 @@ def train(
         check_weights_fit(model, start, part='' if cfg.get('resume') else 'backbone.')
         if cfg.get('resume'):
             check_resumable(start, cfg)
+            check_classes_of_checkpoint(cfg, start, 'train_dataloader')
             cfg.load_from = start
     del model
     runner = build_runner(cfg, launcher)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import hashlib
 import io
 import pathlib
 import pickle
@@ -182,8 +183,12 @@ def _fetched(path: str) -> str | io.BytesIO:
 
 
 def _downloaded(address: str) -> str:
-    """Fetches an address into torch's cache, unless it is there; the first process does so."""
-    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    """Fetches an address into torch's cache, unless it is there; the first process does so.
+
+    Every address has a folder of its own there: many files of different networks share a name.
+    """
+    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    folder = Path(torch.hub.get_dir(), 'checkpoints', digest)
     target = folder / Path(urlparse(address).path).name
     if get_rank() == 0 and not target.is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from sparsevit_mm.checkpoints.reading import read_content
 from sparsevit_mm.checks.configs import dataset_configs, type_name
 from sparsevit_mm.errors import ConfigError
 
@@ -54,6 +55,45 @@ def check_classes(cfg: Config, loaders: Iterable[str]) -> None:
             _check_same(first, found)
     if first is not None:
         check_heads(cfg, *first)
+
+
+def check_classes_of_checkpoint(cfg: Config, path: str, loader: str) -> None:
+    """Checks that labels of a trained checkpoint mean what they mean in the data.
+
+    Names may differ, as 'car' and 'Car' do; a name of the data that had another label in training
+    is an error.
+
+    Args:
+        cfg: The whole config; its framework must be registered.
+        path: The checkpoint, a file or an address; it may say nothing of classes.
+        loader: The data loader it is used with.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+        ConfigError: If a label means another class.
+    """
+    trained = _classes_in(read_content(path))
+    if trained is None or 'language_model' in (cfg.get('model') or {}):
+        return
+    for field, dataset in dataset_configs(cfg.get(loader), loader):
+        names = classes_of(dataset, field, cfg.get('default_scope')) or []
+        for label, name in enumerate(names):
+            if name in trained and trained.index(name) != label:
+                raise ConfigError(
+                    f'class {label} of {field} is {name!r}, but is class {trained.index(name)} of '
+                    f'the checkpoint {path}, which was trained on {listed(trained)}: list the '
+                    'classes in its order in metainfo.classes.'
+                )
+
+
+def _classes_in(content: Any) -> list[str] | None:
+    """The classes that mmengine, or an older runner, noted in a checkpoint; None without."""
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    if not isinstance(meta, Mapping):
+        return None
+    data = meta.get('dataset_meta')
+    classes = data.get('classes') if isinstance(data, Mapping) else meta.get('CLASSES')
+    return list(classes) if isinstance(classes, (list, tuple)) else None
 
 
 def classes_of(dataset: Mapping[str, Any], field: str, scope: str | None) -> list[str] | None:

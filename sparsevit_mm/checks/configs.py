@@ -132,23 +132,62 @@ def build_model(cfg: Config) -> nn.Module:
         model: nn.Module = MODELS.build(model_cfg)
     for backbone, neck in (('backbone', 'neck'), ('img_backbone', 'img_neck')):
         _check_neck(getattr(model, backbone, None), cfg.model.get(neck), f'model.{neck}')
+    if cfg.get('default_scope') == 'mmseg' and cfg.model.get('neck') is None:
+        for head in ('decode_head', 'auxiliary_head'):
+            _check_heads_on_maps(getattr(model, 'backbone', None), cfg.model.get(head), head)
     return model
 
 
 def _check_neck(backbone: Any, neck: Any, field: str) -> None:
     """Checks that a neck that takes every map of one of our backbones expects its channels."""
     neck, field = (neck[0], f'{field}.0') if isinstance(neck, list) and neck else (neck, field)
-    dims = getattr(getattr(backbone, 'arch', None), 'stage_dims', None)
+    channels = _channels_of_maps(backbone)
     wanted = neck.get('in_channels') if isinstance(neck, Mapping) else None
-    if dims is None or not isinstance(wanted, (list, tuple)):
+    if channels is None or not isinstance(wanted, (list, tuple)):
         return
-    channels = [dims[stage] for stage in backbone.out_indices]
     # Some necks list them from the last map on.
     if len(wanted) == len(channels) and sorted(wanted) != sorted(channels):
         raise ConfigError(
             f'{field}.in_channels is {list(wanted)}, but must be {channels}, the channels of the '
             f'maps of {type(backbone).__name__}.'
         )
+
+
+def _check_heads_on_maps(backbone: Any, heads: Any, name: str) -> None:
+    """Checks that MMSegmentation's heads expect the channels of the maps that they choose."""
+    channels = _channels_of_maps(backbone)
+    if channels is None:
+        return
+    several = isinstance(heads, (list, tuple))
+    for number, head in enumerate(heads if several else [heads]):
+        field = f'model.{name}.{number}' if several else f'model.{name}'
+        wanted = head.get('in_channels') if isinstance(head, Mapping) else None
+        if wanted is None:
+            continue
+        index = head.get('in_index', -1)
+        if isinstance(wanted, (list, tuple)):
+            chosen = index if isinstance(index, (list, tuple)) else range(len(channels))
+        else:
+            chosen, wanted = [index], [wanted]
+        outside = [i for i in chosen if not -len(channels) <= i < len(channels)]
+        if outside:
+            raise ConfigError(
+                f'{field}.in_index is {index}, but {type(backbone).__name__} has '
+                f'{len(channels)} maps.'
+            )
+        right = [channels[i] for i in chosen]
+        if list(wanted) != right:
+            raise ConfigError(
+                f'{field}.in_channels is {head["in_channels"]}, but must be '
+                f'{right if isinstance(head["in_channels"], (list, tuple)) else right[0]}, the '
+                f'channels of the maps of {type(backbone).__name__} that in_index chooses.'
+            )
+
+
+def _channels_of_maps(backbone: Any) -> list[int] | None:
+    """Channels of every map of one of our backbones; None for another one."""
+    dims = getattr(getattr(backbone, 'arch', None), 'stage_dims', None)
+    return None if dims is None else [dims[stage] for stage in backbone.out_indices]
 
 
 def check_pretrained(model: nn.Module) -> None:

@@ -48,9 +48,15 @@ class FixedOptions(BaseModule, metaclass=_MarksBuilt):
         super().__setattr__(name, value)
 
     def _check_attribute(self, name: str, value: Any) -> None:
+        kind = type(self)
+        if name == 'frozen_stages' and value < getattr(self, name, value):
+            raise ConfigError(
+                f'frozen_stages of a built {kind.__name__} is set to {value}, but must be at least '
+                f'{getattr(self, name)}, because what is frozen stays so: build it anew to train '
+                'more of it.'
+            )
         if name in self.changeable_options or isinstance(value, nn.Module):
             return
-        kind = type(self)
         options = _options(kind)
         if name in options:
             raise ConfigError(

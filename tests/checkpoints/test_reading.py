@@ -82,6 +82,16 @@ def test_an_address_is_read_as_safely_as_a_file(tmp_path):
     assert not (tmp_path / 'harm').exists()
 
 
+@pytest.mark.usefixtures('cache')
+def test_files_of_one_name_from_two_addresses_are_two(tmp_path):
+    for place, value in (('a', 1.0), ('b', 2.0)):
+        (tmp_path / place).mkdir()
+        torch.save({'w': torch.tensor(value)}, tmp_path / place / 'best.pth')
+    with served(tmp_path) as address:
+        found = [read_content(f'{address}/{place}/best.pth')['w'].item() for place in 'aba']
+    assert found == [1.0, 2.0, 1.0]
+
+
 def test_names_of_lists_of_models():
     for scheme in ('openmmlab', 'open-mmlab', 'mmcls'):
         with pytest.raises(CheckpointError, match=f'is in no list of {scheme}:// models'):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.inference import ImagePredictor
-from sparsevit_mm.checks.classes import check_classes
+from sparsevit_mm.checks.classes import check_classes, check_classes_of_checkpoint
+from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.engine.classification import ImageFolder
 from sparsevit_mm.errors import ConfigError
 from tests.helpers.tiny_data import DETECTOR, SEGMENTOR, write_config, write_tiny_data
@@ -189,3 +191,41 @@ def test_names_of_predictions_are_those_of_the_file(tmp_path):
     assert predictor.dataset_meta['classes'] == ('sky', 'road', 'tree')
     with pytest.raises(ConfigError, match=r"classes is 'sky', but must be a list of names"):
         ImagePredictor(str(config), device='cpu', cfg_options={key: 'sky'})
+
+
+@pytest.mark.parametrize('noted', ['dataset_meta', 'CLASSES'])
+def test_a_checkpoint_whose_labels_mean_other_classes(noted, framework, tmp_path):
+    scope, model = framework
+    cfg = of_framework(scope, ORDERS[0], **model)
+    register_framework(cfg)
+    for classes, wrong in ((ORDERS[0], False), (('Person', 'Car'), False), (ORDERS[1], True)):
+        meta = {noted: {'classes': classes} if noted == 'dataset_meta' else classes}
+        torch.save({'state_dict': {}, 'meta': meta}, tmp_path / 'a.pth')
+        if wrong:
+            words = "class 0 of .* is 'person', but is class 1 of the checkpoint .*a.pth"
+            with pytest.raises(ConfigError, match=words):
+                check_classes_of_checkpoint(cfg, str(tmp_path / 'a.pth'), 'train_dataloader')
+        else:
+            check_classes_of_checkpoint(cfg, str(tmp_path / 'a.pth'), 'train_dataloader')
+
+
+@pytest.mark.parametrize('way', ['test', 'resume'])
+def test_the_tools_compare_the_classes_of_a_checkpoint(way, tmp_path, capsys):
+    data = write_tiny_data(tmp_path / 'data', images=2)
+    config = write_config(tmp_path / 'detector.py', DETECTOR, data)
+    cfg = load_config(str(config))
+    register_framework(cfg)
+    content = {
+        'state_dict': build_model(cfg).state_dict(),
+        'meta': {'dataset_meta': {'classes': ORDERS[1]}, 'epoch': 1, 'iter': 1},
+        'message_hub': {},
+        'optimizer': {},
+    }
+    torch.save(content, tmp_path / 'a.pth')
+    given = (
+        [config, tmp_path / 'a.pth'] if way == 'test' else [config, '--resume', tmp_path / 'a.pth']
+    )
+    with pytest.raises(SystemExit):
+        call_tool('train' if way == 'resume' else 'test', *given, '--work-dir', tmp_path / 'work')
+    assert 'is class 1 of the checkpoint' in capsys.readouterr().err
+    assert not (tmp_path / 'work').exists()

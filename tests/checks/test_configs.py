@@ -7,12 +7,15 @@ import torch
 from mmengine.config import Config
 
 from sparsevit_mm import SparseViT
+from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import (
+    build_model,
     check_datasets,
     check_weights_fit,
     check_writable_folder,
 )
 from sparsevit_mm.errors import CheckpointError, ConfigError
+from tests.helpers.tiny_data import SEGMENTOR, write_config
 
 
 def test_writable_folder_is_not_made(tmp_path):
@@ -85,3 +88,38 @@ def test_extra_entries_of_a_checkpoint_do_no_harm(tmp_path):
     index = 'stages.0.blocks.0.attn.w_msa.relative_position_index'
     torch.save({**weights, index: torch.zeros(49, 49, dtype=torch.int64)}, path)
     check_weights_fit(network(), path)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        (
+            dict(in_channels=[12, 48], in_index=[0, 1]),
+            r'in_channels is \[12, 48\], but must be \[12, 24\]',
+        ),
+        (dict(in_channels=[12, 24], in_index=[1, 0]), r'must be \[24, 12\]'),
+        (dict(in_channels=[12, 24], in_index=[0, 2]), r'is \[0, 2\], but SparseViT has 2'),
+        (dict(in_channels=[12, 24], in_index=[0, 1]), None),
+    ],
+)
+def test_heads_of_segmentors_without_a_neck(changes, words, tmp_path):
+    pytest.importorskip('mmseg')
+    cfg = load_config(str(write_config(tmp_path / 'config.py', SEGMENTOR, tmp_path)))
+    register_framework(cfg)
+    assert cfg.model.get('neck') is None
+    cfg.model.decode_head.update(input_transform='resize_concat', **changes)
+    if words is None:
+        build_model(cfg)
+    else:
+        with pytest.raises(ConfigError, match=words):
+            build_model(cfg)
+
+
+def test_a_segmentation_head_on_one_map(tmp_path):
+    pytest.importorskip('mmseg')
+    cfg = load_config(str(write_config(tmp_path / 'config.py', SEGMENTOR, tmp_path)))
+    register_framework(cfg)
+    head = dict(type='FCNHead', in_channels=12, in_index=1, channels=4, num_convs=1, num_classes=2)
+    cfg.model.auxiliary_head = [dict(head)]
+    with pytest.raises(ConfigError, match=r'auxiliary_head\.0\.in_channels is 12, but must be 24'):
+        build_model(cfg)

@@ -64,6 +64,17 @@ def test_every_argument_that_is_set_later_is_read_later(name):
 
 
 @pytest.mark.parametrize('name', BACKBONES)
+def test_what_is_frozen_stays_so(name):
+    backbone = BACKBONES[name]()
+    backbone.frozen_stages = 1
+    backbone.train()
+    assert not any(p.requires_grad for p in backbone.patch_embed.parameters())
+    with pytest.raises(ConfigError, match='is set to 0, but must be at least 1, because'):
+        backbone.frozen_stages = 0
+    backbone.frozen_stages = 2
+
+
+@pytest.mark.parametrize('name', BACKBONES)
 @pytest.mark.parametrize(
     'near', ['pruning_ratio', 'prunning_ratios', 'ratios', 'schedule', 'pruning_schedules']
 )

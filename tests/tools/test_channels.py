@@ -82,6 +82,12 @@ def test_costs_and_exports(segmentor, tmp_path, capsys):
     call_tool('export_onnx', config, '--out', tmp_path / 'm.pt2', '--shape', 64, 96)
     (images,) = torch.export.load(tmp_path / 'm.pt2').example_inputs[0]
     assert images.shape == (1, channels, 64, 96)
+    onnxruntime = pytest.importorskip('onnxruntime')
+    call_tool('export_onnx', config, '--out', tmp_path / 'm.onnx', '--shape', 64, 96)
+    session = onnxruntime.InferenceSession(tmp_path / 'm.onnx')
+    (asked,) = session.get_inputs()
+    assert asked.shape == [1, channels, 64, 96]
+    session.run(None, {asked.name: np.zeros(asked.shape, np.float32)})
 
 
 def test_the_network_sees_what_its_pipeline_would_load(segmentor, tmp_path, capsys):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine import fileio
+from mmengine.config import Config
 from numpy.typing import NDArray
 
 from sparsevit_mm.checkpoints.reading import read_pickle
+from sparsevit_mm.checks.configs import dataset_configs, type_name
 from sparsevit_mm.errors import ConfigError
 
 
@@ -49,6 +52,31 @@ def read_infos(path: str | Path, backend_args: dict[str, Any] | None = None) -> 
     if wrong:
         raise ConfigError(f'{path} is not an info file of MMDetection3D, version 2: {wrong}.')
     return found
+
+
+def check_infos(cfg: Config, loaders: Iterable[str]) -> None:
+    """Checks that the info files of nuScenes' data sets can be read and have what is asked for.
+
+    Args:
+        cfg: The whole config.
+        loaders: Data loaders of the run, such as 'train_dataloader'.
+
+    Raises:
+        ConfigError: If one cannot be read, or boxes have no velocity where the data set wants one.
+    """
+    for loader in loaders:
+        for field, dataset in dataset_configs(cfg.get(loader), loader):
+            if type_name(dataset) != 'NuScenesDataset' or not dataset.get('ann_file'):
+                continue
+            path = Path(dataset.get('data_root') or '', dataset['ann_file'])
+            frames = read_infos(path, dataset.get('backend_args'))['data_list']
+            boxes = [box for frame in frames for box in frame.get('instances') or []]
+            without = sum(isinstance(box, dict) and 'velocity' not in box for box in boxes)
+            if without and dataset.get('with_velocity', True):
+                raise ConfigError(
+                    f'{without} of {len(boxes)} boxes in {path} have no velocity, but '
+                    f'{field}.with_velocity asks for one: set it to False.'
+                )
 
 
 def _what_is_wrong(infos: dict[str, Any]) -> str:

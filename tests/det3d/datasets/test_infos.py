@@ -8,8 +8,9 @@ import pickle
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
-from sparsevit_mm.det3d.datasets.infos import read_camera_matrices, read_infos
+from sparsevit_mm.det3d.datasets.infos import check_infos, read_camera_matrices, read_infos
 from sparsevit_mm.det3d.evaluation.info_lookup import InfoLookup
 from sparsevit_mm.errors import ConfigError, DataError
 
@@ -86,3 +87,26 @@ def test_other_files(tmp_path, name, content):
         read_infos(tmp_path / name)
     with pytest.raises(ConfigError, match='does not exist'):
         read_infos(tmp_path / f'no_{name}')
+
+
+@pytest.mark.parametrize('suffix', ['json', 'pkl'])
+def test_boxes_without_velocity_are_counted(tmp_path, suffix):
+    boxes = [dict(bbox_3d=[0.0] * 7), dict(bbox_3d=[0.0] * 7, velocity=[0.0, 1.0])]
+    infos = dict(data_list=[dict(instances=boxes)])
+    path = tmp_path / f'infos.{suffix}'
+    path.write_bytes(json.dumps(infos).encode() if suffix == 'json' else pickle.dumps(infos))
+    dataset = dict(type='NuScenesDataset', data_root=str(tmp_path), ann_file=path.name)
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='CBGSDataset', dataset=dataset))))
+    words = r'1 of 2 boxes in .* have no velocity, but train_dataloader.dataset.dataset.with_vel'
+    with pytest.raises(ConfigError, match=words):
+        check_infos(cfg, ['train_dataloader'])
+    cfg.train_dataloader.dataset.dataset.with_velocity = False
+    check_infos(cfg, ['train_dataloader'])
+
+
+def test_a_harmful_info_file_is_named_with_its_class(tmp_path):
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(dict(data_list=[Harmful()])))
+    dataset = dict(type='NuScenesDataset', data_root=str(tmp_path), ann_file='a.pkl')
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    with pytest.raises(ConfigError, match=r'a\.pkl is not an info file .*posix\.mkdir'):
+        check_infos(cfg, ['train_dataloader'])

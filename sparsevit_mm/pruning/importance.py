@@ -164,7 +164,7 @@ def build_importance(importance: str | Mapping[str, Any] | Importance) -> Import
     check_importance_name(cfg.get('type'), importance)
     name = cfg.pop('type')
     # Not by `build`, which warns in every framework's scope but our own.
-    built: Importance = IMPORTANCES.get(name)(**cfg)  # type: ignore[misc]
+    built: Importance = IMPORTANCES.get(name)(**cfg)
     if not cfg:
         built.name = name
     return built

@@ -1,0 +1,79 @@
+"""Computed pixels against a count pixel by pixel, and objects against their annotations."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sparsevit_mm.engine.objects import check_objects, object_pixels
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.ops.windows import WindowGrid, Windows
+from sparsevit_mm.profiling.object_share import ObjectShare
+from sparsevit_mm.pruning.selection import WindowSelection
+
+
+class Sample(SimpleNamespace):
+    """A data sample with some fields."""
+
+    def __contains__(self, name):
+        return hasattr(self, name)
+
+
+def selection(grid, kept, stage):
+    windows = Windows.locate(grid, 1, kept, torch.device('cpu'))
+    return WindowSelection(stage, 0, windows)
+
+
+@pytest.mark.parametrize('shift', [0, 2])
+def test_shares_are_those_of_a_count_by_pixel(shift):
+    # 45 x 70 pixels are 12 x 18 tokens, then 6 x 9.
+    objects = torch.rand(45, 70, generator=torch.Generator().manual_seed(0)) < 0.2
+    kept = [torch.tensor([0, 2, 3, 7]), torch.tensor([1, 5])]
+    found = [
+        selection(WindowGrid(12, 18, 4, shift), kept[0], 0),
+        selection(WindowGrid(6, 9, 4, shift), kept[1], 1),
+        selection(WindowGrid(6, 9, 4), None, 1),  # skips nothing
+    ]
+    share = ObjectShare(patch_size=4)
+    share.add(found, objects)
+    hits = hits_of_objects = 0
+    for each in found[:2]:
+        tokens, side = each.computed_tokens(0), 4 * 2**each.stage
+        for y in range(45):
+            for x in range(70):
+                computed = bool(tokens[y // side, x // side])
+                hits += computed
+                hits_of_objects += computed and bool(objects[y, x])
+    assert share.all == pytest.approx(hits / (2 * 45 * 70))
+    assert share.objects == pytest.approx(hits_of_objects / (2 * int(objects.sum())))
+
+
+def test_boxes_are_scaled_with_the_image():
+    sample = Sample(img_shape=(30, 40), ori_shape=(60, 80))
+    info = {
+        'instances': [
+            {'bbox': [10, 20, 30, 50], 'bbox_label': 0},
+            {'bbox': [70, -5, 99, 4], 'bbox_label': 1},
+        ]
+    }
+    expected = torch.zeros(30, 40, dtype=torch.bool)
+    expected[10:25, 5:15] = True
+    assert torch.equal(object_pixels(sample, info, ('a', 'b'), ['a']), expected)
+    expected[:2, 35:] = True
+    assert torch.equal(object_pixels(sample, info, ('a', 'b'), None), expected)
+    assert object_pixels(sample, {}, ('a', 'b'), None) is None
+
+
+def test_labels_but_background_and_what_is_ignored():
+    labels = torch.tensor([[0, 1], [2, 255]])
+    sample = Sample(img_shape=(4, 4), gt_sem_seg=SimpleNamespace(data=labels[None]))
+    classes = ('background', 'a', 'b')
+    expected = torch.tensor([[False, True], [True, False]]).repeat_interleave(2, 0)
+    expected = expected.repeat_interleave(2, 1)
+    assert torch.equal(object_pixels(sample, {}, classes, None), expected)
+    assert int(object_pixels(sample, {}, classes, ['b']).sum()) == 4
+    assert object_pixels(sample, {}, ('road', 'a', 'b'), None) is None
+    with pytest.raises(ConfigError, match="objects has 'boat', but must be among road, a, b"):
+        check_objects(['boat'], ('road', 'a', 'b'))

@@ -30,19 +30,26 @@ def export_graph(
         model: The model; it is switched to evaluation mode.
         images: (B, C, H, W) of the size to export for.
         dynamic_batch: Whether the graph accepts any number of images.
-        dynamic_size: Whether the graph accepts any size from 32 pixels on; only for FasterViT.
+        dynamic_size: Whether the graph accepts any size from 32 pixels on; only for a FasterViT
+            that computes all windows.
 
     Returns:
         The graph.
 
     Raises:
-        ConfigError: If `dynamic_size` is set for another model than FasterViT, or torch is too old.
+        ConfigError: If `dynamic_size` is set for another model than a FasterViT that computes all
+            windows, or torch is too old.
     """
     if dynamic_size and not isinstance(model, FasterViT):
         raise ConfigError(
             f'dynamic_size is asked for {type(model).__name__}, but only the graph of a FasterViT '
             'backbone takes any size: the number of windows that a SparseViT keeps and the pooling '
             'of heads are fixed for one size.'
+        )
+    if dynamic_size and not model.pruning_schedule.is_dense:
+        raise ConfigError(
+            f'dynamic_size is asked for a {type(model).__name__} that skips windows, but how many '
+            'it keeps is fixed for one size: leave the size fixed, or set pruning_ratios to 0.'
         )
     symbols: Any = import_module('torch.fx.experimental._config')
     if not hasattr(symbols, 'backed_size_oblivious'):

@@ -214,7 +214,7 @@ def window_scores(importance: Tensor, grid: WindowGrid) -> Tensor:
     """
     maps = index_maps(grid, importance.device)
     if grid.is_split:
-        scores = importance.view(len(importance), grid.num_windows, -1)
+        scores = importance.view(importance.shape[0], grid.num_windows, -1)
     else:
         scores = importance[:, maps.token_index]
     if maps.padding is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsevit_mm.checkpoints.loading import CHANNEL_ORDERS
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.models.fastervit_arch import VARIANTS
+from sparsevit_mm.models.fastervit_arch import VARIANTS, FasterViTArch
 from sparsevit_mm.models.swin_arch import NAMED_SIZES, SwinArch
 from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -33,7 +33,7 @@ class BackboneSpec:
     Attributes:
         name: 'sparsevit-' or 'swin-hat-' with 'tiny', 'small', 'base' or 'large', or 'fastervit-'
             with a variant such as '0' or '4-21k-224'.
-        ratios: Pruning ratios in any form `pruning_ratios` takes; None for a dense backbone.
+        ratios: Pruning ratios in any form `pruning_ratios` takes; None for all windows.
         checkpoint: Path or address of weights to start from; None for the released ImageNet
             weights of the backbone, '' for random ones.
         channels: For images of more or fewer than three channels: 'rgb' or 'bgr', what their first
@@ -42,8 +42,7 @@ class BackboneSpec:
         importance: Name of what windows are ranked by; None for the backbone's default.
 
     Raises:
-        ConfigError: If a name is unknown, or ratios or an importance are given for a backbone
-            without schedule.
+        ConfigError: If a name is unknown, or the ratios do not fit the backbone.
     """
 
     name: str
@@ -63,18 +62,9 @@ class BackboneSpec:
             )
         if self.importance is not None:
             check_importance_name(self.importance)
-            if not self.is_sparse:
-                raise ConfigError(
-                    f'importance is {self.importance!r}, but {self.name} has no pruning schedule: '
-                    'choose a sparsevit or leave the importance out.'
-                )
         if self.ratios is not None:
-            if not self.is_sparse:
-                raise ConfigError(
-                    f'ratios is {self.ratios}, but {self.name} has no pruning schedule: choose a '
-                    'sparsevit or leave the ratios out.'
-                )
-            PruningSchedule.parse(self.ratios, self.swin_arch.depths)
+            sizes = self.sizes
+            PruningSchedule.parse(self.ratios, sizes.depths, sizes.has_windows)
 
     @property
     def family(self) -> str:
@@ -87,21 +77,14 @@ class BackboneSpec:
         return self.name[len(self.family) + 1 :]
 
     @property
-    def is_sparse(self) -> bool:
-        """Whether the backbone has a pruning schedule."""
-        return self.family == 'sparsevit'
-
-    @property
-    def swin_arch(self) -> SwinArch:
-        """Sizes of a Swin-shaped backbone."""
-        return SwinArch.build(self.arch)
+    def sizes(self) -> SwinArch | FasterViTArch:
+        """Sizes of the backbone."""
+        return VARIANTS[self.arch] if self.family == 'fastervit' else SwinArch.build(self.arch)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of the four output maps."""
-        if self.family == 'fastervit':
-            return VARIANTS[self.arch].stage_dims
-        return self.swin_arch.stage_dims
+        return self.sizes.stage_dims
 
     @property
     def pretrained(self) -> str | None:

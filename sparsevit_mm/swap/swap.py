@@ -32,6 +32,7 @@ from sparsevit_mm.swap.unsupported import (
 
 _SWINS = ('SwinTransformer', 'SparseViT')
 RANKED_BY = 'What ranks the windows.'
+_OTHERS = ('FasterViT', 'SwinHAT')
 SWIN_SIZES = ('embed_dims', 'depths', 'num_heads')
 
 
@@ -109,7 +110,9 @@ def swap_backbone(cfg: Config, spec: BackboneSpec) -> Swap:
 
 
 def sparsify(cfg: Config, ratios: Any, importance: str | None = None) -> Swap:
-    """Turns the Swin of a config, of any size, into a SparseViT with the same weights.
+    """Lets the backbone of a config, of any size, skip windows with the weights it has.
+
+    A Swin becomes a SparseViT; backbones of this package keep their type.
 
     Args:
         cfg: The config, which is not modified.
@@ -117,21 +120,24 @@ def sparsify(cfg: Config, ratios: Any, importance: str | None = None) -> Swap:
         importance: Name of what windows are ranked by; None keeps the backbone's.
 
     Raises:
-        ConfigError: If the backbone is not a Swin.
+        ConfigError: If the backbone is neither a Swin nor one of this package.
     """
     host = host_of(cfg.get('model') or {})
     old = {} if host is None else backbone_of(host)
-    if host is None or type_name(old) not in _SWINS:
+    if host is None or type_name(old) not in (*_SWINS, *_OTHERS):
         raise ConfigError(
-            f'the backbone is {old.get("type")}, but must be a Swin to skip windows with the '
-            'weights it has: replace it with tools/swap_backbone.py and train.'
+            f'the backbone is {old.get("type")}, but must be a Swin, a FasterViT or a SwinHAT to '
+            'skip windows with the weights it has: replace it with tools/swap_backbone.py and '
+            'train.'
         )
     path: FieldPath = ('model',) if host is cfg.model else ('model', 'detector')
     path = (*path, backbone_key(host))
-    found = [
-        Change((*path, 'type'), 'sparsevit_mm.SparseViT', 'The same network, with a schedule.'),
-        Change((*path, 'pruning_ratios'), ratios, 'Windows to skip.'),
-    ]
+    found = [Change((*path, 'pruning_ratios'), ratios, 'Windows to skip.')]
+    if type_name(old) in _SWINS:
+        found.insert(
+            0,
+            Change((*path, 'type'), 'sparsevit_mm.SparseViT', 'The same network, with a schedule.'),
+        )
     if importance is not None:
         found.append(Change((*path, 'importance'), importance, RANKED_BY, replaces=True))
     changes = tuple(change for change in found if not _is_there(cfg, change))
@@ -196,7 +202,7 @@ def _other_backbone(
 def _is_same_swin(old: Mapping[str, Any], spec: BackboneSpec) -> bool:
     """Whether the old backbone is a Swin of the wanted size, so that its weights can be kept."""
     kind = type_name(old)
-    if not spec.is_sparse or kind not in _SWINS:
+    if spec.family != 'sparsevit' or kind not in _SWINS:
         return False
     found = SwinArch.build(
         old.get('arch', 'tiny'),
@@ -205,7 +211,7 @@ def _is_same_swin(old: Mapping[str, Any], spec: BackboneSpec) -> bool:
         old.get('depths'),
         old.get('num_heads'),
     )
-    wanted = spec.swin_arch
+    wanted = spec.sizes
     return all(getattr(found, key) == getattr(wanted, key) for key in SWIN_SIZES)
 
 

@@ -129,6 +129,19 @@ def test_one_file_of_fastervit_for_any_size_and_batch(variant, tmp_path, onnx):
         check_equal(backbone, program.module(), noise(batch, *size))
 
 
+@pytest.mark.parametrize('allocation', ['image', 'batch'])
+def test_a_fastervit_that_skips_windows(allocation, tmp_path, onnx):
+    backbone = build(
+        FasterViT, **FASTERVITS['2'], pruning_ratios=[0, 0, 0.6, 0.5], do_propagation=True,
+        layer_scale=0.5, allocation=allocation,
+    )  # fmt: skip
+    exported = run_onnx(export_graph(backbone, noise(1, 256, 320), dynamic_batch=True), tmp_path)
+    for batch in (1, 3):
+        check_equal(backbone, exported, noise(batch, 256, 320))
+    with pytest.raises(ConfigError, match='skips windows'):
+        export_graph(backbone, noise(1, 256, 320), dynamic_size=True)
+
+
 def test_a_dynamic_graph_from_a_sample_whose_last_stage_is_one_window():
     backbone = build(FasterViT, **FASTERVITS['0'])
     program = export_graph(backbone, noise(1, 224, 224), dynamic_size=True)
@@ -148,10 +161,11 @@ def test_the_inference_form_and_other_geometries_of_fastervit(tmp_path, onnx):
         check_equal(backbone, exported, noise(1, *size))
 
 
-def test_swin_with_carriers(tmp_path, onnx):
+@pytest.mark.parametrize('ratios', [0, 0.4])
+def test_swin_with_carriers(ratios, tmp_path, onnx):
     backbone = build(
         SwinHAT, embed_dims=16, depths=(2, 2), num_heads=(2, 2), hat=(False, True),
-        out_indices=(0, 1),
+        out_indices=(0, 1), pruning_ratios=ratios,
     )  # fmt: skip
     exported = run_onnx(export_graph(backbone, noise(1, 120, 112)), tmp_path)
     check_equal(backbone, exported, noise(1, 120, 112))

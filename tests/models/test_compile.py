@@ -30,10 +30,12 @@ BACKBONES = {
     'shared': lambda: SparseViT(**SWIN, pruning_ratios=[[0.3, 0.6]], allocation='batch'),
     'carriers': lambda: SwinHAT(**SWIN, hat=(True,)),
     'fastervit': lambda: FasterViT(**FASTERVIT),
+    'sparse fastervit': lambda: FasterViT(**FASTERVIT, pruning_ratios=0.5),
+    'sparse carriers': lambda: SwinHAT(**SWIN, hat=(True,), pruning_ratios=0.4),
 }
 
 COMPILERS = (os.environ.get('CXX', 'g++'), 'clang++')
-OTHERS = ('dense', 'carriers')
+OTHERS = ('dense', 'carriers', 'sparse carriers')
 LONG = pytest.param('fastervit', marks=pytest.mark.slow)
 
 
@@ -56,6 +58,7 @@ def assert_same(compiled, net, images):
         'contrast',
         'shared',
         'fastervit',
+        'sparse fastervit',
         *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS),
     ],
 )

@@ -32,8 +32,8 @@ FASTERVIT = dict(
 )
 BACKBONES = {
     'sparsevit': lambda: SparseViT(**SWIN, pruning_ratios=[[0.4], [0.0]]),
-    'swin_hat': lambda: SwinHAT(**SWIN, hat=(True, False)),
-    'fastervit': lambda: FasterViT(**FASTERVIT),
+    'swin_hat': lambda: SwinHAT(**SWIN, hat=(True, False), pruning_ratios=0.3),
+    'fastervit': lambda: FasterViT(**FASTERVIT, pruning_ratios=0.4),
 }
 IMAGES = torch.randn(2, 3, 70, 90, generator=torch.Generator().manual_seed(0))
 

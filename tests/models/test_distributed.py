@@ -27,6 +27,7 @@ NETWORKS = {
             do_propagation=True,
             drop_path_rate=0.0,
             norm_eval=True,
+            pruning_ratios=0.5,
         ),
     ),
     'SparseViT': (

@@ -72,16 +72,18 @@ def test_zeroed_windows(triton_device):
 
 
 @pytest.mark.parametrize('dtype', list(TOLERANCE))
-def test_swin_with_carriers(dtype, triton_device):
-    net = with_larger_weights(SwinHAT(**SWIN, hat=(False, True)))
+@pytest.mark.parametrize('ratios', [0, 0.4])
+def test_swin_with_carriers(ratios, dtype, triton_device):
+    net = with_larger_weights(SwinHAT(**SWIN, hat=(False, True), pruning_ratios=ratios))
     names = ['window_attention', 'residual_norm']
     assert_kernels_compute(net, torch.randn(1, 3, 41, 50), dtype, triton_device, names)
 
 
 @pytest.mark.parametrize('dtype', list(TOLERANCE))
 @pytest.mark.parametrize('hat', [(False, False, False, False), (False, False, True, True)])
-def test_fastervit(hat, dtype, triton_device):
-    net = with_larger_weights(fastervit(hat=hat))
+@pytest.mark.parametrize('ratios', [0, 0.4])
+def test_fastervit(ratios, hat, dtype, triton_device):
+    net = with_larger_weights(fastervit(hat=hat, pruning_ratios=ratios))
     names = ['window_attention', 'residual_norm']
     assert_kernels_compute(net, torch.randn(1, 3, 75, 98), dtype, triton_device, names)
 

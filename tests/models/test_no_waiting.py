@@ -31,6 +31,8 @@ BACKBONES = {
     'shared budget': lambda: SparseViT(**SWIN, pruning_ratios=0.5, allocation='batch'),
     'carriers': lambda: SwinHAT(**SWIN, hat=(True, False)),
     'fastervit': lambda: FasterViT(**FASTERVIT),
+    'sparse carriers': lambda: SwinHAT(**SWIN, hat=(True, False), pruning_ratios=0.5),
+    'sparse fastervit': lambda: FasterViT(**FASTERVIT, pruning_ratios=0.5, allocation='batch'),
 }
 
 WAITING = {

@@ -276,7 +276,7 @@ def test_page_of_the_sweep_is_what_its_results_say():
 def test_wrong_arguments():
     for wrong, message in (
         (dict(name='resnet-50'), "backbone is 'resnet-50', but must be one of sparsevit-tiny"),
-        (dict(name='fastervit-0', ratios=0.5), 'has no pruning schedule'),
+        (dict(name='fastervit-0', ratios=[0.5, 0, 0, 0]), 'the stage is convolutional'),
         (dict(name='sparsevit-tiny', ratios=1.5), 'below 1'),
     ):
         with pytest.raises(ConfigError, match=message):

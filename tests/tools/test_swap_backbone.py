@@ -33,7 +33,10 @@ def test_writes_a_config_and_says_what_changed(tmp_path, capsys):
             ('mmdet::ssd/ssd300_coco.py', '--backbone', 'sparsevit-tiny'),
             'cannot be swapped: its heads read',
         ),
-        ((RETINANET, '--backbone', 'fastervit-0', '--ratios', '0.5'), 'no pruning schedule'),
+        (
+            (RETINANET, '--backbone', 'fastervit-0', '--ratios', '[0.5, 0, 0, 0]'),
+            'the stage is convolutional',
+        ),
     ],
 )
 def test_refuses_in_a_sentence(args, message, tmp_path, capsys):

@@ -46,7 +46,7 @@ def export_graph(
             'backbone takes any size: the number of windows that a SparseViT keeps and the pooling '
             'of heads are fixed for one size.'
         )
-    if dynamic_size and not model.pruning_schedule.is_dense:
+    if dynamic_size and isinstance(model, FasterViT) and not model.pruning_schedule.is_dense:
         raise ConfigError(
             f'dynamic_size is asked for a {type(model).__name__} that skips windows, but how many '
             'it keeps is fixed for one size: leave the size fixed, or set pruning_ratios to 0.'

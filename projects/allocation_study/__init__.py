@@ -1,0 +1,1 @@
+"""Compares ways to share a budget of windows between images, with trained weights."""

@@ -1,0 +1,17 @@
+# Sparsity-aware adaptation of BEVDet with FasterViT-0, by SparseViT's recipe: from the dense detector,
+# a tenth of its learning rate, a random schedule in every iteration. The six cameras of a frame share
+# its windows.
+_base_ = ['../../sparsevit/_base_/bevdet_swin-t_8xb8-cyclic-20e_nus-3d.py', '../_base_/shared.py']
+
+model = dict(
+    backbone=dict(
+        _base_.dense_backbone,
+        arch='0',
+        out_indices=(2, 3),
+        allocation=dict(type='batch', group_size=6)),
+    neck=dict(in_channels=[256, 512]))
+
+load_from = 'work_dirs/bevdet_fastervit-0_8xb8-cyclic-20e_nus-3d-256x704/epoch_20.pth'
+custom_hooks = [dict(type='sparsevit_mm.SparsityAdaptationHook')]
+optim_wrapper = dict(
+    optimizer=dict(lr=2e-5), paramwise_cfg=dict(_delete_=True, **_base_.no_decay))

@@ -55,6 +55,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="torch.compile the blocks: 'default', 'reduce-overhead', …",
     )
     parser.add_argument('--latency-table', metavar='FILE', help='a table measured before')
+    parser.add_argument(
+        '--importances',
+        nargs='+',
+        metavar='NAME',
+        help='what windows are ranked by to choose from, such as l2 contrast; default: only the '
+        "backbone's own",
+    )
     parser.add_argument('--evaluations', type=int, help='schedules to evaluate at most')
     parser.add_argument('--population', type=int, help='schedules in a generation')
     parser.add_argument('--parents', type=int, help='schedules that make the next generation')
@@ -78,6 +85,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     return {
         'metric': args.metric,
         'random_evaluations': args.random,
+        'importances': args.importances,
         'resume': args.resume or None,
         'split': {'part': args.split, 'share': args.share, 'images': args.images},
         'budget': {

@@ -105,6 +105,7 @@ class ScheduleSearchLoop(BaseLoop):
         with contextlib.ExitStack() as stack:
             _on_main(lambda: stack.enter_context(locked(self._folder / LOCK_FILE)))
             result = self._search()
+            find_prunable_backbone(self.runner.model).importance = self._own_importance
             if is_main_process():
                 self._write(result)
         self.runner.call_hook('after_test')
@@ -115,7 +116,14 @@ class ScheduleSearchLoop(BaseLoop):
         model, say = self.runner.model, self.runner.logger.info
         backbone = find_prunable_backbone(model)
         arch = backbone.arch
-        space = SearchSpace(arch.depths, settings.choices, settings.per, arch.has_windows)
+        space = SearchSpace(
+            arch.depths,
+            settings.choices,
+            settings.per,
+            arch.has_windows,
+            settings.importances or (None,),
+        )
+        self._own_importance = backbone.importance
         schedule_evaluator = ScheduleEvaluator(
             model, self.dataloader, self._evaluator, settings.metric, settings.fp16
         )
@@ -159,9 +167,10 @@ class ScheduleSearchLoop(BaseLoop):
         if settings.uniform:
             schedules = uniform_schedules(space)
             found['uniform'] = [evaluator.evaluation(schedule, 'uniform') for schedule in schedules]
-            within = uniform_within(space, cost, budget)
-            if within is not None:
-                found['uniform within the budget'] = [evaluator.evaluation(within, 'uniform')]
+            within = [uniform_within(space, cost, budget, name) for name in space.importances]
+            tried = [evaluator.evaluation(one, 'uniform') for one in within if one is not None]
+            if tried:
+                found['uniform within the budget'] = tried
         searches: dict[str, tuple[Callable[..., SearchTrace], EvolutionSettings]] = {
             'evolution': (evolve, settings.evolution)
         }
@@ -195,6 +204,8 @@ class ScheduleSearchLoop(BaseLoop):
             try:
                 table = LatencyTable.load(path)
                 differing = table.differences(bench.conditions)
+                if table.lacks(space.importances):
+                    differing = f'it lacks {", ".join(table.lacks(space.importances))}'
             except ConfigError as error:
                 if wanted.table is not None:
                     raise
@@ -268,6 +279,8 @@ class ScheduleSearchLoop(BaseLoop):
             'less_is_better': settings.objective.less_is_better,
             'budget': {**budget, 'shape': [height, width]},
             'space': {'depths': space.depths, 'choices': space.choices, 'per': space.per},
+            'importance': self._own_importance.name,
+            'importances': settings.importances,
             'evolution': evolution,
             'split': {
                 **asdict(self._data.split),
@@ -284,6 +297,8 @@ class ScheduleSearchLoop(BaseLoop):
     def _write(self, result: SearchResult) -> None:
         path = self._folder / SCHEDULE_FILE
         data = result.to_dict()
+        if self._own_importance.name is not None:
+            data.setdefault('importance', self._own_importance.name)
         allocation = find_prunable_backbone(self.runner.model).allocation
         if allocation != Allocation():  # schedules that are drawn name none
             data['allocation'] = allocation.to_config()

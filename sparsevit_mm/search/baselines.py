@@ -11,12 +11,13 @@ _STEPS = 200
 
 
 def uniform_schedules(space: SearchSpace) -> list[PruningSchedule]:
-    """Makes one schedule for each choice, with that ratio everywhere."""
-    return [space.uniform(choice) for choice in space.choices]
+    """Makes one schedule for each choice and importance, with that ratio everywhere."""
+    made = [space.uniform(choice, name) for name in space.importances for choice in space.choices]
+    return list(dict.fromkeys(made))
 
 
 def uniform_within(
-    space: SearchSpace, cost: AdditiveCost, budget: Budget
+    space: SearchSpace, cost: AdditiveCost, budget: Budget, importance: str | None = None
 ) -> PruningSchedule | None:
     """Finds the most expensive schedule with one ratio everywhere that a budget allows.
 
@@ -27,13 +28,14 @@ def uniform_within(
         space: Gives the number of blocks.
         cost: Prices the schedules.
         budget: Allowed costs.
+        importance: One of the space's; the first by default.
 
     Returns:
         The schedule, or None if the budget allows none.
     """
     priced = [
         (cost.price(schedule), schedule)
-        for schedule in (space.uniform(step / _STEPS) for step in range(_STEPS))
+        for schedule in (space.uniform(step / _STEPS, importance) for step in range(_STEPS))
     ]
     allowed = [pair for pair in priced if pair[0] in budget]
     return max(allowed, key=lambda pair: pair[0])[1] if allowed else None

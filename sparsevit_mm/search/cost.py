@@ -41,14 +41,27 @@ class AdditiveCost(ABC):
             kept: Windows that it computes in each image.
         """
 
+    def ranking_cost(self, stage: int, importance: str | None) -> float:
+        """Cost of ranking the windows of a stage, over that of the backbone's own importance.
+
+        Args:
+            stage: Index of the stage.
+            importance: Name of what they are ranked by; None for the backbone's own.
+        """
+        return 0
+
     def price(self, schedule: PruningSchedule) -> float:
         """Cost of a schedule."""
-        return self.constant + sum(
-            self.block_cost(stage, block, num_kept_windows(self.num_windows[stage], ratio))
-            for stage, ratios in enumerate(schedule.ratios)
-            if self.num_windows[stage]
-            for block, ratio in enumerate(ratios)
-        )
+        total = self.constant
+        for stage, ratios in enumerate(schedule.ratios):
+            if self.num_windows[stage]:
+                total += sum(
+                    self.block_cost(stage, block, num_kept_windows(self.num_windows[stage], ratio))
+                    for block, ratio in enumerate(ratios)
+                )
+                if any(ratios):
+                    total += self.ranking_cost(stage, schedule.importance)
+        return total
 
     def reachable(self, space: SearchSpace) -> tuple[float, float]:
         """Computes the lowest and the highest cost of all schedules of a space.
@@ -56,12 +69,20 @@ class AdditiveCost(ABC):
         They need not belong to the sparsest and the densest schedule: in a measured table, a block
         may take longer with fewer windows.
         """
+        ends = [self._reachable_by(space, importance) for importance in space.importances]
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    def _reachable_by(self, space: SearchSpace, importance: str | None) -> tuple[float, float]:
         lowest = highest = self.constant
         for stage, genes in enumerate(space.num_genes):
             # Lowest and highest cost of the ratios so far that do not exceed each choice.
             ends = [(0.0, 0.0)] * len(space.choices)
             for gene in range(genes):
                 costs = [self._gene_cost(space, stage, gene, ratio) for ratio in space.choices]
+                if gene == genes - 1 and self.num_windows[stage]:
+                    # The last ratio is the largest: if it is 0, nothing is ranked.
+                    ranking = self.ranking_cost(stage, importance)
+                    costs = [c + ranking if r else c for c, r in zip(costs, space.choices)]
                 low, high, so_far = float('inf'), -float('inf'), []
                 for cost, (before_low, before_high) in zip(costs, ends):
                     low, high = min(low, before_low + cost), max(high, before_high + cost)

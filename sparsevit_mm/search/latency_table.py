@@ -35,6 +35,7 @@ class LatencyConditions:
         compile: Mode of `torch.compile` for the blocks, None for eager.
         arch: Sizes of the backbone as text.
         versions: Versions of torch and of this package.
+        importance: Name of what ranked the windows.
     """
 
     device: str
@@ -46,6 +47,7 @@ class LatencyConditions:
     compile: str | None
     arch: str
     versions: Mapping[str, str]
+    importance: str | None = 'l2'
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class LatencyTable(AdditiveCost):
         blocks: For each stage and block, milliseconds by the number of kept windows.
         conditions: Conditions of the measurement.
         check: How well it predicts, if that was measured.
+        rankings: Of other importances than that of the conditions, by name, the milliseconds that
+            ranking takes more in each stage.
     """
 
     unit = MILLISECONDS
@@ -95,6 +99,7 @@ class LatencyTable(AdditiveCost):
         blocks: Sequence[Sequence[Mapping[int, float]]],
         conditions: LatencyConditions,
         check: TableCheck | None = None,
+        rankings: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self.constant = constant
         self.num_windows = tuple(num_windows)
@@ -103,6 +108,18 @@ class LatencyTable(AdditiveCost):
         )
         self.conditions = conditions
         self.check = check
+        self.rankings = {name: tuple(of_name) for name, of_name in (rankings or {}).items()}
+
+    def ranking_cost(self, stage: int, importance: str | None) -> float:
+        """Milliseconds, see `AdditiveCost`."""
+        if importance is None or importance == self.conditions.importance:
+            return 0.0
+        return self.rankings[importance][stage]
+
+    def lacks(self, importances: Sequence[str | None]) -> list[str]:
+        """Names of importances whose ranking was not measured."""
+        known = {None, self.conditions.importance, *self.rankings}
+        return [name for name in importances if name is not None and name not in known]
 
     def block_cost(self, stage: int, block: int, kept: int) -> float:
         """Milliseconds of one block, including the merging or norms before it."""
@@ -138,6 +155,7 @@ class LatencyTable(AdditiveCost):
             else {'text': str(self.check), **asdict(self.check)},
             'constant': self.constant,
             'num_windows': list(self.num_windows),
+            'rankings': {name: list(of_name) for name, of_name in self.rankings.items()},
             'blocks': [[{str(k): ms for k, ms in b.items()} for b in s] for s in self.blocks],
         }
 
@@ -152,6 +170,7 @@ class LatencyTable(AdditiveCost):
             [[{int(k): ms for k, ms in b.items()} for b in s] for s in data['blocks']],
             LatencyConditions(**data['conditions']),
             TableCheck(**{key: tuple(of_key) for key, of_key in check.items()}) if check else None,
+            data.get('rankings'),
         )
 
     def save(self, path: str | Path) -> None:
@@ -188,7 +207,10 @@ class LatencyTable(AdditiveCost):
         """
         entries = [ms for stage in self.blocks for block in stage for ms in block.values()]
         blocks = [block for stage in self.blocks for block in stage]
-        numbers = [self.constant, *entries, *self.num_windows]
+        rankings = self.rankings.values()
+        numbers = [self.constant, *entries, *self.num_windows, *(ms for r in rankings for ms in r)]
+        if any(len(of_name) != len(self.num_windows) for of_name in rankings):
+            raise ValueError('a stage has no latency of its ranking.')
         if not blocks or not all(blocks) or len(self.num_windows) != len(self.blocks):
             raise ValueError('a block has no latency.')
         if not all(_is_number(number) for number in numbers):

@@ -18,6 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ class BackboneBench:
             compile=compile_mode,
             arch=str(arch),
             versions={'torch': torch.__version__, 'sparsevit_mm': __version__},
+            importance=self.prunable.importance.name,
         )
         if compile_mode is not None:
             for block in self.prunable.attention_blocks():
@@ -135,8 +137,10 @@ class BackboneBench:
             check: Number of schedules to predict; 0 omits the check.
 
         Returns:
-            The table, with its `check`.
+            The table, with its `check`, and with the time of the ranking for each importance of the
+            space.
         """
+        importances, space = space.importances, replace(space, importances=(None,))
         rng = random.Random(f'latency/{seed}')
         uniform = [space.uniform(choice) for choice in space.choices]
         shown = list(dict.fromkeys(uniform + [space.sample(rng) for _ in 2 * uniform]))
@@ -160,7 +164,45 @@ class BackboneBench:
         )
         if unseen:
             table.check = _check(table, {schedule: whole[schedule] for schedule in unseen})
+        table.rankings = self._rankings(space, table.lacks(importances), runs)
         return table
+
+    def _rankings(
+        self, space: SearchSpace, names: Sequence[str], runs: int
+    ) -> dict[str, tuple[float, ...]]:
+        """Milliseconds that ranking by each name takes more, stage by stage."""
+        own, found = self.prunable.importance, {name: [0.0] * len(space.depths) for name in names}
+        for stage, genes in enumerate(space.num_genes if names and max(space.choices) else ()):
+            if genes:
+                ratios = [0.0] * len(space.depths)
+                ratios[stage] = max(space.choices)
+                schedule = PruningSchedule.parse(ratios, space.depths)
+                schedules = {name: replace(schedule, importance=name) for name in names}
+                timed = self._time_by(
+                    {'': (own, schedule), **{name: (name, schedules[name]) for name in names}}, runs
+                )
+                for name in names:
+                    found[name][stage] = timed[name] - timed['']
+        self.prunable.importance = own
+        return {name: tuple(of_name) for name, of_name in found.items()}
+
+    def _time_by(
+        self, candidates: Mapping[str, tuple[Any, PruningSchedule]], runs: int
+    ) -> dict[str, float]:
+        """Median milliseconds by importance and schedule, in turns."""
+
+        def forward(importance: Any, schedule: PruningSchedule) -> Tensor:
+            self.prunable.importance, self.prunable.pruning_schedule = importance, schedule
+            return self.module(self.images)
+
+        with self._ready():
+            timed = measure_latency(
+                {name: lambda pair=pair: forward(*pair) for name, pair in candidates.items()},  # type: ignore[misc]
+                warmup=_WARMUP,
+                runs=runs,
+                device=self.device,
+            )
+        return {name: latency.median for name, latency in timed.items()}
 
     def _table(
         self,

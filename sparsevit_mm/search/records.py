@@ -39,7 +39,10 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as JSON-ready data."""
-        return {**asdict(self), 'schedule': [list(stage) for stage in self.schedule.ratios]}
+        data = {**asdict(self), 'schedule': [list(stage) for stage in self.schedule.ratios]}
+        if self.schedule.importance is not None:
+            data['importance'] = self.schedule.importance
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
@@ -49,8 +52,10 @@ class Evaluation:
             ConfigError: If the schedule is none.
             TypeError, ValueError: If something else is missing or of another type.
         """
-        schedule = PruningSchedule.from_dict({'ratios': data['schedule']})
-        evaluation = cls(**{**data, 'schedule': schedule})
+        others = dict(data)
+        importance = others.pop('importance', None)
+        schedule = PruningSchedule.from_dict({'ratios': data['schedule'], 'importance': importance})
+        evaluation = cls(**{**others, 'schedule': schedule})
         numbers = [evaluation.cost, evaluation.seconds, *evaluation.metrics.values()]
         if not all(type(number) in (int, float) for number in numbers):
             raise TypeError('a number is none.')

@@ -126,9 +126,10 @@ def show_ratios(schedule: PruningSchedule) -> str:
     stages = schedule.ratios
     if all(len(set(stage[i : i + 2])) == 1 for stage in stages for i in range(0, len(stage), 2)):
         stages = tuple(stage[::2] for stage in stages)
-    return ' '.join('[' + ' '.join(f'{ratio:g}' for ratio in stage) + ']' for stage in stages)
+    text = ' '.join('[' + ' '.join(f'{ratio:g}' for ratio in stage) + ']' for stage in stages)
+    return text if schedule.importance is None else f'{text} by {schedule.importance}'
 
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:
     data = evaluation.to_dict()
-    return {key: data[key] for key in ('schedule', 'cost', 'metrics')}
+    return {key: data[key] for key in ('schedule', 'importance', 'cost', 'metrics') if key in data}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES
 from sparsevit_mm.search.cost import MACS, MILLISECONDS
 from sparsevit_mm.search.evolution import EvolutionSettings
@@ -76,6 +77,8 @@ class SearchSettings:
         budget: Allowed costs of a schedule.
         choices: Ratios to choose from.
         per: What gets a ratio of its own, a 'pair' of blocks or a 'block'.
+        importances: Names of what windows are ranked by to choose from; None leaves that to the
+            backbone.
         split: Images of the search.
         evolution: Sizes, probabilities and limits of the evolution.
         random_evaluations: Schedules that random search evaluates as a baseline.
@@ -89,6 +92,7 @@ class SearchSettings:
     budget: BudgetSettings
     choices: tuple[float, ...] = DEFAULT_CHOICES
     per: str = 'pair'
+    importances: tuple[str, ...] | None = None
     split: SplitSettings = field(default_factory=SplitSettings)
     evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
     random_evaluations: int = 0
@@ -114,9 +118,13 @@ class SearchSettings:
                 given[key] = _read(kind, given.get(key) or {}, f'{key}.')
         if 'choices' in given:
             given['choices'] = tuple(given['choices'])
+        if given.get('importances') is not None:
+            given['importances'] = tuple(given['importances'])
         return _read(cls, {'metric': '', **given}, '')
 
     def __post_init__(self) -> None:
+        for name in self.importances or ():
+            check_importance_name(name)
         if not self.metric:
             raise ConfigError(
                 "metric is missing, but must name what counts, such as 'mIoU' or 'coco/segm_mAP'."

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.schedule import (
     BLOCKS_PER_RATIO,
     DEFAULT_CHOICES,
@@ -29,17 +31,26 @@ class SearchSpace:
         per: What gets a ratio of its own: a 'pair' of a plain and a shifted block, as in the paper,
             or a 'block'.
         has_windows: Which stages attend in windows, and so have ratios to choose; None for all.
+        importances: Names of what windows are ranked by to choose from, one for a whole schedule;
+            None leaves that to the backbone, as a dense schedule always does.
 
     Raises:
-        ConfigError: If there is no choice, one is out of range, or `per` is unknown.
+        ConfigError: If there is no choice, one is out of range, or `per` or a name is unknown.
     """
 
     depths: tuple[int, ...]
     choices: tuple[float, ...] = DEFAULT_CHOICES
     per: str = 'pair'
     has_windows: tuple[bool, ...] | None = None
+    importances: tuple[str | None, ...] = (None,)
 
     def __post_init__(self) -> None:
+        for name in self.importances:
+            if name is not None:
+                check_importance_name(name)
+        if not self.importances:
+            raise ConfigError('importances is empty, but must hold at least one name.')
+        object.__setattr__(self, 'importances', tuple(dict.fromkeys(self.importances)))
         object.__setattr__(self, 'depths', tuple(self.depths))
         object.__setattr__(self, 'choices', checked_choices(self.choices, self.per))
 
@@ -56,20 +67,31 @@ class SearchSpace:
     def size(self) -> int:
         """Number of schedules."""
         ways = len(self.choices)
-        return math.prod(math.comb(genes + ways - 1, genes) for genes in self.num_genes)
+        found = math.prod(math.comb(genes + ways - 1, genes) for genes in self.num_genes)
+        dense = int(0 in self.choices)  # ranks nothing
+        return (found - dense) * len(self.importances) + dense
 
     def blocks_of_gene(self, stage: int, gene: int) -> range:
         """Indices of the blocks that share a ratio."""
         step = BLOCKS_PER_RATIO[self.per]
         return range(gene * step, min((gene + 1) * step, self.depths[stage]))
 
-    def uniform(self, ratio: float) -> PruningSchedule:
-        """Makes the schedule with one ratio everywhere, which need not be one of the choices."""
-        return PruningSchedule.parse(ratio, self.depths, self.has_windows)
+    def uniform(self, ratio: float, importance: str | None = None) -> PruningSchedule:
+        """Makes the schedule with one ratio everywhere, which need not be one of the choices.
+
+        Args:
+            ratio: The ratio.
+            importance: One of `importances`; the first by default.
+        """
+        schedule = PruningSchedule.parse(ratio, self.depths, self.has_windows)
+        return _ranked_by(importance or self.importances[0], schedule)
 
     def sample(self, rng: random.Random) -> PruningSchedule:
         """Draws every ratio uniformly, then sorts each stage; see `PruningSchedule.sample`."""
-        return PruningSchedule.sample(self.depths, rng, self.choices, self.per, self.has_windows)
+        schedule = PruningSchedule.sample(
+            self.depths, rng, self.choices, self.per, self.has_windows
+        )
+        return _ranked_by(self._draw_importance(rng), schedule)
 
     def mutate(
         self, parent: PruningSchedule, rng: random.Random, probability: float
@@ -81,12 +103,16 @@ class SearchSpace:
             rng: Random state.
             probability: Probability for each ratio, independently.
         """
-        return self._schedule(
+        schedule = self._schedule(
             [
                 [rng.choice(self.choices) if rng.random() < probability else r for r in stage]
                 for stage in self._genes(parent)
             ]
         )
+        importance = parent.importance
+        if len(self.importances) > 1 and (importance is None or rng.random() < probability):
+            importance = rng.choice(self.importances)
+        return _ranked_by(importance or self.importances[0], schedule)
 
     def crossover(
         self, first: PruningSchedule, second: PruningSchedule, rng: random.Random
@@ -98,12 +124,18 @@ class SearchSpace:
             second: Another one.
             rng: Random state.
         """
-        return self._schedule(
+        schedule = self._schedule(
             [
                 [rng.choice(pair) for pair in zip(*stages)]
                 for stages in zip(self._genes(first), self._genes(second))
             ]
         )
+        named = [parent.importance for parent in (first, second) if parent.importance is not None]
+        importance = rng.choice(named) if len(set(named)) > 1 else next(iter(named), None)
+        return _ranked_by(importance or self._draw_importance(rng), schedule)
+
+    def _draw_importance(self, rng: random.Random) -> str | None:
+        return self.importances[0] if len(self.importances) == 1 else rng.choice(self.importances)
 
     def _genes(self, schedule: PruningSchedule) -> Genes:
         step = BLOCKS_PER_RATIO[self.per]
@@ -115,3 +147,8 @@ class SearchSpace:
     def _schedule(self, genes: Sequence[Sequence[float]]) -> PruningSchedule:
         stages = [sorted(of_stage) or [0.0] for of_stage in genes]
         return PruningSchedule.parse(stages, self.depths)
+
+
+def _ranked_by(importance: str | None, schedule: PruningSchedule) -> PruningSchedule:
+    """The schedule with an importance, of which a dense one has no need."""
+    return replace(schedule, importance=None if schedule.is_dense else importance)

@@ -354,3 +354,46 @@ def test_settings_are_read_from_a_config():
     assert settings.split.images == 5
     assert settings.objective.less_is_better
     assert DEPTHS == (2, 2)
+
+
+@MODELS.register_module(force=True)
+class SearchToyModelByContrast(SearchToyModel):
+    """Is better by contrast."""
+
+    def forward(self, inputs, target, mode='tensor'):
+        (found,) = super().forward(inputs, target, mode)
+        return [found - 0.1 * (self.backbone.importance.name != 'contrast')]
+
+
+def test_an_importance_is_searched_recorded_and_resumed(tmp_path):
+    model = dict(type='SearchToyModelByContrast')
+    settings = dict(importances=['l2', 'contrast'], evolution=dict(population=20, parents=5))
+
+    def run(**more):
+        cfg = toy_config(tmp_path, **settings, **more)
+        cfg.model = model
+        Runner.from_cfg(cfg).test()
+        return json.loads((tmp_path / 'schedule.json').read_text())
+
+    result = run()
+    assert result['importance'] == 'contrast'
+    assert PruningSchedule.load(tmp_path / 'schedule.json').importance == 'contrast'
+    assert {line.get('importance') for line in candidates(tmp_path)} == {None, 'l2', 'contrast'}
+    assert 'importance' not in result['rows']['dense']
+    again, lines = run(resume=True), len(candidates(tmp_path))
+    assert again['ratios'] == result['ratios']
+    assert len(candidates(tmp_path)) == lines
+    settings['importances'] = ['l2']
+    with pytest.raises(ConfigError, match='cannot be resumed: its importances is'):
+        run(resume=True)
+
+
+def test_by_default_the_file_names_what_the_backbone_ranks_by(tmp_path):
+    _, result = search(tmp_path, evolution=dict(population=4, parents=2, max_evaluations=4))
+    assert result['importance'] == 'l2'
+    assert not any('importance' in line for line in candidates(tmp_path))
+
+
+def test_an_unknown_importance_of_a_search_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="importance is 'largest', but must be one of contrast"):
+        SearchSettings.read(dict(metric='a', budget=dict(macs='1x'), importances=['largest']))

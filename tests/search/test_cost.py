@@ -83,3 +83,22 @@ def test_costs_are_written_as_people_write_them():
     assert show_cost(518.3e6, 'MACs') == '518.3 MMACs'
     assert show_cost(35.21, 'ms') == '35.2 ms'
     assert show_cost(3.521, 'ms') == '3.52 ms'
+
+
+class RankedCost(AnyCost):
+    """Ranking costs something that depends on stage and importance."""
+
+    def ranking_cost(self, stage, importance):
+        return {None: 0.0, 'l2': 0.0, 'contrast': 3.0, 'peak': -2.0}[importance] * (stage + 1)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_ranking_is_part_of_the_price_and_of_the_reachable_range(seed):
+    names = ('l2', 'contrast', 'peak')
+    space = SearchSpace((2, 1), (0.0, 0.35, 0.8), 'block', importances=names)
+    cost, rng = RankedCost((2, 1), seed), random.Random(0)
+    prices = {cost.price(space.sample(rng)) for _ in range(3000)}
+    assert cost.reachable(space) == pytest.approx((min(prices), max(prices)))
+    one = PruningSchedule(((0.0, 0.35), (0.0,)), importance='contrast')
+    other = PruningSchedule(one.ratios, importance='l2')
+    assert cost.price(one) - cost.price(other) == pytest.approx(3.0), 'only stage 0 ranks'

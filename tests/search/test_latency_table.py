@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from sparsevit_mm.errors import ConfigError
@@ -54,3 +56,22 @@ def test_other_files_are_one_sentence(tmp_path, text):
         LatencyTable.load(tmp_path / 'table.json')
     with pytest.raises(ConfigError, match='No such file'):
         LatencyTable.load(tmp_path / 'none.json')
+
+
+def test_the_time_of_a_ranking_is_added_once_a_stage(tmp_path):
+    ranked = table(rankings={'contrast': [0.25, 2.0]})
+    ratios = ((0.0, 0.5), (0.0,))
+    prices = {
+        name: ranked.price(PruningSchedule(ratios, importance=name))
+        for name in (None, 'l2', 'contrast')
+    }
+    assert prices[None] == prices['l2'] == table().price(PruningSchedule(ratios))
+    assert prices['contrast'] == pytest.approx(prices['l2'] + 0.25)
+    assert ranked.lacks([None, 'l2', 'contrast', 'peak']) == ['peak']
+    ranked.save(tmp_path / 'table.json')
+    assert LatencyTable.load(tmp_path / 'table.json').rankings == ranked.rankings
+
+
+def test_a_table_of_another_ranking_differs():
+    other = dataclasses.replace(CONDITIONS, importance='contrast')
+    assert table().differences(other) == 'its importance is l2 instead of contrast'

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sparsevit_mm import PruningSchedule, SparseViT
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.pruning.importance import ContrastImportance, L2Importance
 from sparsevit_mm.pruning.selection import num_kept_windows
 from sparsevit_mm.search import measure
 from sparsevit_mm.search.latency_table import LatencyTable
@@ -137,3 +140,25 @@ def test_stages_that_nothing_reads_cost_nothing(tmp_path):
     assert table.price(SPACE.uniform(0.3)) > 0
     table.save(tmp_path / 'table.json')
     assert LatencyTable.load(tmp_path / 'table.json').blocks == table.blocks
+
+
+def test_the_ranking_of_every_importance_is_measured(monkeypatch):
+    """On a clock that only scoring moves, by the importance and the number of windows."""
+    now, net = [0.0], small_net()
+    monkeypatch.setattr('time.perf_counter', lambda: now[0])
+    for kind, factor in ((L2Importance, 1), (ContrastImportance, 3)):
+
+        def score(self, summary, grid, batch_size, factor=factor, score=kind.score):
+            now[0] += factor * grid.num_windows / 1e3
+            return score(self, summary, grid, batch_size)
+
+        monkeypatch.setattr(kind, 'score', score)
+    space = replace(SPACE, importances=('l2', 'contrast'))
+    bench = BackboneBench(net, 60, 84)
+    found = bench.measure_table(space, runs=2, check=0)
+    # 15 x 21 tokens make 3 x 3 windows, then 8 x 11 make 2 x 2; both grids are ranked.
+    assert found.conditions.importance == 'l2'
+    assert set(found.rankings) == {'contrast'}
+    assert found.rankings['contrast'] == pytest.approx((2 * 2 * 9, 2 * 2 * 4))
+    assert bench.prunable.importance.name == 'l2'
+    assert found.lacks(space.importances) == []

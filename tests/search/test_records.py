@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -92,3 +94,16 @@ def test_only_the_same_search_goes_on(tmp_path):
         check_same_search(path, settings, resume=False)
     with pytest.raises(ConfigError, match='cannot be resumed: its seed is 1, but now it is 2'):
         check_same_search(path, {**settings, 'seed': 2}, resume=True)
+
+
+def test_importance_is_kept(tmp_path):
+    path = tmp_path / 'log.jsonl'
+    log = EvaluationLog()
+    log.write_to(path)
+    tried = [replace(evaluation(0.1).schedule, importance=name) for name in (None, 'l2', 'peak')]
+    for number, schedule in enumerate(tried):
+        log.add(replace(evaluation(0.1, number), schedule=schedule))
+    again = EvaluationLog(EvaluationLog.read(path))
+    assert [again.find(schedule).metrics['mIoU'] for schedule in tried] == [0, 1, 2]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.get('importance') for line in lines] == [None, 'l2', 'peak']

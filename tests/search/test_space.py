@@ -76,3 +76,41 @@ def test_wrong_spaces_are_one_sentence(wrong):
     with pytest.raises(ConfigError) as error:
         SearchSpace((2, 2), **wrong)
     assert '\n' not in str(error.value)
+
+
+NAMES = ('l2', 'contrast', 'peak')
+
+
+def test_an_importance_is_drawn_mutated_and_inherited():
+    space, rng = SearchSpace((2, 2), (0.3, 0.6), importances=NAMES), random.Random(0)
+    drawn = [space.sample(rng) for _ in range(60)]
+    assert {schedule.importance for schedule in drawn} == set(NAMES)
+    first, second = (space.uniform(0.3, name) for name in ('l2', 'peak'))
+    children = [space.crossover(first, second, rng).importance for _ in range(40)]
+    assert set(children) == {'l2', 'peak'}
+    assert {space.mutate(first, rng, 0.0).importance for _ in range(20)} == {'l2'}
+    assert {space.mutate(first, rng, 1.0).importance for _ in range(40)} == set(NAMES)
+    assert len({str(schedule) for schedule in drawn}) == len(set(drawn))
+
+
+def test_a_dense_schedule_ranks_nothing():
+    space, rng = SearchSpace((2, 2), (0.0, 0.5), importances=NAMES), random.Random(0)
+    drawn = {space.sample(rng) for _ in range(400)}
+    assert len(drawn) == space.size == 1 + 3 * 3
+    assert [schedule.importance for schedule in drawn if schedule.is_dense] == [None]
+    assert space.mutate(space.uniform(0.0), rng, 1.0).depths == (2, 2)
+
+
+def test_without_importances_draws_are_as_ever():
+    """The same random state as before there were importances to choose from."""
+    space, rng, again = SearchSpace((2, 2, 6, 2)), random.Random(0), random.Random(0)
+    schedule = space.sample(rng)
+    assert schedule.importance is None
+    assert schedule == PruningSchedule.sample((2, 2, 6, 2), again)
+    assert rng.random() == again.random()
+
+
+@pytest.mark.parametrize('wrong', [('largest',), ()])
+def test_wrong_importances_are_one_sentence(wrong):
+    with pytest.raises(ConfigError, match='importances? (is|are) .*, but must'):
+        SearchSpace((2, 2), importances=wrong)

@@ -61,12 +61,14 @@ def plain_sparsevit(schedule: str) -> Build:
     )
 
 
-def fastervit(variant: str, deployed: bool) -> Build:
+def fastervit(variant: str, deployed: bool, ratios: Any = 0.0) -> Build:
     """Builds our FasterViT with the head of the package's, in its inference form if wanted."""
 
     def build(height: int, width: int) -> nn.Module:
         dims = FasterViTArch.build(variant).stage_dims[-1]
-        backbone = dict(type='sparsevit_mm.FasterViT', arch=variant, out_indices=(3,))
+        backbone = dict(
+            type='sparsevit_mm.FasterViT', arch=variant, out_indices=(3,), pruning_ratios=ratios
+        )
         classifier = ImageClassifier(backbone, dims).eval()
         return classifier.switch_to_deploy() if deployed else classifier
 
@@ -84,3 +86,4 @@ for _variant in FASTERVIT_VARIANTS:
     NETWORKS[f'fastervit package {_variant}'] = fastervit_package(_variant)
     NETWORKS[f'FasterViT-{_variant}'] = fastervit(_variant, deployed=False)
     NETWORKS[f'FasterViT-{_variant} deployed'] = fastervit(_variant, deployed=True)
+    NETWORKS[f'FasterViT-{_variant} deployed, 0.6'] = fastervit(_variant, True, ratios=0.6)

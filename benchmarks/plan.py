@@ -89,6 +89,14 @@ def _cpu() -> list[Section]:
             backbone.main,
             ('--networks', *fastervit_trio('0'), '--shape', '640', '960', '--runs', '7'),
         ),
+        *(
+            Section(
+                f'fastervit that skips windows {variant}',
+                backbone.main,
+                ('--networks', *dense_and_sparse(variant), '--shape', '640', '960', '--runs', runs),
+            )
+            for variant, runs in (('0', '15'), ('3', '7'))
+        ),
         Section('training', training.main, ('--shape', '448', '448', '--runs', '8')),
         Section('end to end', end_to_end.main, ('--runs', '4')),
         Section('memory', memory.main, ('--side', '2688')),
@@ -146,6 +154,12 @@ def fastervit_trio(variant: str) -> tuple[str, str, str]:
     """The package's network, ours, and ours in its inference form."""
     ours = f'FasterViT-{variant}'
     return f'fastervit package {variant}', ours, f'{ours} deployed'
+
+
+def dense_and_sparse(variant: str) -> tuple[str, str]:
+    """Our inference form, with all windows and with 60% of them skipped."""
+    ours = f'FasterViT-{variant} deployed'
+    return ours, f'{ours}, 0.6'
 
 
 def _shapes(*sides: int) -> tuple[str, ...]:

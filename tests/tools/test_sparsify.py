@@ -51,6 +51,34 @@ def test_two_columns_and_pictures(tiny, trained, tmp_path, capsys):
     assert missing == []
 
 
+def test_a_fastervit_skips_windows_with_the_weights_it_has(tiny, tmp_path, capsys):
+    config = tmp_path / 'faster.py'
+    config.write_text(
+        f"""_base_ = {str(tiny.plain)!r}
+model = dict(
+    backbone=dict(
+        _delete_=True, type='sparsevit_mm.FasterViT', dim=4, in_dim=4, depths=(1, 1, 1, 1),
+        num_heads=(1, 1, 1, 1), window_size=(2, 2, 2, 2), out_indices=(2, 3)),
+    neck=dict(in_channels=[16, 32]))
+"""
+    )
+    cfg = load_config(str(config))
+    register_framework(cfg)
+    weights = build_model(cfg).state_dict()
+    torch.save({'state_dict': weights}, tmp_path / 'faster.pth')
+    call_tool(
+        'sparsify', config, tmp_path / 'faster.pth', '--ratios', '0.5', '--out-dir', tmp_path,
+        '--pictures', '1',
+    )  # fmt: skip
+    assert 'backbone GMACs, counted' in capsys.readouterr().out
+    report = json.loads((tmp_path / 'faster_comparison.json').read_text())
+    assert report['sparse']['ratios'] == [[0.0], [0.0], [0.5], [0.5]]
+    assert report['sparse']['macs'] < report['dense']['macs']
+    backbone = Config.fromfile(tmp_path / 'faster_sparse.py').model.backbone
+    assert backbone.type == 'sparsevit_mm.FasterViT'
+    assert backbone.pruning_ratios == [[0.0], [0.0], [0.5], [0.5]]
+
+
 def test_it_measures_what_it_tests_and_says_on_what(tiny, trained, tmp_path, capsys):
     call_tool(
         'sparsify', tiny.plain, trained, '--ratios', '[0.5, 0]', '--out-dir', tmp_path,

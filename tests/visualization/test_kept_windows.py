@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparsevit_mm import SparseViT
+from sparsevit_mm import FasterViT, SparseViT
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.pruning.selection import WindowSelection
@@ -69,6 +69,23 @@ def test_counts_are_those_of_the_schedule(backbone):
         assert use.grid.num_windows == counts[0].total
         assert use.counts.max() <= len(counts)
         assert use.counts.shape == (use.grid.height, use.grid.width)
+
+
+def test_attention_stages_of_a_fastervit():
+    torch.manual_seed(0)
+    backbone = FasterViT(
+        dim=4, in_dim=4, depths=(1, 1, 2, 2), num_heads=(1, 1, 1, 1),
+        window_size=(7, 7, 3, 2), pruning_ratios=[[0], [0], [0.2, 0.6], [0.5]],
+    ).eval()  # fmt: skip
+    selections = selections_of(backbone, height=200, width=150)
+    kept = backbone.pruning_schedule.kept_windows(200, 150, window_size=backbone.arch.window_sizes)
+    used = stage_use(selections, index=1)
+    assert [use.stage for use in used] == [2, 3]
+    for use, counts in zip(used, kept[2:]):
+        assert use.kept == tuple(count.kept for count in counts)
+        assert use.counts.shape == (use.grid.height, use.grid.width)
+        shares = [(use.counts > block).mean() for block in range(2)]
+        assert shares[0] >= shares[1] > 0
 
 
 def test_images_that_share_a_budget_have_their_own_counts(backbone):

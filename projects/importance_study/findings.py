@@ -1,0 +1,149 @@
+"""Collects the study's results and makes its tables: means over seeds and their spread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from projects.importance_study.plan import (
+    DATA_SETS,
+    IMPORTANCES,
+    LONGER,
+    NEUTRAL,
+    RATIOS,
+    SCALES,
+    Case,
+    DataSet,
+    compared_cases,
+    trial_cases,
+)
+from projects.importance_study.run import StudyRun
+
+NOT_RUN = 'not run yet'
+
+
+def collect(runs: Sequence[StudyRun]) -> dict[str, Any]:
+    """All results that are there.
+
+    Returns:
+        For every data set, case and seed what `StudyRun.measure` found, and what it ran on.
+    """
+    found: dict[str, Any] = {'machines': [], 'versions': [], 'results': {}}
+    for run in runs:
+        for case in dict.fromkeys((*compared_cases(), *trial_cases())):
+            if not run.result_file(case).exists():
+                continue
+            record = json.loads(run.result_file(case).read_text())
+            for key, value in (
+                ('machines', record.pop('machine')),
+                ('versions', record.pop('versions')),
+            ):
+                if value not in found[key]:
+                    found[key].append(value)
+            cases = found['results'].setdefault(run.data.name, {})
+            cases.setdefault(case.key, {})[str(run.seed)] = record
+    return found
+
+
+def table(report: Mapping[str, Any], data: DataSet) -> str:
+    """The Markdown table of a data set: every importance, and the dense network at every scale."""
+    rows = []
+    for name in IMPORTANCES:
+        cells = [f'`{name}`']
+        cells += [_metric(report, data, Case(name, name, ratio)) for ratio in RATIOS]
+        sparsest = Case(name, name, RATIOS[-1])
+        cells += [_share(report, data, sparsest, which) for which in ('objects', 'pixels')]
+        rows.append([*cells, _stages(report, data, sparsest)])
+    scales = (1.0, *SCALES)
+    dense = ', '.join(
+        f'{_metric(report, data, Case(LONGER, scale=scale))} at {scale:g}×' for scale in scales
+    )
+    head = [
+        'adapted and tested with', *(_ratio_title(ratio) for ratio in RATIOS),
+        f'objects at {RATIOS[-1]:.0%}', f'pixels at {RATIOS[-1]:.0%}', 'objects, each stage',
+    ]  # fmt: skip
+    return f'{_table(head, rows)}\n\nDense network, trained as long without skipping: {dense}.'
+
+
+def costs(report: Mapping[str, Any], data: DataSet) -> str:
+    """Mean GMACs of the backbone on a test frame, of every ratio and scale."""
+    cases = {_ratio_title(ratio): Case(IMPORTANCES[1], IMPORTANCES[1], ratio) for ratio in RATIOS}
+    cases |= {f'dense at {scale:g}×': Case(LONGER, scale=scale) for scale in SCALES}
+    found = {
+        name: fmean(record['macs'] for record in _records(report, data, case))
+        for name, case in cases.items()
+        if _records(report, data, case)
+    }
+    return ', '.join(f'{name} {macs / 1e9:.2f}' for name, macs in found.items())
+
+
+def trials(report: Mapping[str, Any], data: DataSet) -> str:
+    """The Markdown table of importances that are swapped in at test time."""
+    rows = [
+        [
+            f'`{case.importance}`',
+            _metric(report, data, case),
+            *(_share(report, data, case, which) for which in ('objects', 'pixels')),
+        ]
+        for case in (*trial_cases(), Case(NEUTRAL, NEUTRAL, RATIOS[-1]))
+    ]
+    head = ['tested with', f'{data.metric_title} at {RATIOS[-1]:.0%}', 'objects', 'pixels']
+    return _table(head, rows)
+
+
+def fill_in(page: str, report: Mapping[str, Any]) -> str:
+    """Replaces the tables between `<!-- name -->` and `<!-- end -->` in a page.
+
+    Args:
+        page: Text of the page; names are `<data set>` and `<data set> trials`.
+        report: From `collect`.
+    """
+    for data in DATA_SETS.values():
+        ran = report['results'].get(data.name, {})
+        main = [table(report, data), f'GMACs of the backbone: {costs(report, data)}.']
+        made = {data.name: '\n\n'.join(main) if ran else f'*{NOT_RUN}*'}
+        made[f'{data.name} trials'] = trials(report, data)
+        for name, text in made.items():
+            start, end = f'<!-- {name} -->', '<!-- end -->'
+            if start in page:
+                before, _, after = page.partition(start)
+                page = f'{before}{start}\n\n{text}\n\n{end}{after.partition(end)[2]}'
+    return page
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± standard deviation over seeds, and how many there are if not three."""
+    if not values:
+        return NOT_RUN
+    spread = f' ± {stdev(values):.{digits}f}' if len(values) > 1 else ''
+    seeds = '' if len(values) == 3 else f' ({len(values)} seed{"s" if len(values) > 1 else ""})'
+    return f'{fmean(values):.{digits}f}{spread}{seeds}'
+
+
+def _records(report: Mapping[str, Any], data: DataSet, case: Case) -> list[Mapping[str, Any]]:
+    return list(report['results'].get(data.name, {}).get(case.key, {}).values())
+
+
+def _metric(report: Mapping[str, Any], data: DataSet, case: Case) -> str:
+    return mean_and_spread([record['metric'] for record in _records(report, data, case)])
+
+
+def _share(report: Mapping[str, Any], data: DataSet, case: Case, which: str) -> str:
+    found = [100 * record[which]['overall'] for record in _records(report, data, case)]
+    return f'{fmean(found):.0f}%' if found else NOT_RUN
+
+
+def _stages(report: Mapping[str, Any], data: DataSet, case: Case) -> str:
+    found = [record['objects']['stages'] for record in _records(report, data, case)]
+    return ' / '.join(f'{100 * fmean(stage):.0f}' for stage in zip(*found)) if found else NOT_RUN
+
+
+def _ratio_title(ratio: float) -> str:
+    return f'{ratio:.0%} skipped' if ratio else 'dense'
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

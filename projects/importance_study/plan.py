@@ -1,0 +1,174 @@
+"""Plan of the study: the data sets, the trainings, and what is tested with their weights."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from projects.street_scenes.dataset import DemoSettings, make_dataset
+from sparsevit_mm.errors import ConfigError
+
+IMPORTANCES = ('l2', 'contrast', 'peak', 'random')
+"""Each has a network that is adapted and tested with it."""
+
+TRIALS = ('image', 'l2-norm', 'contrast-norm', 'by-stage', 'change')
+"""Further ones, swapped in at test time, see `projects.importance_study.importances`."""
+
+RATIOS = (0.0, 0.5, 0.7)
+"""Ratios of skipped windows, the same in every block."""
+
+SCALES = (0.7, 0.5)
+"""Lower resolutions of the dense network, which sees them in training."""
+
+DENSE, LONGER, NEUTRAL = 'dense', 'longer', 'random'
+"""Names of trainings: from scratch, trained further without skipping, and the one whose weights
+favor no ranking."""
+
+FURTHER_RATE, FURTHER_WARMUP = 5e-4, 10
+"""Learning rate of further trainings, and the iterations in which it rises."""
+
+DATA_VARIABLE = 'SPARSEVIT_MM_DATA'
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set with its network.
+
+    Attributes:
+        name: Name on command lines and in files.
+        config: Name of the config that trains the dense network.
+        title: Name in tables.
+        metric: Name in the results of its evaluator, in percent once multiplied by `factor`.
+        metric_title: Its name in tables.
+        factor: See `metric`.
+        further: Iterations of every further training.
+        annotations: Test annotations in COCO's format, below the data set's folder; None for label
+            maps.
+        small_classes: Labels of the thin and small classes, whose pixels are the objects'; None
+            where objects are all boxes.
+        folder: Folder in the one that SPARSEVIT_MM_DATA names; None for drawn scenes.
+    """
+
+    name: str
+    config: str
+    title: str
+    metric: str
+    metric_title: str
+    factor: float = 100.0
+    further: int = 100
+    annotations: str | None = None
+    small_classes: tuple[int, ...] | None = None
+    folder: str | None = None
+
+    def root(self, work_dir: Path) -> Path:
+        """Folder of the data.
+
+        Args:
+            work_dir: Where scenes are drawn.
+        """
+        if self.folder is None:
+            return work_dir / 'scenes'
+        return Path(os.environ.get(DATA_VARIABLE, 'data')) / self.folder
+
+    def prepare(self, work_dir: Path, scenes: DemoSettings) -> None:
+        """Draws the scenes, or checks that the data are there.
+
+        Raises:
+            ConfigError: If they are not.
+        """
+        root = self.root(work_dir)
+        if self.folder is None:
+            make_dataset(root, scenes, workers=1)
+        if not root.is_dir():
+            raise ConfigError(
+                f'{DATA_VARIABLE} is {os.environ.get(DATA_VARIABLE, "not set")}, but must name a '
+                f'folder that holds {root.name}.'
+            )
+
+
+DATA_SETS = {
+    data.name: data
+    for data in (
+        DataSet(
+            'aerial_cars',
+            'retinanet_sparsevit-micro_fpn_400it_aerial-cars',
+            'aerial_cars, RetinaNet',
+            'coco/bbox_mAP',
+            'box AP',
+            annotations='annotations/test.json',
+            folder='aerial_cars',
+        ),
+        DataSet(
+            'drawn_segmentation',
+            'sparsevit-mini_upernet_400it_demo-224x448',
+            'drawn scenes, UPerNet',
+            'mIoU',
+            'mIoU',
+            factor=1.0,
+            small_classes=(6, 8, 9),
+        ),
+        DataSet(
+            'drawn_detection',
+            'mask-rcnn_sparsevit-mini_fpn_600it_demo-224x448',
+            'drawn scenes, Mask R-CNN',
+            'coco/bbox_mAP',
+            'box AP',
+            annotations='annotations/instances_validation.json',
+        ),
+        DataSet(
+            'camvid',
+            'sparsevit-micro_upernet_2000it_camvid-480x360',
+            'CamVid, UPerNet',
+            'mIoU',
+            'mIoU',
+            factor=1.0,
+            further=400,
+            small_classes=(3, 7, 10, 11),
+            folder='camvid',
+        ),
+        DataSet(
+            'coco_mini',
+            'retinanet_sparsevit-micro_fpn_400it_coco-mini',
+            'persons of coco_mini, RetinaNet',
+            'coco/bbox_mAP',
+            'box AP',
+            annotations='annotations/instances_val2017.json',
+            folder='coco_mini',
+        ),
+    )
+}
+"""All data sets by name, in the order in which they are run."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is tested.
+
+    Attributes:
+        weights: Training whose weights it uses.
+        importance: What ranks the windows.
+        ratio: Ratio of skipped windows in every block.
+        scale: Factor of the input's size.
+    """
+
+    weights: str
+    importance: str = 'l2'
+    ratio: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def key(self) -> str:
+        """Name in files."""
+        return f'{self.weights}-{self.importance}-{self.ratio:g}-{self.scale:g}'
+
+
+def compared_cases() -> list[Case]:
+    """The cases of the table."""
+    sparse = [Case(name, name, ratio) for ratio in RATIOS[::-1] for name in IMPORTANCES]
+    return [*sparse, Case(LONGER), *(Case(LONGER, scale=scale) for scale in SCALES)]
+
+
+def trial_cases() -> list[Case]:
+    """Every importance swapped in at test time, on weights that favor none."""
+    return [Case(NEUTRAL, name, RATIOS[-1]) for name in (*IMPORTANCES[:-1], *TRIALS)]

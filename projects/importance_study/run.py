@@ -1,0 +1,169 @@
+"""Runs the study for one data set and seed: trains and tests whatever a caller asks for.
+
+Every result is saved to disk and not computed again, so that an interrupted run resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from rich.console import Console
+
+from projects.importance_study.plan import (
+    DENSE,
+    FURTHER_RATE,
+    FURTHER_WARMUP,
+    LONGER,
+    Case,
+    DataSet,
+)
+from projects.runs import check_same_run, train_with_progress
+from projects.street_scenes.dataset import DemoSettings
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.apis.test import test
+from sparsevit_mm.files import replace_text
+from sparsevit_mm.search.measure import device_name
+from sparsevit_mm.versions import __version__
+
+CONFIGS = Path(__file__).parent / 'configs'
+_ADAPTATION = dict(type='sparsevit_mm.SparsityAdaptationHook')
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """The study of one data set and seed.
+
+    Attributes:
+        data: The data set.
+        seed: Seed of trainings.
+        work_dir: Folder of the whole study.
+        cfg_options: Fields to replace in every training's config.
+        scenes: Settings of drawn scenes.
+    """
+
+    data: DataSet
+    seed: int
+    work_dir: Path
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    scenes: DemoSettings = field(default_factory=DemoSettings)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.work_dir / self.data.name / f'seed{self.seed}'
+
+    def prepare(self) -> None:
+        """Checks that the data are there and the folder is free or holds this run.
+
+        Raises:
+            ConfigError: If the data are missing, or the folder holds something else.
+        """
+        self.data.prepare(self.work_dir, self.scenes)
+        texts = [self._config(name).to_dict() for name in (DENSE, LONGER)]
+        check_same_run(self.folder, 'run', self.seed, f'{self.scenes} {texts}')
+
+    def weights(self, name: str) -> Path:
+        """Checkpoint of a training, trained now if it is not there.
+
+        Args:
+            name: 'dense', 'longer', or the importance that the network is adapted with.
+        """
+        cfg = self._config(name)
+        if name != DENSE:
+            # Not `load_from`: resuming would take that for the state to resume from.
+            start = str(self.weights(DENSE))
+            cfg.model.init_cfg = dict(type='Pretrained', checkpoint=start)
+        if name not in (DENSE, LONGER):
+            cfg.model.backbone.importance = name
+            cfg.custom_hooks = [_ADAPTATION]
+        register_framework(cfg)
+        return train_with_progress(cfg, Console(stderr=True))
+
+    def result_file(self, case: Case) -> Path:
+        """File with the result of `measure`."""
+        return self.folder / 'tests' / f'{case.key}.json'
+
+    def measure(self, case: Case) -> dict[str, Any]:
+        """Metric, shares of computed pixels and MACs of a case, tested now if need be."""
+        path = self.result_file(case)
+        if path.exists():
+            return json.loads(path.read_text())
+        weights, measured = self.weights(case.weights), path.with_suffix('.shares')
+        path.parent.mkdir(exist_ok=True)
+        hook = dict(
+            type='ObjectShareHook', out=str(measured), small_classes=self.data.small_classes
+        )
+        metrics = test(
+            self._config_file,
+            str(weights),
+            work_dir=str(self.folder / 'logs' / case.key),
+            cfg_options={
+                **self._where_data_are(),
+                'randomness.seed': self.seed,
+                'custom_hooks': [dict(type='OracleHook'), hook],
+                'model.backbone.importance': case.importance,
+                'model.backbone.pruning_ratios': case.ratio,
+                'test_dataloader.dataset.pipeline.1.scale_factor': case.scale,
+            },
+        )
+        found = {
+            # MMDetection reports nothing if nothing is detected at all.
+            'metric': round(metrics.get(self.data.metric, 0.0) * self.data.factor, 2),
+            **json.loads(measured.read_text()),
+            'metrics': {name: float(value) for name, value in metrics.items()},
+            'machine': device_name(torch.device('cpu')),
+            'versions': {
+                'python': platform.python_version(),
+                'torch': torch.__version__,
+                'sparsevit_mm': __version__,
+            },
+        }
+        measured.unlink()
+        replace_text(path, json.dumps(found, indent=1) + '\n')
+        return found
+
+    def _config(self, name: str) -> Config:
+        cfg = load_config(self._config_file, self._where_data_are(), str(self.folder / name))
+        if name != DENSE:
+            _train_further(cfg, self.data.further)
+        cfg.merge_from_dict({'randomness.seed': self.seed, **self.cfg_options})
+        # Networks are compared on the test set: validation in training would only take time.
+        cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+        return cfg
+
+    @property
+    def _config_file(self) -> str:
+        return str(CONFIGS / f'{self.data.config}.py')
+
+    def _where_data_are(self) -> dict[str, Any]:
+        root = self.data.root(self.work_dir)
+        found: dict[str, Any] = {
+            f'{loader}.dataset.data_root': f'{root}/'
+            for loader in ('train_dataloader', 'test_dataloader')
+        }
+        if self.data.annotations is not None:
+            found['test_evaluator.ann_file'] = str(root / self.data.annotations)
+        return found
+
+
+def _train_further(cfg: Config, iterations: int) -> None:
+    """Changes a config to a shorter training with a warm restart."""
+    cfg.train_cfg.max_iters = iterations
+    cfg.optim_wrapper.optimizer.lr = FURTHER_RATE
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=FURTHER_WARMUP),
+        dict(
+            type='CosineAnnealingLR',
+            by_epoch=False,
+            begin=FURTHER_WARMUP,
+            end=iterations,
+            eta_min=1e-5,
+        ),
+    ]

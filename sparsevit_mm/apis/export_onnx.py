@@ -139,7 +139,8 @@ def inference_form(module: nn.Module, deploy: bool) -> nn.Module:
         module: The module; it is changed.
         deploy: Whether parts that have an inference form take it.
     """
-    module = revert_sync_batchnorm(module).eval()
+    module = revert_sync_batchnorm(module)
+    module.eval()  # returns nothing in MMDetection's ResNet
     if deploy:
         switches = [m for m in module.modules() if hasattr(m, 'switch_to_deploy')]
         for owner in switches:

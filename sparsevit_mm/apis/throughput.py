@@ -53,7 +53,8 @@ def measure_throughput(
     register_framework(cfg)
     model = build_model(cfg)
     network: Any = model if isinstance(model, ImageClassifier) else model.backbone
-    network = network.to(place).eval()
+    network.to(place)
+    network.eval()  # returns nothing in MMDetection's ResNet
     if deploy and hasattr(network, 'switch_to_deploy'):
         network.switch_to_deploy()
     images = torch.randn(batch, input_channels(network), height, width, device=place)

@@ -137,6 +137,9 @@ def test_tools_take_installed_configs(tmp_path, monkeypatch, capsys):
     call_tool('print_config', INSTALLED)
     assert "type='RetinaNet'" in capsys.readouterr().out
     call_tool('get_flops', INSTALLED, '--shape', 64, 64)
+    options = ['--shape', 64, 64, '--cfg-options', 'model.backbone.init_cfg=None']
+    call_tool('throughput', INSTALLED, '--device', 'cpu', '--runs', 1, *options)
+    call_tool('export_onnx', INSTALLED, '--out', 'network.pt2', *options)
     for tool in (['train', INSTALLED], ['browse_dataset', INSTALLED]):
         with pytest.raises(SystemExit):
             call_tool(*tool)

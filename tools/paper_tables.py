@@ -49,9 +49,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = tool_parser(__doc__)
     actions = parser.add_subparsers(dest='action', required=True)
-    actions.add_parser('list', help='names of the tables')
+    actions.add_parser('list', help='names of the tables', formatter_class=parser.formatter_class)
 
-    show = actions.add_parser('show', help='a table with what was found so far, and its commands')
+    show = actions.add_parser(
+        'show',
+        help='a table with what was found so far, and its commands',
+        formatter_class=parser.formatter_class,
+    )
     show.add_argument('table', help='name of a table')
     show.add_argument('--rows', type=words, metavar='ROW,…', help='rows; all by default')
     show.add_argument('--columns', type=words, metavar='COLUMN,…', help='columns; all by default')
@@ -61,7 +65,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="folder of earlier runs; for a table that is not in it the project's own is shown",
     )
 
-    run = actions.add_parser('run', help='count, measure and evaluate; goes on where it ended')
+    run = actions.add_parser(
+        'run',
+        help='count, measure and evaluate; goes on where it ended',
+        formatter_class=parser.formatter_class,
+    )
     run.add_argument('table', help='name of a table')
     run.add_argument('--rows', type=words, metavar='ROW,…', help='rows; all by default')
     run.add_argument(

@@ -11,7 +11,7 @@ import zipfile
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from mmengine.config import Config
 
 from sparsevit_mm import SparseViT
@@ -251,9 +251,13 @@ COCO = {
 }  # fmt: skip
 
 
+UNLIKE_IDS = [{'id': '', 'name': 'person'}, {'id': 2, 'name': 'car'}]
+
+
 @quickly(150)
 @given(content=changed(COCO).map(lambda data: json.dumps(data).encode())
        | damaged(json.dumps(COCO).encode()))  # fmt: skip
+@example(content=json.dumps({**COCO, 'categories': UNLIKE_IDS}).encode())
 @pytest.mark.parametrize('classes', [('person', 'car'), None])
 def test_annotations(folder, classes, content):
     pytest.importorskip('mmdet')
@@ -295,3 +299,13 @@ def test_infos(folder, suffix, data):
     attempt(read_camera_matrices, path)
     attempt(InfoLookup, str(path))
     attempt(InfoLookup, str(path), True)
+
+
+def test_a_reason_of_two_lines(folder):
+    """A damaged pickle may begin with a persistent id, which torch refuses in two lines."""
+    pytest.importorskip('mmdet3d')
+    from sparsevit_mm.det3d.datasets.infos import read_camera_matrices
+
+    path = folder / 'infos.pkl'
+    path.write_bytes(b'P' + pickle.dumps(INFOS)[1:])
+    attempt(read_camera_matrices, path)

@@ -45,8 +45,9 @@ def read_infos(path: str | Path, backend_args: dict[str, Any] | None = None) -> 
         ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
         pickle.UnpicklingError,
     ) as error:  # fmt: skip
+        reason = ' '.join(str(error).split()).rstrip('.')
         raise ConfigError(
-            f'{path} is not an info file of MMDetection3D, version 2: {error}.'
+            f'{path} is not an info file of MMDetection3D, version 2: {reason}.'
         ) from None
     wrong = _what_is_wrong(found)
     if wrong:

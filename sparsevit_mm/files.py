@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from sparsevit_mm.errors import ConfigError
+
+# What the operating system answers where a disk takes no more.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 fcntl: ModuleType | None
 try:

@@ -58,10 +58,14 @@ def main(argv: Sequence[str] = ()) -> int:
         install_triton()
         with step('sparsevit_mm'):
             pip('install', '--no-deps', '--no-build-isolation', '--editable', str(ROOT))
+        STAMP.write_text(stamp)
     except SetUpError as error:
         print(f'Set-up stopped: {error}', file=sys.stderr)
         return 1
-    STAMP.write_text(stamp)
+    except OSError as error:
+        what = error.filename or f'a file in {VENV}'
+        print(f'Set-up stopped: {what} cannot be written: {error.strerror}.', file=sys.stderr)
+        return 1
     print(f'Set up in {clock(time.monotonic() - started)}.')
     return 0
 

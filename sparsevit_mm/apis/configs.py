@@ -16,6 +16,7 @@ from sparsevit_mm.checks.names import check_names
 from sparsevit_mm.engine.safe_reading import use_safe_reading
 from sparsevit_mm.engine.whole_files import use_whole_files
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import NO_ROOM
 from sparsevit_mm.requirements_check import check_framework
 
 FRAMEWORKS = ('mmdet', 'mmseg', 'mmdet3d')
@@ -65,7 +66,13 @@ def read_config(path: str) -> Config:
         cfg = _read_installed(path) if '::' in path else Config.fromfile(path)
     except (OSError, ImportError, SyntaxError, KeyError, NameError, ConfigParsingError) as error:
         reason = ' '.join(str(error).split()).rstrip('.')
-        if isinstance(error, OSError) and error.filename:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            # mmengine reads a copy of the file.
+            folder = tempfile.gettempdir()
+            reason = (
+                f'its copy in the temporary folder {folder} cannot be written: {error.strerror}'
+            )
+        elif isinstance(error, OSError) and error.filename:
             reason = f'{error.strerror}: {error.filename}'
         raise ConfigError(f'the config {path} cannot be read: {reason}.') from error
     return _named_by_strings(cfg)

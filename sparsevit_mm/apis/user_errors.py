@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
 
 from sparsevit_mm.errors import SparseVitError
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+from sparsevit_mm.files import NO_ROOM
 
 
 @contextlib.contextmanager
@@ -26,7 +24,7 @@ def user_errors_exit() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         what = f'the file {error.filename}' if error.filename else 'a file'
         print(f'error: {what} cannot be written: {error.strerror}.', file=sys.stderr)

@@ -66,6 +66,16 @@ def test_failing_index_is_a_sentence_and_leaves_no_stamp(set_up, capsys):
     assert 'no route to index' in error
 
 
+@pytest.mark.parametrize('name', ['STAMP', 'LOG'])
+def test_a_file_that_cannot_be_written_is_a_sentence(set_up, name, capsys):
+    fake_python(set_up.PYTHON, 'exit 0')
+    path = getattr(set_up, name)
+    path.symlink_to('/dev/full')
+    assert set_up.main() == 1
+    sentence = f'a file in {set_up.VENV} cannot be written: No space left on device.'
+    assert capsys.readouterr().err == f'Set-up stopped: {sentence}\n'
+
+
 def test_missing_compiler_is_a_sentence(set_up, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(set_up.shutil, 'which', lambda name: None)
     with pytest.raises(set_up.SetUpError, match='no C\\+\\+ compiler'):

@@ -189,7 +189,7 @@ def _schedules(report: Mapping[str, Any]) -> str:
                 rows.append([f'{kind} {budget}, seed {seed}', *stages])
                 if kind == 'uniform':
                     break
-    return _table(['ratio of every pair of blocks', *(f'stage {n}' for n in range(1, 5))], rows)
+    return _table(['ratio of every pair of blocks', *(f'stage {n}' for n in range(4))], rows)
 
 
 def _windows(report: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 # MMDetection's RetinaNet and its 3x schedule (12 epochs of the data set three times, sides of 640 to
 # 800 pixels, 8 GPUs x 2 images) with Swin-T and Swin's optimizer instead of SGD, tested at the size
-# of the Mask R-CNN rows. The neck reads stages 2 to 4; stage 1 has no output that nothing would use.
+# of the Mask R-CNN rows. The neck reads stages 1 to 3; stage 0 has no output that nothing would use.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_ms-640-800-3x_coco.py'
 
 # What the tools say when data/coco is missing.

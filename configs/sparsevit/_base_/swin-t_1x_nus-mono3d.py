@@ -1,5 +1,5 @@
 # What FCOS3D and PGD with Swin share, as names that their files put where they belong: data, weights,
-# the backbone and its optimizer. Outputs are stages 2 to 4, which are all that the necks read.
+# the backbone and its optimizer. Outputs are stages 1 to 3, which are all that the necks read.
 data_source = (
     'nuScenes (https://www.nuscenes.org/nuscenes#download: the trainval split, with the info files that '
     "MMDetection3D's tools/create_data.py writes)")

@@ -1,4 +1,4 @@
-# SparseViT cfg3 of table 2: cfg2 with stage 1 at 0.7. The paper prints 105.9 G MACs for four images;
+# SparseViT cfg3 of table 2: cfg2 with stage 0 at 0.7. The paper prints 105.9 G MACs for four images;
 # the ratios its authors published, which are these, count 113.6 G (28.4 G an image). Finetuned from
 # the adapted weights, learning rate 1e-5.
 _base_ = '../_base_/mask-rcnn_swin-t_fpn_amp-ms-crop-3x_coco-672x672.py'

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
+import resource
+import signal
 
 import pytest
 import torch
@@ -63,6 +66,14 @@ def moments(seed, quick):
     return sorted(random.Random(seed).sample(range(60), quick)) if quick else itertools.count()
 
 
+class KilledAfterTheFirst(WholeCheckpointHook):
+    """Ends the process as a kill does, once the first checkpoint is written."""
+
+    def after_train_epoch(self, runner):
+        super().after_train_epoch(runner)
+        os._exit(1)
+
+
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
@@ -70,6 +81,7 @@ def whole(tmp_path_factory):
     return result_of(folder)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize('quick', [3, pytest.param(0, marks=pytest.mark.slow)])
 def test_training_goes_on_after_every_kill(whole, tmp_path, quick):
     for moment in moments(0, quick):
@@ -103,6 +115,34 @@ def test_a_run_of_one_checkpoint_always_has_one(tmp_path):
         assert len(list(folder.glob('best_*.pth'))) == 1
     assert 0 in seen[CheckpointHook][1:]
     assert 0 not in seen[WholeCheckpointHook][1:]
+
+
+def test_a_kill_after_half_of_a_checkpoint(whole, tmp_path):
+    def until_the_disk_is_full():
+        # The kernel ends the process when a file grows beyond the limit.
+        size = (tmp_path / 'epoch_1.pth').stat().st_size
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+        train(tmp_path)
+
+    def until_the_first_checkpoint():
+        train(tmp_path, KilledAfterTheFirst)
+
+    child = os.fork()
+    if child == 0:
+        until_the_first_checkpoint()
+    os.waitpid(child, 0)
+    assert [path.name for path in tmp_path.glob('epoch_*.pth')] == ['epoch_1.pth']
+    child = os.fork()
+    if child == 0:
+        until_the_disk_is_full()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert os.WTERMSIG(status) == signal.SIGXFSZ
+    assert [path.name for path in tmp_path.glob('epoch_*.pth')] == ['epoch_1.pth']
+    assert not killed_at(10**9, tmp_path, lambda: train(tmp_path))
+    for value, expected in zip(result_of(tmp_path), whole, strict=True):
+        assert torch.equal(value, expected)
 
 
 def search(folder):

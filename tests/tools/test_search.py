@@ -34,6 +34,10 @@ def searched(tiny, trained, tmp_path_factory):
     assert run.code == 0, run.stderr
     assert 'evolution 14/14' in run.stdout
     assert 'Average Precision' not in run.stdout.split('schedules to choose from')[1]
+    # What the search will do is said before the first screen is full, and so is what is wrong.
+    before = run.stdout.split('schedules to choose from')[0]
+    assert len(before.splitlines()) < 30, before
+    assert 'images, too few to tell schedules apart: hold out more with split.share' in run.stdout
     return work_dir
 
 

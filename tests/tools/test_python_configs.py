@@ -84,6 +84,13 @@ def test_tools_on_a_config_in_pure_python(config, tiny, tmp_path, capsys):
         '--evaluations', 3, '--population', 2, '--parents', 1,
     )  # fmt: skip
     assert list((tmp_path / 'search').rglob('*.json'))
+    call_tool('export_onnx', config, weights, '--shape', 64, 96, '--out', 'detector.pt2')
+    assert (tmp_path / 'detector.pt2').exists()
+    call_tool(
+        'rank_windows', config, weights, '--ratios', '0.5', '--importances', 'l2', '--num-images', 2,
+        '--out', 'ranked.json',
+    )  # fmt: skip
+    assert (tmp_path / 'ranked.json').exists()
 
 
 @pytest.mark.parametrize('name', ['plain', 'detector'])

@@ -55,7 +55,7 @@ def _write_coco(dataset, root: Path, classes, count: int) -> None:
                 dict(
                     id=len(annotations) + 1,
                     image_id=number,
-                    category_id=category,
+                    category_id=category % len(classes),
                     bbox=[x, y, w, h],
                     area=w * h,
                     iscrowd=0,

@@ -29,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--importances',
         nargs='+',
         metavar='NAME',
-        help="what to compare with the backbone's own; default: all known",
+        help="what to compare with the backbone's own; default: those of this package",
     )
     parser.add_argument(
         '--num-images',

@@ -117,7 +117,8 @@ def rank_windows(
         config: Path of the config.
         checkpoint: Path or address of the weights.
         ratios: Uniform pruning ratios to compare at, each above 0 and below 1.
-        importances: Names of what to compare with the backbone's own; None for all known ones.
+        importances: Names of what to compare with the backbone's own; None for those of this
+            package.
         num_images: How many images; None for as many as take about `SECONDS`.
         metric: Key of the metric; None for the usual one of the config's evaluator.
         objects: Classes that count as objects, see `object_pixels`; None for all but background.
@@ -158,7 +159,7 @@ def rank_windows(
     model = revert_sync_batchnorm(model).to(place).eval()
     use_checked_loading(cfg)
     own = backbone.importance.name or type(backbone.importance).__name__
-    others = sorted(IMPORTANCES.module_dict) if importances is None else importances
+    others = _own_importances() if importances is None else importances
     named = {own: backbone.importance, **{name: name for name in others if name != own}}
     scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope'))
     with tempfile.TemporaryDirectory() as folder, scope, torch.no_grad():
@@ -358,3 +359,9 @@ def _gains(pair: tuple[Row, Row]) -> list[float]:
     parts = [(one, other) for one, other in zip(pair[0].parts, pair[1].parts)]
     # COCO's metrics are -1 where a part of the images has no objects.
     return [one - other for one, other in parts if min(one, other) >= 0]
+
+
+def _own_importances() -> list[str]:
+    """Names of the importances of this package; others are compared when they are named."""
+    known = IMPORTANCES.module_dict.items()
+    return sorted(name for name, kind in known if kind.__module__.startswith('sparsevit_mm.'))

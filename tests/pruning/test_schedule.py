@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.allocation import build_allocation
+from sparsevit_mm.pruning.importance import IMPORTANCES
 from sparsevit_mm.pruning.schedule import (
     DEFAULT_CHOICES,
     KeptCount,
@@ -201,6 +202,7 @@ def test_schedules_that_differ_in_importance_alone_are_different_ones():
 
 @pytest.mark.parametrize('wrong', ['largest', 3, ['l2'], dict(type='l2')])
 def test_a_file_with_an_unknown_importance_is_one_sentence(wrong):
-    message = r'importance is .*, but must be one of contrast, l2, peak, random\.'
+    known = ', '.join(sorted(IMPORTANCES.module_dict))
+    message = rf'importance is .*, but must be one of {known}\.'
     with pytest.raises(ConfigError, match=message):
         PruningSchedule.from_dict({'ratios': [[0.5]], 'importance': wrong})

@@ -169,7 +169,9 @@ def test_pruning_reaches_the_backbone():
     assert sum(kept) < sum(dense_kept)
     assert not torch.allclose(dense, pruned)
 
-    runner = SimpleNamespace(model=model, iter=3, message_hub=MessageHub('bevdet'))
+    runner = SimpleNamespace(
+        model=model, iter=3, message_hub=MessageHub('bevdet'), cfg=Config(dict(model=dict()))
+    )
     WindowPruningHook(schedule=0.3).before_train(runner)
     assert {r for stage in backbone.pruning_schedule.ratios for r in stage} == {0.3}
     SparsityAdaptationHook().before_train_iter(runner, 0)

@@ -87,8 +87,8 @@ def test_tools_on_a_config_in_pure_python(config, tiny, tmp_path, capsys):
     call_tool('export_onnx', config, weights, '--shape', 64, 96, '--out', 'detector.pt2')
     assert (tmp_path / 'detector.pt2').exists()
     call_tool(
-        'rank_windows', config, weights, '--ratios', '0.5', '--importances', 'l2', '--num-images', 2,
-        '--out', 'ranked.json',
+        'rank_windows', config, weights, '--ratios', '0.5', '--importances', 'l2',
+        '--num-images', 2, '--out', 'ranked.json',
     )  # fmt: skip
     assert (tmp_path / 'ranked.json').exists()
 

@@ -39,7 +39,8 @@ _base_ = 'segmentor.py'
 model = dict(
     backbone=dict(
         _delete_=True, type='sparsevit_mm.FasterViT', arch='0', dim=16, in_dim=16,
-        depths=(1, 1, 1, 1)))
+        depths=(1, 1, 1, 1)),
+    decode_head=dict(in_channels=32))
 """
 
 VENV = ROOT / '.venv'

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.inputs import check_shape, input_channels
-from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.profiling.macs import backbone_macs, ranking_operations
 from sparsevit_mm.profiling.model_macs import model_macs
 from sparsevit_mm.pruning.prunable import PrunableBackbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -49,6 +49,8 @@ class BackboneCost:
         stages: Cost of the blocks of each stage.
         dense_macs: MACs with all windows, summed over the batch.
         macs: MACs with the schedule, summed over the batch.
+        ranking: Element-wise operations that rank the windows, which are no MACs, summed over the
+            batch; None if the backbone's importance does not tell.
     """
 
     ratios: tuple[tuple[float, ...], ...]
@@ -57,6 +59,7 @@ class BackboneCost:
     stages: tuple[StageCost, ...]
     dense_macs: int
     macs: int
+    ranking: int | None
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ def backbone_cost(
         stages=stages,
         dense_macs=dense.total,
         macs=pruned.total,
+        ranking=ranking_operations(arch, schedule, backbone.importance, height, width, batch),
     )
 
 
@@ -193,6 +197,11 @@ def cost_table(report: CostReport) -> Table:
         macs = report.parts.get(name, 0)
         dense = macs + saved if name == 'backbone' else macs
         add(name, macs, dense, count=report.part_parameters.get(name, 0))
+    if detail is not None and detail.ranking:
+        table.caption = (
+            f'Ranking the windows takes {_giga(detail.ranking)} G element-wise operations, '
+            'which are no MACs.'
+        )
     table.add_section()
     add('model', report.macs, report.macs + saved, count=report.parameters)
     return table

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sparsevit_mm.models.fastervit_arch import FasterViTArch
 from sparsevit_mm.models.swin_arch import SwinArch
+from sparsevit_mm.pruning.importance import Importance
 from sparsevit_mm.pruning.schedule import KeptCount, PruningSchedule, stage_side
 
 Arch = SwinArch | FasterViTArch
@@ -103,6 +104,41 @@ def backbone_macs(
         for after, channels in zip(sides[1:], arch.stage_dims)
     )
     return BackboneMacs(batch * _patch_embed(arch, height, width), blocks, merging)
+
+
+def ranking_operations(
+    arch: Arch,
+    schedule: PruningSchedule,
+    importance: Importance,
+    height: int,
+    width: int,
+    batch: int = 1,
+) -> int | None:
+    """Counts what ranking the windows takes: element-wise operations, which are no MACs.
+
+    Args:
+        arch: Sizes of the backbone.
+        schedule: The pruning schedule.
+        importance: What ranks the windows.
+        height: Input height in pixels.
+        width: Input width in pixels.
+        batch: Number of images.
+
+    Returns:
+        Their number, summed over the batch; None if the importance does not tell.
+    """
+    total = 0
+    for stage, ratios in enumerate(schedule.ratios[: arch.num_computed]):
+        shifts = {isinstance(arch, SwinArch) and block % 2 for block, r in enumerate(ratios) if r}
+        if not shifts:
+            continue
+        found = importance.operations(arch.stage_dims[stage])
+        if found is None:
+            return None
+        once, of_grid = found
+        tokens = math.prod(stage_side(side, stage, arch.patch_size) for side in (height, width))
+        total += batch * tokens * (once + len(shifts) * of_grid)
+    return total
 
 
 def _patch_embed(arch: Arch, height: int, width: int) -> int:

@@ -37,6 +37,18 @@ class Importance(ABC):
 
     name: str | None = None
 
+    def operations(self, channels: int) -> tuple[int, int] | None:
+        """Counts element-wise operations for every token of the map; there are no products.
+
+        Args:
+            channels: Channels C of a token.
+
+        Returns:
+            Those of `summarize`, once in a stage, and those of `score`, for each grid; None if
+            nobody counted them.
+        """
+        return None
+
     @abstractmethod
     def summarize(self, tokens: Tensor) -> Tensor:
         """What is kept of the map.
@@ -67,6 +79,10 @@ class Importance(ABC):
 class L2Importance(Importance):
     """The L2 norm over a window's tokens of their mean magnitude (SparseViT)."""
 
+    def operations(self, channels: int) -> tuple[int, int]:
+        """A magnitude and a sum; then a square and a sum, see `Importance`."""
+        return 2 * channels, 2
+
     def summarize(self, tokens: Tensor) -> Tensor:
         """(B * grid.map_tokens,) mean magnitude of the tokens, see `Importance`."""
         return token_importance(tokens)
@@ -79,6 +95,10 @@ class L2Importance(Importance):
 @IMPORTANCES.register_module(name='random')
 class RandomImportance(Importance):
     """Uniform scores, anew for every image, grid and forward: what any other must beat."""
+
+    def operations(self, channels: int) -> tuple[int, int]:
+        """None at all, see `Importance`."""
+        return 0, 0
 
     def summarize(self, tokens: Tensor) -> Tensor:
         """Nothing but the device, see `Importance`."""
@@ -95,6 +115,10 @@ class DeviationImportance(Importance):
     A token's deviation is the mean over channels of its distance from the mean token of its window;
     padding takes no part.
     """
+
+    def operations(self, channels: int) -> tuple[int, int]:
+        """A sum for the mean, a difference, a magnitude and a sum; see `Importance`."""
+        return 0, 4 * channels + 2
 
     def summarize(self, tokens: Tensor) -> Tensor:
         """The tokens themselves, see `Importance`."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparsevit_mm import FasterViT, PruningSchedule, SparseViT, SwinHAT
 from sparsevit_mm.models.swin_arch import SwinArch
-from sparsevit_mm.profiling.macs import backbone_macs
+from sparsevit_mm.ops.windows import WindowGrid
+from sparsevit_mm.profiling.macs import backbone_macs, ranking_operations
 from sparsevit_mm.profiling.model_macs import model_macs
+from sparsevit_mm.pruning.importance import build_importance
 from sparsevit_mm.search.cost import MacsCost
 
 DEPTHS = (2, 2, 6, 2)
@@ -126,3 +129,41 @@ def test_swin_hat_equals_what_torch_executes(size, ratios, pooling):
     counted = backbone_macs(net.arch, net.pruning_schedule, *size, 2).total
     assert counted == model_macs(net, lambda: net(torch.zeros(2, 3, *size))).total
     assert counted == MacsCost(net.arch, *size, 2).price(net.pruning_schedule)
+
+
+class ElementWise(TorchDispatchMode):
+    """Counts element-wise operations: a norm squares and adds."""
+
+    each = {'abs': 1, 'sum': 1, 'mean': 1, 'sub': 1, 'linalg_vector_norm': 2, 'amax': 1}
+
+    def __init__(self):
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        operations = self.each.get(func.overloadpacket.__name__)
+        if operations is not None:
+            self.total += operations * args[0].numel()
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('name', ['l2', 'contrast', 'peak', 'random'])
+def test_ranking_is_counted_as_it_is_executed(name):
+    channels, grids = 40, [WindowGrid(56, 84, 7), WindowGrid(56, 84, 7, 3)]
+    arch = SwinArch(embed_dims=channels, depths=(2, 2), num_heads=(5, 10))
+    importance = build_importance(name)
+    with ElementWise() as executed:
+        summary = importance.summarize(torch.randn(2 * 56 * 84, channels))
+        for grid in grids:
+            importance.score(summary, grid, 2)
+    counted = ranking_operations(
+        arch, PruningSchedule.parse([[0.5], [0]], arch.depths), importance, 224, 336, batch=2
+    )
+    assert counted == pytest.approx(executed.total, rel=0.01)
+
+
+def test_one_grid_is_ranked_where_only_plain_blocks_skip():
+    arch, contrast = SwinArch(embed_dims=96, depths=(1,), num_heads=(3,)), build_importance('contrast')
+    schedule = PruningSchedule.parse(0.5, (1,))
+    assert ranking_operations(arch, schedule, contrast, 32, 32) == 64 * (4 * 96 + 2)
+    assert ranking_operations(arch, PruningSchedule.dense((1,)), contrast, 32, 32) == 0

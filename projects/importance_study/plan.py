@@ -45,8 +45,8 @@ class DataSet:
         further: Iterations of every further training.
         annotations: Test annotations in COCO's format, below the data set's folder; None for label
             maps.
-        small_classes: Labels of the thin and small classes, whose pixels are the objects'; None
-            where objects are all boxes.
+        objects: The thin and small classes, whose pixels are the objects'; None where objects are
+            all boxes.
         folder: Folder in the one that SPARSEVIT_MM_DATA names; None for drawn scenes.
     """
 
@@ -58,7 +58,7 @@ class DataSet:
     factor: float = 100.0
     further: int = 100
     annotations: str | None = None
-    small_classes: tuple[int, ...] | None = None
+    objects: tuple[str, ...] | None = None
     folder: str | None = None
 
     def root(self, work_dir: Path) -> Path:
@@ -106,7 +106,7 @@ DATA_SETS = {
             'mIoU',
             'mIoU',
             factor=1.0,
-            small_classes=(6, 8, 9),
+            objects=('pole', 'person', 'sign'),
         ),
         DataSet(
             'drawn_detection',
@@ -124,7 +124,7 @@ DATA_SETS = {
             'mIoU',
             factor=1.0,
             further=400,
-            small_classes=(3, 7, 10, 11),
+            objects=('pole', 'sign', 'pedestrian', 'bicyclist'),
             folder='camvid',
         ),
         DataSet(

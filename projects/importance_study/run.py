@@ -97,9 +97,7 @@ class StudyRun:
             return json.loads(path.read_text())
         weights, measured = self.weights(case.weights), path.with_suffix('.shares')
         path.parent.mkdir(exist_ok=True)
-        hook = dict(
-            type='ObjectShareHook', out=str(measured), small_classes=self.data.small_classes
-        )
+        hook = dict(type='ObjectShareHook', out=str(measured), objects=self.data.objects)
         metrics = test(
             self._config_file,
             str(weights),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,8 +23,9 @@ class ObjectShare:
 
     def __init__(self, patch_size: int = 4) -> None:
         self._patch_size = patch_size
-        self._computed = torch.zeros(2, dtype=torch.float64)  # object pixels, all pixels
-        self._total = torch.zeros(2, dtype=torch.float64)
+        # By stage: pixels that blocks computed, and all they could; first those of objects.
+        self._computed: dict[int, Tensor] = {}
+        self._total: dict[int, Tensor] = {}
 
     def add(
         self, selections: Sequence[WindowSelection], objects: Tensor | None, index: int = 0
@@ -50,18 +51,29 @@ class ObjectShare:
             if stage not in in_tokens:
                 in_tokens[stage] = self._per_token(pixels, stage, grid.height, grid.width)
             of_tokens = in_tokens[stage]
-            self._computed += (of_tokens * selection.computed_tokens(index)).sum((1, 2))
-            self._total += of_tokens.sum((1, 2))
+            computed = (of_tokens * selection.computed_tokens(index)).sum((1, 2))
+            self._computed[stage] = self._computed.get(stage, 0) + computed
+            self._total[stage] = self._total.get(stage, 0) + of_tokens.sum((1, 2))
 
     @property
     def objects(self) -> float | None:
         """Computed share of the object pixels; None if no image had any."""
-        return float(self._computed[0] / self._total[0]) if self._total[0] else None
+        return self._share(0, self._total)
 
     @property
     def all(self) -> float | None:
         """Computed share of all pixels; None if no block skipped any."""
-        return float(self._computed[1] / self._total[1]) if self._total[1] else None
+        return self._share(1, self._total)
+
+    def of_stage(self, stage: int) -> tuple[float | None, float | None]:
+        """The shares `objects` and `all` of one stage, by its index."""
+        stages = [stage] if stage in self._total else []
+        return self._share(0, stages), self._share(1, stages)
+
+    def _share(self, kind: int, stages: Iterable[int]) -> float | None:
+        total = sum(float(self._total[stage][kind]) for stage in stages)
+        computed = sum(float(self._computed[stage][kind]) for stage in stages)
+        return computed / total if total else None
 
     def _per_token(self, pixels: Tensor, stage: int, height: int, width: int) -> Tensor:
         """(2, height, width) pixels of each kind in every token."""

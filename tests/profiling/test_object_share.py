@@ -39,13 +39,18 @@ def test_shares_are_those_of_a_count_by_pixel(shift):
     share = ObjectShare(patch_size=4)
     share.add(found, objects)
     hits = hits_of_objects = 0
+    assert share.of_stage(2) == (None, None)
     for each in found[:2]:
+        before = hits_of_objects, hits
         tokens, side = each.computed_tokens(0), 4 * 2**each.stage
         for y in range(45):
             for x in range(70):
                 computed = bool(tokens[y // side, x // side])
                 hits += computed
                 hits_of_objects += computed and bool(objects[y, x])
+        of_objects, of_all = share.of_stage(each.stage)
+        assert of_objects == pytest.approx((hits_of_objects - before[0]) / int(objects.sum()))
+        assert of_all == pytest.approx((hits - before[1]) / (45 * 70))
     assert share.all == pytest.approx(hits / (2 * 45 * 70))
     assert share.objects == pytest.approx(hits_of_objects / (2 * int(objects.sum())))
 

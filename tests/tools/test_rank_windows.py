@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sparsevit_mm.apis.configs import load_config, register_framework
-from sparsevit_mm.apis.rank_windows import Row, _advice
+from sparsevit_mm.apis.rank_windows import _advice
 from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.engine.importance_comparison import Row
 from tests.helpers.tiny_data import SEGMENTOR, write_config
 from tests.tools.conftest import call_tool, load_tool, run_tool
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             for run in runs:
                 run.prepare()
-                for case in STEPS[step]():
+                for case in STEPS[step](run.data):
                     if case.weights in args.weights:
                         metric = run.measure(case)['metric']
                         print(f'{run.data.name}, seed {run.seed}, {case.key}: {metric}', flush=True)

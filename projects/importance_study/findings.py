@@ -9,7 +9,6 @@ from typing import Any
 
 from projects.importance_study.plan import (
     DATA_SETS,
-    IMPORTANCES,
     LONGER,
     NEUTRAL,
     RATIOS,
@@ -32,7 +31,7 @@ def collect(runs: Sequence[StudyRun]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {'machines': [], 'versions': [], 'results': {}}
     for run in runs:
-        for case in dict.fromkeys((*compared_cases(), *trial_cases())):
+        for case in dict.fromkeys((*compared_cases(run.data), *trial_cases(run.data))):
             if not run.result_file(case).exists():
                 continue
             record = json.loads(run.result_file(case).read_text())
@@ -50,7 +49,7 @@ def collect(runs: Sequence[StudyRun]) -> dict[str, Any]:
 def table(report: Mapping[str, Any], data: DataSet) -> str:
     """The Markdown table of a data set: every importance, and the dense network at every scale."""
     rows = []
-    for name in IMPORTANCES:
+    for name in data.importances:
         cells = [f'`{name}`']
         cells += [_metric(report, data, Case(name, name, ratio)) for ratio in RATIOS]
         sparsest = Case(name, name, RATIOS[-1])
@@ -64,12 +63,15 @@ def table(report: Mapping[str, Any], data: DataSet) -> str:
         'adapted and tested with', *(_ratio_title(ratio) for ratio in RATIOS),
         f'objects at {RATIOS[-1]:.0%}', f'pixels at {RATIOS[-1]:.0%}', 'objects, each stage',
     ]  # fmt: skip
-    return f'{_table(head, rows)}\n\nDense network, trained as long without skipping: {dense}.'
+    skipping = f'{_table(head, rows)}\n\n' if rows else ''
+    return f'{skipping}Dense network, trained as long without skipping: {dense}.'
 
 
 def costs(report: Mapping[str, Any], data: DataSet) -> str:
     """Mean GMACs of the backbone on a test frame, of every ratio and scale."""
-    cases = {_ratio_title(ratio): Case(IMPORTANCES[1], IMPORTANCES[1], ratio) for ratio in RATIOS}
+    any_importance = data.importances[-1:]
+    cases = {_ratio_title(r): Case(name, name, r) for name in any_importance for r in RATIOS}
+    cases |= {f'dense at {scale:g}×': Case(LONGER, scale=scale) for scale in (1.0,) if not cases}
     cases |= {f'dense at {scale:g}×': Case(LONGER, scale=scale) for scale in SCALES}
     found = {
         name: fmean(record['macs'] for record in _records(report, data, case))
@@ -87,7 +89,7 @@ def trials(report: Mapping[str, Any], data: DataSet) -> str:
             _metric(report, data, case),
             *(_share(report, data, case, which) for which in ('objects', 'pixels')),
         ]
-        for case in (*trial_cases(), Case(NEUTRAL, NEUTRAL, RATIOS[-1]))
+        for case in (*trial_cases(data), Case(NEUTRAL, NEUTRAL, RATIOS[-1]))
     ]
     head = ['tested with', f'{data.metric_title} at {RATIOS[-1]:.0%}', 'objects', 'pixels']
     return _table(head, rows)

@@ -48,6 +48,7 @@ class DataSet:
         objects: The thin and small classes, whose pixels are the objects'; None where objects are
             all boxes.
         folder: Folder in the one that SPARSEVIT_MM_DATA names; None for drawn scenes.
+        importances: Those that networks are adapted with; none for a rival that skips nothing.
     """
 
     name: str
@@ -60,6 +61,7 @@ class DataSet:
     annotations: str | None = None
     objects: tuple[str, ...] | None = None
     folder: str | None = None
+    importances: tuple[str, ...] = IMPORTANCES
 
     def root(self, work_dir: Path) -> Path:
         """Folder of the data.
@@ -98,6 +100,26 @@ DATA_SETS = {
             'box AP',
             annotations='annotations/test.json',
             folder='aerial_cars',
+        ),
+        DataSet(
+            'aerial_fastervit',
+            'retinanet_fastervit-micro_fpn_400it_aerial-cars',
+            'aerial_cars, RetinaNet with FasterViT',
+            'coco/bbox_mAP',
+            'box AP',
+            annotations='annotations/test.json',
+            folder='aerial_cars',
+            importances=('l2', 'contrast'),
+        ),
+        DataSet(
+            'aerial_fastervit_narrow',
+            'retinanet_fastervit-micro-narrow_fpn_400it_aerial-cars',
+            'aerial_cars, RetinaNet with a narrower FasterViT',
+            'coco/bbox_mAP',
+            'box AP',
+            annotations='annotations/test.json',
+            folder='aerial_cars',
+            importances=(),
         ),
         DataSet(
             'drawn_segmentation',
@@ -163,12 +185,15 @@ class Case:
         return f'{self.weights}-{self.importance}-{self.ratio:g}-{self.scale:g}'
 
 
-def compared_cases() -> list[Case]:
-    """The cases of the table."""
-    sparse = [Case(name, name, ratio) for ratio in RATIOS[::-1] for name in IMPORTANCES]
+def compared_cases(data: DataSet) -> list[Case]:
+    """The cases of the table of a data set."""
+    sparse = [Case(name, name, ratio) for ratio in RATIOS[::-1] for name in data.importances]
     return [*sparse, Case(LONGER), *(Case(LONGER, scale=scale) for scale in SCALES)]
 
 
-def trial_cases() -> list[Case]:
+def trial_cases(data: DataSet) -> list[Case]:
     """Every importance swapped in at test time, on weights that favor none."""
-    return [Case(NEUTRAL, name, RATIOS[-1]) for name in (*IMPORTANCES[:-1], *TRIALS)]
+    if NEUTRAL not in data.importances:
+        return []
+    others = [name for name in IMPORTANCES if name != NEUTRAL]
+    return [Case(NEUTRAL, name, RATIOS[-1]) for name in (*others, *TRIALS)]

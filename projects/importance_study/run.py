@@ -73,7 +73,8 @@ class StudyRun:
         """Checkpoint of a training, trained now if it is not there.
 
         Args:
-            name: 'dense', 'longer', or the importance that the network is adapted with.
+            name: 'dense', 'longer', or the importance that the network is adapted with; with
+                '+batch' behind it, the images of a batch share their windows.
         """
         cfg = self._config(name)
         if name != DENSE:
@@ -81,7 +82,8 @@ class StudyRun:
             start = str(self.weights(DENSE))
             cfg.model.init_cfg = dict(type='Pretrained', checkpoint=start)
         if name not in (DENSE, LONGER):
-            cfg.model.backbone.importance = name
+            importance, _, allocation = name.partition('+')
+            cfg.model.backbone.update(importance=importance, allocation=allocation or 'image')
             cfg.custom_hooks = [_ADAPTATION]
         register_framework(cfg)
         return train_with_progress(cfg, Console(stderr=True))

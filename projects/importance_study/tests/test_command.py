@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -24,6 +25,8 @@ def test_study_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch
     command(tmp_path, '--steps', 'compare', 'report')
     run = StudyRun(DATA_SETS['drawn_segmentation'], 0, tmp_path, SMOKE_TRAINING)
     run.measure(Case('random', 'change', 0.7))
+    shared = torch.load(run.weights('contrast+batch'), weights_only=True)
+    assert "allocation='batch'" in shared['meta']['cfg']
     command(tmp_path, '--steps', 'report')
     report = json.loads((tmp_path / 'importances.json').read_text())
     found = report['results']['drawn_segmentation']

@@ -16,14 +16,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
-from torch.nn.init import trunc_normal_
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
-from sparsevit_mm.checkpoints.loading import load_pretrained_fastervit
+from sparsevit_mm.checkpoints.loading import LoadReport, load_pretrained_fastervit
 from sparsevit_mm.errors import ConfigError, DeployedModelError
 from sparsevit_mm.models.carrier_tokens import (
     POOLINGS,
@@ -47,6 +45,7 @@ from sparsevit_mm.models.fastervit_arch import (
     describe_fastervit,
 )
 from sparsevit_mm.models.position_mlp import FixedValues, PlaceEmbedding
+from sparsevit_mm.models.pretrained import PretrainedBackbone
 from sparsevit_mm.models.window_pruning import WindowPruning
 from sparsevit_mm.ops.attention import Masks, key_mask
 from sparsevit_mm.ops.backend import is_certain
@@ -382,7 +381,7 @@ class FasterViTStage(nn.Module):
 
 
 @MODELS.register_module()
-class FasterViT(WindowPruning):
+class FasterViT(PretrainedBackbone, WindowPruning):
     """FasterViT with hierarchical attention, for any image size, that may skip windows.
 
     It equals the authors' network on the square images theirs is built for. Elsewhere it follows
@@ -646,34 +645,15 @@ class FasterViT(WindowPruning):
         blocks = [block for stage in self.levels for block in stage.blocks]
         return [block for block in blocks if isinstance(block, HierarchicalAttentionBlock)]
 
-    def init_weights(self) -> None:
-        """Initializes the parameters, from a checkpoint if `init_cfg` names one.
-
-        Raises:
-            CheckpointError: If the checkpoint is no FasterViT or one of another variant.
-        """
-        self._reset_parameters()
-        entries = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg]
-        pretrained = [entry for entry in entries if entry and entry['type'] == 'Pretrained']
-        if self.init_cfg and not pretrained:
-            super().init_weights()
-        for entry in pretrained:
-            report = load_pretrained_fastervit(
-                self,
-                entry['checkpoint'],
-                entry.get('prefix'),
-                entry.get('channels'),
-                describe=describe_fastervit,
-            )
-            print_log(f'FasterViT: {report}', logger='current')
-        self._is_init = True
-
-    def _reset_parameters(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+    def load_pretrained(self, entry: Mapping[str, Any]) -> LoadReport:
+        """Loads a FasterViT, see `PretrainedBackbone`."""
+        return load_pretrained_fastervit(
+            self,
+            entry['checkpoint'],
+            entry.get('prefix'),
+            entry.get('channels'),
+            describe=describe_fastervit,
+        )
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = []

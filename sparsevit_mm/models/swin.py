@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
-from sparsevit_mm.checkpoints.loading import load_pretrained_swin, resize_to_fit
+from sparsevit_mm.checkpoints.loading import LoadReport, load_pretrained_swin, resize_to_fit
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.empty_batch import maps_of_nothing
+from sparsevit_mm.models.pretrained import PretrainedBackbone
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.models.window_pruning import WindowPruning
 from sparsevit_mm.ops.attention import Masks, attend, edge_masks, relative_position_bias
@@ -326,7 +327,7 @@ class SwinStage(nn.Module):
         self.downsample = downsample
 
 
-class SwinBackbone(WindowPruning):
+class SwinBackbone(PretrainedBackbone, WindowPruning):
     """A Swin Transformer whose subclasses decide how the blocks of a stage are computed.
 
     All arguments of MMDetection's `SwinTransformer` are understood, so a config needs only another
@@ -577,27 +578,15 @@ class SwinBackbone(WindowPruning):
         self._freeze()
         return self
 
-    def init_weights(self) -> None:
-        """Initializes the parameters, from a checkpoint if `init_cfg` names one.
-
-        Raises:
-            CheckpointError: If the checkpoint is no Swin or one of other sizes.
-        """
-        self._reset_parameters()
-        entries = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg]
-        pretrained = [entry for entry in entries if entry and entry['type'] == 'Pretrained']
-        if self.init_cfg and not pretrained:
-            super().init_weights()
-        for entry in pretrained:
-            report = load_pretrained_swin(
-                self,
-                entry['checkpoint'],
-                entry.get('prefix'),
-                self.own_parameters,
-                entry.get('channels'),
-            )
-            print_log(f'{type(self).__name__}: {report}', logger='current')
-        self._is_init = True
+    def load_pretrained(self, entry: Mapping[str, Any]) -> LoadReport:
+        """Loads a Swin, see `PretrainedBackbone`."""
+        return load_pretrained_swin(
+            self,
+            entry['checkpoint'],
+            entry.get('prefix'),
+            self.own_parameters,
+            entry.get('channels'),
+        )
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
@@ -617,16 +606,12 @@ class SwinBackbone(WindowPruning):
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def _reset_parameters(self) -> None:
+    def reset_parameters(self) -> None:
         """Swin's initialization: truncated normal weights and bias tables, zero biases."""
         for name, parameter in self.named_parameters():
             if name.endswith(('relative_position_bias_table', 'absolute_pos_embed')):
                 trunc_normal_(parameter, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        super().reset_parameters()
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = []

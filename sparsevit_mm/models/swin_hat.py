@@ -101,9 +101,8 @@ class SwinHAT(SwinBackbone):
         self.arch = replace(
             self.arch, hat=tuple(map(bool, hat)), ct_size=ct_size, carrier_pooling=carrier_pooling
         )
-        self.hat, self.ct_size = self.arch.hat, ct_size
         for stage, channels in zip(self.stages, self.arch.stage_dims):
-            if not self.hat[stage.number]:
+            if not self.arch.hat[stage.number]:
                 continue
             stage.carrier_pooling = CarrierPooling(channels, ct_size, carrier_pooling)
             for block in stage.blocks:
@@ -123,7 +122,7 @@ class SwinHAT(SwinBackbone):
         ranking = self.new_ranking(batch_size)
         ratios = self.pruning_schedule.ratios[stage.number]
         carriers: Tensor | None = None
-        if self.hat[stage.number]:
+        if self.arch.hat[stage.number]:
             # Pruned blocks write into the tokens, which the gradient of the pooling still needs.
             pooled = tokens.clone() if torch.is_grad_enabled() and any(ratios) else tokens
             feature_map = pooled.view(batch_size, height, width, -1).permute(0, 3, 1, 2)
@@ -152,7 +151,7 @@ class SwinHAT(SwinBackbone):
         windows: Windows,
     ) -> tuple[Tensor, Tensor]:
         """Tokens of the windows after a block, and the carriers of all windows as a map."""
-        grid, device, size = windows.grid, windows.device, self.ct_size
+        grid, device, size = windows.grid, windows.device, self.arch.ct_size
         plain = WindowGrid(grid.height, grid.width, grid.window_size)
         pooling = self._pooling(stage).pooling
         hidden = padded_carriers(plain, size, pooling, device)
@@ -180,10 +179,11 @@ class SwinHAT(SwinBackbone):
         assert isinstance(pooling, CarrierPooling)
         return pooling
 
-    def _reset_parameters(self) -> None:
-        super()._reset_parameters()
+    def reset_parameters(self) -> None:
+        """Those of Swin, and the convolutions that pool carriers; see `PretrainedBackbone`."""
+        super().reset_parameters()
         for stage in self.stages:
-            if self.hat[stage.number]:
+            if self.arch.hat[stage.number]:
                 weight, bias = self._pooling(stage).conv.parameters()
                 nn.init.kaiming_normal_(weight, mode='fan_in', nonlinearity='linear')
                 nn.init.zeros_(bias)

@@ -47,7 +47,7 @@ def block(net, blk, x, carriers, hidden):
 
 def slow_forward(net, images):
     """The outputs of `net` on `images`, whose sides are multiples of the patch."""
-    size, ct = net.arch.window_size, net.ct_size
+    size, ct = net.arch.window_size, net.arch.ct_size
     x = net.patch_embed.projection(images).permute(0, 2, 3, 1)
     x = net.patch_embed.norm(x)
     outputs = []
@@ -55,7 +55,7 @@ def slow_forward(net, images):
         b, h, w, _ = x.shape
         grid = WindowGrid(h, w, size)
         carriers = scored = hidden = None
-        if net.hat[number]:
+        if net.arch.hat[number]:
             carriers = stage.carrier_pooling(x.permute(0, 3, 1, 2), grid)
             pooled_ones = stage_of_ones(stage, grid)
             if (pooled_ones == 0).any():

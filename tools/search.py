@@ -10,6 +10,7 @@ from _arguments import add_cfg_options, add_launcher, set_local_rank, tool_parse
 
 from sparsevit_mm.apis.search import search
 from sparsevit_mm.apis.user_errors import user_errors_exit
+from sparsevit_mm.search.cost import PARTS
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -25,10 +26,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     budget.add_argument(
         '--latency',
         metavar='BOUNDS',
-        help="the backbone's latency on this device: 35ms, 0.6x of dense, or a range 30ms..35ms",
+        help="the model's latency on this device: 35ms, 0.6x of dense, or a range 30ms..35ms",
     )
     budget.add_argument(
-        '--macs', metavar='BOUNDS', help="the backbone's MACs: 29G, 0.6x of dense, or 0.55x..0.6x"
+        '--macs', metavar='BOUNDS', help="the model's MACs: 29G, 0.6x of dense, or 0.55x..0.6x"
+    )
+    parser.add_argument(
+        '--of',
+        choices=PARTS,
+        help='what the budget bounds: the whole model, from the batch to the predictions on images '
+        'of the validation set, post-processing included (default), or the backbone, as in the '
+        'papers',
     )
     parser.add_argument('--metric', help='such as mIoU, coco/segm_mAP or loss')
     parser.add_argument(
@@ -91,6 +99,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         'budget': {
             'macs': args.macs,
             'latency': args.latency,
+            'of': args.of,
             'shape': args.shape,
             'batch': args.batch,
             'dtype': args.dtype,

@@ -201,7 +201,11 @@ class StudyRun:
     def _search(self, name: str, budget: str) -> Path:
         result = self._search_result(name)
         if not result.exists():
-            given = {'budget': {'macs': budget}, 'evolution': {}, **self.search_options}
+            given = {
+                'budget': {'macs': budget, 'of': 'backbone'},
+                'evolution': {},
+                **self.search_options,
+            }
             given['evolution'] = {'seed': self.seed, **given['evolution']}
             search(
                 self._config(SEARCH),

@@ -25,6 +25,7 @@ from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.det3d.datasets.infos import check_infos
 from sparsevit_mm.engine.search_loop import ScheduleSearchLoop
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.search.cost import MODEL
 from sparsevit_mm.search.settings import SearchSettings
 
 _LOOP = 'ScheduleSearchLoop'
@@ -63,17 +64,19 @@ def search(
         # Another loop's settings are none of a search, but for the precision it evaluates in.
         own = {'fp16': own['fp16']} if 'fp16' in own else {}
     own = _merged(own, settings)
-    split = SearchSettings.read(own).split
+    read = SearchSettings.read(own)
     cfg.test_cfg = ConfigDict({**own, 'type': f'sparsevit_mm.{_LOOP}'})
     cfg.load_from, cfg.resume = checkpoint, False
     check_writable_folder(cfg.work_dir, 'work_dir')
     check_checkpoint_exists(checkpoint, 'checkpoint')
-    seen = ['train_dataloader' if split.part == 'held_out' else 'val_dataloader']
-    check_datasets(cfg, seen, [])
+    seen = ['train_dataloader' if read.split.part == 'held_out' else 'val_dataloader']
+    # The whole model is timed on images of the validation set.
+    timed = {'val_dataloader'} if read.budget.of == MODEL else set()
+    check_datasets(cfg, sorted({*seen, *timed}), [])
 
     register_framework(cfg)
-    check_coco_annotations(cfg, seen)
-    check_infos(cfg, seen)
+    check_coco_annotations(cfg, sorted({*seen, *timed}))
+    check_infos(cfg, sorted({*seen, *timed}))
     model = build_model(cfg)
     find_prunable_backbone(model)
     check_schedules(model, cfg)
@@ -110,10 +113,12 @@ def _merged(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             inner = _merged(merged.get(key) or {}, value)
             if key == 'budget':
-                # One kind of budget replaces the other.
+                # One kind of budget replaces the other, and what the other was of.
                 for kind, other in (('macs', 'latency'), ('latency', 'macs')):
                     if value.get(kind) is not None:
                         inner.pop(other, None)
+                        if value.get('of') is None and inner.pop('of', MODEL) != MODEL:
+                            inner['shape'] = value.get('shape')
             merged[key] = inner
         elif value is not None:
             merged[key] = value

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,7 +37,7 @@ from sparsevit_mm.checks.configs import (
 from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text, written_whole
-from sparsevit_mm.profiling.inputs import conditions, input_channels
+from sparsevit_mm.profiling.inputs import backbone_input_shape, conditions, input_channels
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.importance import check_importance_name
@@ -246,10 +245,6 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-class _InputSeen(Exception):
-    """Ends a forward once the size of the backbone's input is known."""
-
-
 def _test_shape(cfg: Config, model: nn.Module) -> tuple[int, int] | None:
     """Height and width of the first test image as the backbone sees it; None without a test set."""
     try:
@@ -258,22 +253,8 @@ def _test_shape(cfg: Config, model: nn.Module) -> tuple[int, int] | None:
         return None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         item = DATASETS.build(deepcopy(cfg.test_dataloader.dataset))[0]
-    seen: list[tuple[int, int]] = []
-
-    def stop(_: nn.Module, inputs: Any) -> None:
-        seen.append(tuple(inputs[0].shape[-2:]))
-        raise _InputSeen
-
-    network = find_prunable_backbone(model)
-    assert isinstance(network, nn.Module)
-    handle = network.register_forward_pre_hook(stop)
-    tester: Any = revert_sync_batchnorm(model).eval()
-    try:
-        with suppress(_InputSeen):
-            tester.test_step(pseudo_collate([item]))
-    finally:
-        handle.remove()
-    return seen[0]
+    tester = revert_sync_batchnorm(model).eval()
+    return backbone_input_shape(tester, pseudo_collate([item]))
 
 
 def _resized_shape(cfg: Config) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.inputs import backbone_input_shape
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.settings import is_loss
@@ -43,7 +44,7 @@ class ScheduleEvaluator:
         fp16: bool = False,
     ) -> None:
         self._model, self._dataloader, self._evaluator = model, dataloader, evaluator
-        self._network = _unwrapped(model)
+        self._network = unwrapped(model)
         self._backbone = find_prunable_backbone(self._network)
         self._metric, self._fp16 = metric, fp16
 
@@ -76,21 +77,12 @@ class ScheduleEvaluator:
         Args:
             images: How many images are looked at.
         """
-        shapes: list[tuple[int, int]] = []
-
-        def note(module: nn.Module, inputs: Any) -> None:
-            shapes.append(tuple(inputs[0].shape[-2:]))
-
-        assert isinstance(self._backbone, nn.Module)
-        handle = self._backbone.register_forward_pre_hook(note)
         dataset, collate = self._dataloader.dataset, self._dataloader.collate_fn
         self._model.eval()
-        try:
-            with torch.no_grad():
-                for number in range(min(images, len(dataset))):  # type: ignore[arg-type]
-                    self._network.test_step(collate([dataset[number]]))
-        finally:
-            handle.remove()
+        shapes = [
+            backbone_input_shape(self._network, collate([dataset[number]]))
+            for number in range(min(images, len(dataset)))  # type: ignore[arg-type]
+        ]
         return max(sorted(set(shapes), reverse=True), key=shapes.count)
 
     def _evaluate(self) -> Mapping[str, Any]:
@@ -138,7 +130,8 @@ def without_reports() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _unwrapped(model: nn.Module) -> Any:
+def unwrapped(model: nn.Module) -> Any:
+    """The model inside a wrapper for several processes; otherwise the model."""
     return model.module if is_model_wrapper(model) else model
 
 

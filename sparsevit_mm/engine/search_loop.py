@@ -11,20 +11,24 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from rich.console import Console
 
 from sparsevit_mm.engine.held_out import search_data
-from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
-from sparsevit_mm.errors import ConfigError, SparseVitError
+from sparsevit_mm.engine.main_process import on_main_process
+from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator, unwrapped
+from sparsevit_mm.engine.search_cost import SearchCost
+from sparsevit_mm.engine.timed_images import TimedImages, timed_images
 from sparsevit_mm.files import locked, replace_text, written_whole
 from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
@@ -32,7 +36,7 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import LOOPS
 from sparsevit_mm.search.baselines import uniform_schedules, uniform_within
 from sparsevit_mm.search.budget import Budget
-from sparsevit_mm.search.cost import MACS, MILLISECONDS, AdditiveCost, MacsCost, show_cost
+from sparsevit_mm.search.cost import MACS, AdditiveCost
 from sparsevit_mm.search.evolution import (
     EvolutionSettings,
     Proposal,
@@ -40,8 +44,6 @@ from sparsevit_mm.search.evolution import (
     evolve,
     random_search,
 )
-from sparsevit_mm.search.latency_table import LatencyTable
-from sparsevit_mm.search.measure import BackboneBench
 from sparsevit_mm.search.records import (
     Evaluation,
     EvaluationLog,
@@ -56,7 +58,6 @@ from sparsevit_mm.versions import __version__
 from sparsevit_mm.visualization.search_plots import draw_ratios, draw_search
 
 _FEW_IMAGES = 20  # fewer tell nothing
-_QUICK_ERROR = 1.5  # what a few runs may be off by
 SCHEDULE_FILE = 'schedule.json'
 LOG_FILE = 'candidates.jsonl'
 SETTINGS_FILE = 'search.json'
@@ -103,7 +104,7 @@ class ScheduleSearchLoop(BaseLoop):
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         with contextlib.ExitStack() as stack:
-            _on_main(lambda: stack.enter_context(locked(self._folder / LOCK_FILE)))
+            on_main_process(lambda: stack.enter_context(locked(self._folder / LOCK_FILE)))
             result = self._search()
             find_prunable_backbone(self.runner.model).importance = self._own_importance
             if is_main_process():
@@ -127,7 +128,14 @@ class ScheduleSearchLoop(BaseLoop):
         schedule_evaluator = ScheduleEvaluator(
             model, self.dataloader, self._evaluator, settings.metric, settings.fp16
         )
-        height, width = settings.budget.shape or schedule_evaluator.input_shape()
+        search_cost = SearchCost(
+            unwrapped(model),
+            settings.budget,
+            schedule_evaluator.input_shape,
+            self._timed_images,
+            _sha256(json.dumps(self.runner.cfg.model, default=str, sort_keys=True).encode()),
+        )
+        height, width = on_main_process(lambda: search_cost.shape)
         say(
             f'{len(self._data.names)} images ({self._data.split.part}); the backbone sees '
             f'{height} x {width}; {space.size} schedules to choose from'
@@ -140,17 +148,22 @@ class ScheduleSearchLoop(BaseLoop):
             )
         described = self._described(space, height, width)
         settings_path = self._folder / SETTINGS_FILE
-        _on_main(lambda: check_same_search(settings_path, described, settings.resume))
-        cost = self._cost(space, height, width)
+        on_main_process(lambda: check_same_search(settings_path, described, settings.resume))
+        cost = on_main_process(
+            lambda: search_cost.of(space, self._folder / TABLE_FILE, settings.resume, say)
+        )
         dense = PruningSchedule.dense(arch.depths)
         budget = Budget.parse(settings.budget.bounds, cost.unit, cost.price(dense))
         low, high = cost.reachable(space)
-        say(f'budget: {budget}; schedules cost {cost.show(low)} to {cost.show(high)}')
-        budget.check_reachable(cost, space)
+        say(
+            f'budget of the {settings.budget.of}: {budget}; schedules cost {cost.show(low)} to '
+            f'{cost.show(high)}'
+        )
+        budget.check_reachable(cost, space, settings.budget.of)
 
         log_path = self._folder / LOG_FILE
         fingerprint = fingerprint_of(described)
-        known = _on_main(
+        known = on_main_process(
             lambda: EvaluationLog.read(log_path, fingerprint) if settings.resume else []
         )
         log = EvaluationLog(known, fingerprint)
@@ -185,71 +198,28 @@ class ScheduleSearchLoop(BaseLoop):
                 'evaluations': len(trace.proposals), 'draws': trace.draws, 'by': trace.ended_by,
             }  # fmt: skip
             say(f'{name}: {ending[name]}')
-        result = SearchResult(objective, budget, first, found, described, ending)
-        return self._measured(result, height, width, evaluator.seconds)
+        of = settings.budget.of
+        result = SearchResult(objective, budget, first, found, described, ending, of=of)
+        return self._measured(result, search_cost, evaluator.seconds)
 
-    def _cost(self, space: SearchSpace, height: int, width: int) -> AdditiveCost:
-        wanted = self.settings.budget
-        backbone = find_prunable_backbone(self.runner.model)
-        if wanted.unit == MACS:
-            return MacsCost(backbone.arch, height, width, wanted.batch)
-        return _on_main(lambda: self._latency_table(space, height, width))
-
-    def _latency_table(self, space: SearchSpace, height: int, width: int) -> LatencyTable:
-        """The table of an earlier run under the same conditions, or a new one."""
-        say, own = self.runner.logger.info, self._folder / TABLE_FILE
-        bench, wanted = self._bench(height, width), self.settings.budget
-        path = own if wanted.table is None else Path(wanted.table)
-        if wanted.table is not None or own.exists():
-            try:
-                table = LatencyTable.load(path)
-                differing = table.differences(bench.conditions)
-                if table.lacks(space.importances):
-                    differing = f'it lacks {", ".join(table.lacks(space.importances))}'
-            except ConfigError as error:
-                if wanted.table is not None:
-                    raise
-                say(f'{error} It is measured again.')
-                differing = 'unreadable'
-            if not differing:
-                say(f'latency table of {path}: {table.check}')
-                return table
-            unreadable = differing == 'unreadable'
-            if wanted.table is not None or (self.settings.resume and not unreadable):
-                raise ConfigError(f'the latency table {path} is not for this run: {differing}.')
-        self._check_budget(bench, space)
-        say('measuring the latency of every block at every number of kept windows')
-        table = bench.measure_table(space, wanted.runs)
-        table.save(own)
-        say(f'latency table: {table.check}')
-        return table
-
-    def _check_budget(self, bench: BackboneBench, space: SearchSpace) -> None:
-        """Times the dense and the cheapest schedule, so that none waits for a hopeless search."""
-        schedules = [space.uniform(ratio) for ratio in (min(space.choices), max(space.choices))]
-        dense, cheapest = (found.median for found in bench.time(schedules, runs=3))
-        budget = Budget.parse(self.settings.budget.bounds, MILLISECONDS, dense)
-        if budget.upper * _QUICK_ERROR < cheapest or budget.lower > dense * _QUICK_ERROR:
-            raise ConfigError(
-                f'the budget of {budget} cannot be met: the cheapest schedule takes '
-                f'{show_cost(cheapest, MILLISECONDS)} here, the dense one '
-                f'{show_cost(dense, MILLISECONDS)}.'
-            )
-
-    def _bench(self, height: int, width: int) -> BackboneBench:
-        backbone = find_prunable_backbone(self.runner.model)
-        assert isinstance(backbone, torch.nn.Module)
-        wanted = self.settings.budget
-        return BackboneBench(backbone, height, width, wanted.batch, wanted.dtype, wanted.compile)
+    def _timed_images(self) -> TimedImages:
+        """Images of the validation set; of the search, where the config has no validation set."""
+        cfg, network = self.runner.cfg, unwrapped(self.runner.model)
+        dataset, collate = self.dataloader.dataset, self.dataloader.collate_fn
+        if cfg.get('val_dataloader') is not None:
+            with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+                dataset = DATASETS.build(deepcopy(cfg.val_dataloader.dataset))
+        budget = self.settings.budget
+        return timed_images(dataset, collate, network.eval(), budget.batch, budget.shape)
 
     def _measured(
-        self, result: SearchResult, height: int, width: int, seconds: float
+        self, result: SearchResult, search_cost: SearchCost, seconds: float
     ) -> SearchResult:
         """Runs what was only predicted: the MACs, or the latency, of the result."""
         measured: float | None = None
         times: dict[str, Any] = {'seconds': round(seconds, 1), 'processes': get_world_size()}
         if is_main_process():
-            bench = self._bench(height, width)
+            bench = search_cost.bench
             times['device'] = bench.conditions.device
             if result.budget.unit == MACS:
                 measured = bench.count_macs(result.best.schedule)
@@ -372,23 +342,6 @@ class _Evaluator:
             self.seconds += seconds
             self._log.add(found)
         return found
-
-
-_Value = TypeVar('_Value')
-
-
-def _on_main(work: Callable[[], _Value]) -> _Value:
-    """Does something on the main process; the others get its result, or its error."""
-    outcome: list[Any] = [None, None]
-    if is_main_process():
-        try:
-            outcome[0] = work()
-        except SparseVitError as error:
-            outcome[1] = error
-    broadcast_object_list(outcome)
-    if outcome[1] is not None:
-        raise outcome[1]
-    return outcome[0]
 
 
 def _metrics(cfg: Config) -> list[Any]:

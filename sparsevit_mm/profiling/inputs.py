@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import torch
 from torch import nn
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.prunable import predicting_backbone
 
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 """Types that networks are timed in, by name."""
@@ -37,6 +41,33 @@ def _is_folded(model: nn.Module, convolution: nn.Conv2d) -> bool:
     return any(
         type(part).__name__ == 'Focus' and convolution in part.modules() for part in model.modules()
     )
+
+
+class _InputSeenError(Exception):
+    """Ends a forward once the size of the backbone's input is known."""
+
+
+@torch.no_grad()
+def backbone_input_shape(model: nn.Module, batch: Any) -> tuple[int, int]:
+    """Height and width in pixels of what the backbone of a model sees of a batch.
+
+    Args:
+        model: A model with a prunable backbone, in evaluation mode; it runs up to the backbone.
+        batch: What its `test_step` takes.
+    """
+    seen: list[tuple[int, int]] = []
+
+    def stop(_: nn.Module, inputs: Any) -> None:
+        seen.append(tuple(inputs[0].shape[-2:]))
+        raise _InputSeenError
+
+    handle = predicting_backbone(model).register_forward_pre_hook(stop)
+    try:
+        with suppress(_InputSeenError):
+            model.test_step(batch)  # type: ignore[operator]
+    finally:
+        handle.remove()
+    return seen[0]
 
 
 def conditions(

@@ -150,6 +150,21 @@ def find_prunable_backbone(model: nn.Module) -> PrunableBackbone:
     )
 
 
+def predicting_backbone(model: nn.Module) -> nn.Module:
+    """The module that `find_prunable_backbone` finds; of several, the one that predicts.
+
+    Unlike `TwinBackbones`, it is a part of the model, so that hooks on it are called.
+
+    Args:
+        model: As for `find_prunable_backbone`.
+
+    Raises:
+        ConfigError: If the model has none, or several that differ.
+    """
+    found = find_prunable_backbone(model)
+    return found.backbones[-1] if isinstance(found, TwinBackbones) else cast(nn.Module, found)
+
+
 def prunable_or_none(model: nn.Module) -> PrunableBackbone | None:
     """Finds the backbone with a pruning schedule; None if there is not exactly one."""
     try:

@@ -65,8 +65,15 @@ class Budget:
             return upper
         return f'{show_cost(self.lower, self.unit)} to {show_cost(self.upper, self.unit)}'
 
-    def check_reachable(self, cost: AdditiveCost, space: SearchSpace) -> None:
+    def check_reachable(
+        self, cost: AdditiveCost, space: SearchSpace, of: str | None = None
+    ) -> None:
         """Checks that the budget overlaps what the schedules of a space cost.
+
+        Args:
+            cost: Prices the schedules.
+            space: The schedules.
+            of: What the cost is of, for the error: 'model' or 'backbone'.
 
         Raises:
             ConfigError: If every schedule costs more, or every schedule costs less.
@@ -74,8 +81,9 @@ class Budget:
         low, high = cost.reachable(space)
         if self.upper < low or high < self.lower:
             raise ConfigError(
-                f'the budget of {self} cannot be met: the schedules of this network and these '
-                f'choices cost {cost.show(low)} to {cost.show(high)}.'
+                f'the budget of {self}{f" for the {of}" if of else ""} cannot be met: the '
+                f'schedules of this network and these choices cost {cost.show(low)} to '
+                f'{cost.show(high)}.'
             )
 
 

@@ -16,6 +16,11 @@ from sparsevit_mm.search.space import SearchSpace
 MACS = 'MACs'
 MILLISECONDS = 'ms'
 
+MODEL = 'model'
+BACKBONE = 'backbone'
+PARTS = (MODEL, BACKBONE)
+"""What a cost can be of."""
+
 
 class AdditiveCost(ABC):
     """Cost of a schedule: a constant plus one term per block.
@@ -23,12 +28,14 @@ class AdditiveCost(ABC):
     Attributes:
         unit: `MACS` or `MILLISECONDS`.
         constant: Cost that does not depend on the schedule.
+        outside: The part of it that is of the model around the backbone.
         num_windows: Windows in the grid of each stage; 0 in stages without windows, whose cost is
             part of the constant.
     """
 
     unit: str
     constant: float
+    outside: float = 0
     num_windows: tuple[int, ...]
 
     @abstractmethod
@@ -105,21 +112,25 @@ class AdditiveCost(ABC):
 
 
 class MacsCost(AdditiveCost):
-    """Multiply-accumulates of the backbone, equal to `backbone_macs` for every schedule.
+    """Multiply-accumulates of a model or of its backbone, whose are those of `backbone_macs`.
 
     Args:
         arch: Sizes of the backbone.
         height: Input height in pixels.
         width: Input width in pixels.
         batch: Images the MACs are summed over.
+        outside: MACs of the rest of the model, which no ratio changes; 0 for the backbone alone.
     """
 
     unit = MACS
 
-    def __init__(self, arch: Arch, height: int, width: int, batch: int = 1) -> None:
+    def __init__(
+        self, arch: Arch, height: int, width: int, batch: int = 1, outside: int = 0
+    ) -> None:
         dense = backbone_macs(arch, PruningSchedule.dense(arch.depths), height, width, batch)
         fixed = sum(block.fixed for blocks in dense.blocks for block in blocks)
-        self.constant = dense.patch_embed + sum(dense.merging) + fixed
+        self.outside = outside
+        self.constant = dense.patch_embed + sum(dense.merging) + fixed + outside
         not_computed = len(arch.depths) - arch.num_computed
         first = [blocks[0] for blocks in dense.blocks]
         self.num_windows = (*(block.total for block in first), *[0] * not_computed)

@@ -1,4 +1,4 @@
-"""Latency of a backbone as a table with one entry for each block and number of kept windows.
+"""Latency of a backbone or model as a table: an entry for each block and number of kept windows.
 
 The table is measured once on the target device (`sparsevit_mm.search.measure`), kept in a file, and
 summed for any schedule.
@@ -16,7 +16,7 @@ from typing import Any
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import read_json, replace_text
-from sparsevit_mm.search.cost import MILLISECONDS, AdditiveCost
+from sparsevit_mm.search.cost import BACKBONE, MILLISECONDS, AdditiveCost
 
 _FORMAT = 'sparsevit_mm.LatencyTable'
 
@@ -36,6 +36,9 @@ class LatencyConditions:
         arch: Sizes of the backbone as text.
         versions: Versions of torch and of this package.
         importance: Name of what ranked the windows.
+        of: 'backbone', which ran on noise, or 'model', which ran on real images.
+        network: Digest of the model's config; None for a backbone.
+        scale: Input scale, over that of the config.
     """
 
     device: str
@@ -48,6 +51,9 @@ class LatencyConditions:
     arch: str
     versions: Mapping[str, str]
     importance: str | None = 'l2'
+    of: str = BACKBONE
+    network: str | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class LatencyTable(AdditiveCost):
         check: How well it predicts, if that was measured.
         rankings: Of other importances than that of the conditions, by name, the milliseconds that
             ranking takes more in each stage.
+        outside: Milliseconds of the constant that the model takes outside its backbone.
     """
 
     unit = MILLISECONDS
@@ -100,8 +107,9 @@ class LatencyTable(AdditiveCost):
         conditions: LatencyConditions,
         check: TableCheck | None = None,
         rankings: Mapping[str, Sequence[float]] | None = None,
+        outside: float = 0.0,
     ) -> None:
-        self.constant = constant
+        self.constant, self.outside = constant, outside
         self.num_windows = tuple(num_windows)
         self.blocks = tuple(
             tuple(dict(sorted(block.items())) for block in stage) for stage in blocks
@@ -154,6 +162,7 @@ class LatencyTable(AdditiveCost):
             if self.check is None
             else {'text': str(self.check), **asdict(self.check)},
             'constant': self.constant,
+            'outside': self.outside,
             'num_windows': list(self.num_windows),
             'rankings': {name: list(of_name) for name, of_name in self.rankings.items()},
             'blocks': [[{str(k): ms for k, ms in b.items()} for b in s] for s in self.blocks],
@@ -171,6 +180,7 @@ class LatencyTable(AdditiveCost):
             LatencyConditions(**data['conditions']),
             TableCheck(**{key: tuple(of_key) for key, of_key in check.items()}) if check else None,
             data.get('rankings'),
+            data['outside'],
         )
 
     def save(self, path: str | Path) -> None:
@@ -208,7 +218,13 @@ class LatencyTable(AdditiveCost):
         entries = [ms for stage in self.blocks for block in stage for ms in block.values()]
         blocks = [block for stage in self.blocks for block in stage]
         rankings = self.rankings.values()
-        numbers = [self.constant, *entries, *self.num_windows, *(ms for r in rankings for ms in r)]
+        numbers = [
+            self.constant,
+            self.outside,
+            *entries,
+            *self.num_windows,
+            *(ms for r in rankings for ms in r),
+        ]
         if any(len(of_name) != len(self.num_windows) for of_name in rankings):
             raise ValueError('a stage has no latency of its ranking.')
         if not blocks or not all(blocks) or len(self.num_windows) != len(self.blocks):

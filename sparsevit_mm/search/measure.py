@@ -1,45 +1,279 @@
-"""Measures the latency of each block at each number of kept windows, inside the whole backbone.
+"""Measures the latency of each block at each number of kept windows, inside the whole network.
 
 A block that is timed alone finds its weights in the cache and an idle device; inside the network it
-finds neither. Therefore the whole backbone runs, under schedules that together show every block all
-its numbers of windows, and the end of each block is recorded: on a GPU as an event of the stream,
-without synchronization. Blocks of a stage with the same ratio share some work (ranking, indices),
-so each entry is the median over different schedules.
+finds neither. Therefore the whole backbone runs, or the whole model, under schedules that together
+show every block all its numbers of windows, and the end of each block is recorded: on a GPU as an
+event of the stream, without synchronization. Blocks of a stage with the same ratio share some work
+(ranking, indices), so each entry is the median over different schedules. What no ratio changes,
+such as a head and its post-processing, is one constant.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
 import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparsevit_mm.profiling.inputs import check_dtype, check_shape
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 from sparsevit_mm.profiling.model_macs import model_macs
-from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.prunable import find_prunable_backbone, predicting_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
+from sparsevit_mm.search.cost import MODEL
 from sparsevit_mm.search.latency_table import LatencyConditions, LatencyTable, TableCheck
 from sparsevit_mm.search.space import SearchSpace
 from sparsevit_mm.versions import __version__
 
 _WARMUP = 3
+_TAIL = (-1, -1, -1)  # from the last block to the end of the backbone
+_Entry = tuple[int, int, int]  # stage, block, kept windows
 
 
-class BackboneBench:
-    """Times a copy of a backbone under given conditions.
+class Bench:
+    """Times a network under one schedule after another; runs take its inputs in turn.
+
+    Args:
+        module: A backbone, or a model with one, in evaluation mode on its device; it is modified.
+        inputs: What it is run on.
+        run: Runs it on one of them.
+        conditions: What its times hold for.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        inputs: Sequence[Any],
+        run: Callable[[Any], Any],
+        conditions: LatencyConditions,
+    ) -> None:
+        self.module, self.inputs, self.conditions = module, inputs, conditions
+        self.device = next(module.parameters()).device
+        self.prunable = find_prunable_backbone(module)
+        self.prunable.window_observer = None
+        self._run_on, self._round = run, 0
+        if conditions.compile is not None:
+            for block in self.prunable.attention_blocks():
+                block.compile(mode=conditions.compile)
+
+    def time(
+        self, schedules: Sequence[PruningSchedule], runs: int = 20, seed: int = 0
+    ) -> list[Latency]:
+        """Times the whole network under several schedules, which take turns.
+
+        Args:
+            schedules: The schedules.
+            runs: Number of timed rounds.
+            seed: Seed of the order in each round.
+
+        Returns:
+            The latency under each schedule.
+        """
+        own = self.prunable.importance
+        timed = self._time_by({str(i): (own, s) for i, s in enumerate(schedules)}, runs, seed)
+        return [timed[str(i)] for i in range(len(schedules))]
+
+    def count_macs(self, schedule: PruningSchedule) -> int:
+        """Counts the MACs of a run, summed over the batch; the median over the inputs."""
+        self.prunable.pruning_schedule = schedule
+        with self._ready():
+            counted = [
+                model_macs(self.module, lambda one=one: self._run_on(one)).total  # type: ignore[misc]
+                for one in self.inputs
+            ]
+        return statistics.median_low(counted)
+
+    def measure_table(
+        self, space: SearchSpace, runs: int = 20, seed: int = 0, check: int = 50
+    ) -> LatencyTable:
+        """Measures a table, and how well it predicts schedules that it was not made from.
+
+        Args:
+            space: Gives the ratios of each block.
+            runs: Number of timed rounds.
+            seed: Seed of the schedules and their order in each round.
+            check: Number of schedules to predict; 0 omits the check.
+
+        Returns:
+            The table, with its `check`, and with the time of the ranking for each importance of the
+            space.
+        """
+        importances, space = space.importances, replace(space, importances=(None,))
+        rng = random.Random(f'latency/{seed}')
+        uniform = [space.uniform(choice) for choice in space.choices]
+        shown = list(dict.fromkeys(uniform + [space.sample(rng) for _ in 2 * uniform]))
+        unseen = _unseen(space, set(shown), check, rng)
+        entries: dict[_Entry, list[float]] = defaultdict(list)
+        totals: dict[PruningSchedule, list[float]] = defaultdict(list)
+        outside: list[float] = []
+        # Both kinds take turns, so that they are measured at the same speed of the machine.
+        turns = [(schedule, True) for schedule in shown]
+        turns += [(schedule, False) for schedule in unseen]
+        with self._ready():
+            for round_number in range(_WARMUP + max(runs, 2)):
+                self._round = round_number
+                for schedule, note_blocks in rng.sample(turns, len(turns)):
+                    intervals, total = self._timed_run(schedule, note_blocks)
+                    if round_number >= _WARMUP:
+                        totals[schedule].append(total)
+                        if note_blocks:
+                            outside.append(total - sum(intervals.values()))
+                        intervals.pop(_TAIL, None)
+                        for key, milliseconds in intervals.items():
+                            entries[key].append(milliseconds)
+        whole = {schedule: Latency(tuple(found)) for schedule, found in totals.items()}
+        table = self._table(
+            space, entries, [(schedule, whole[schedule].median) for schedule in shown]
+        )
+        if unseen:
+            table.check = _check(table, {schedule: whole[schedule] for schedule in unseen})
+        if self.conditions.of == MODEL:
+            table.outside = statistics.median(outside)
+        table.rankings = self._rankings(space, table.lacks(importances), runs)
+        return table
+
+    def _rankings(
+        self, space: SearchSpace, names: Sequence[str], runs: int
+    ) -> dict[str, tuple[float, ...]]:
+        """Milliseconds that ranking by each name takes more, stage by stage."""
+        own, found = self.prunable.importance, {name: [0.0] * len(space.depths) for name in names}
+        for stage, genes in enumerate(space.num_genes if names and max(space.choices) else ()):
+            if genes:
+                ratios = [0.0] * len(space.depths)
+                ratios[stage] = max(space.choices)
+                schedule = PruningSchedule.parse(ratios, space.depths)
+                schedules = {name: replace(schedule, importance=name) for name in names}
+                timed = self._time_by(
+                    {'': (own, schedule), **{name: (name, schedules[name]) for name in names}}, runs
+                )
+                for name in names:
+                    found[name][stage] = timed[name].median - timed[''].median
+        self.prunable.importance = own
+        return {name: tuple(of_name) for name, of_name in found.items()}
+
+    def _time_by(
+        self, candidates: Mapping[str, tuple[Any, PruningSchedule]], runs: int, seed: int = 0
+    ) -> dict[str, Latency]:
+        """Latencies by importance and schedule, in turns; each sees the same inputs."""
+
+        def forward(importance: Any, schedule: PruningSchedule) -> Callable[[], Any]:
+            inputs = itertools.cycle(self.inputs)
+
+            def run() -> None:
+                self.prunable.importance, self.prunable.pruning_schedule = importance, schedule
+                self._run_on(next(inputs))
+
+            return run
+
+        with self._ready():
+            return measure_latency(
+                {name: forward(*pair) for name, pair in candidates.items()},
+                warmup=_WARMUP,
+                runs=runs,
+                device=self.device,
+                seed=seed,
+            )
+
+    def _table(
+        self,
+        space: SearchSpace,
+        entries: Mapping[_Entry, Sequence[float]],
+        totals: Sequence[tuple[PruningSchedule, float]],
+    ) -> LatencyTable:
+        arch = self.prunable.arch
+        blocks: list[list[dict[int, float]]] = [
+            [{} for _ in range(depth if has else 0)]
+            for depth, has in zip(arch.depths, arch.has_windows)
+        ]
+        for (stage, block, kept), found in entries.items():
+            blocks[stage][block][kept] = statistics.median(found)
+        kept_windows = space.uniform(0).kept_windows(
+            self.conditions.height, self.conditions.width, arch.patch_size, arch.window_sizes
+        )
+        num_windows = [counts[0].total if counts else 0 for counts in kept_windows]
+        for of_stage, total in zip(blocks, num_windows):
+            for of_block in of_stage:
+                if not of_block:  # nothing reads the stage, so it is not computed
+                    of_block[total] = 0.0
+        bare = LatencyTable(0.0, num_windows, blocks, self.conditions)
+        # The time before the first and after the last block, and what medians of blocks miss.
+        constant = statistics.median(total - bare.price(schedule) for schedule, total in totals)
+        return LatencyTable(constant, num_windows, blocks, self.conditions)
+
+    def _timed_run(
+        self, schedule: PruningSchedule, note_blocks: bool
+    ) -> tuple[dict[_Entry, float], float]:
+        """Milliseconds of each (stage, block, kept windows) if wanted, and of the whole run.
+
+        Where the backbone sees an image in several crops, each block's time is that of all crops.
+        """
+        self.prunable.pruning_schedule = schedule
+        ends, moments = list[_Entry | None](), _Moments(self.device)
+
+        def note(end: _Entry | None) -> None:
+            ends.append(end)
+            moments.note()
+
+        with self._noted(note) if note_blocks else contextlib.nullcontext():
+            moments.synchronize()
+            start = time.perf_counter()
+            self._run_on(self.inputs[self._round % len(self.inputs)])
+            moments.synchronize()
+            total = (time.perf_counter() - start) * 1e3
+        intervals: dict[_Entry, float] = defaultdict(float)
+        for end, milliseconds in zip(ends[1:], moments.intervals()):
+            if end is not None:
+                intervals[end] += milliseconds
+        return intervals, total
+
+    @contextlib.contextmanager
+    def _noted(self, note: Callable[[_Entry | None], None]) -> Iterator[None]:
+        """Tells when the backbone begins (None), when each block ends, and when the backbone."""
+
+        def observe(selection: WindowSelection) -> None:
+            note((selection.stage, selection.block, selection.num_kept))
+
+        backbone = predicting_backbone(self.module)
+        handles = (
+            backbone.register_forward_pre_hook(lambda *_: note(None)),
+            backbone.register_forward_hook(lambda *_: note(_TAIL)),
+        )
+        self.prunable.window_observer = observe
+        try:
+            yield
+        finally:
+            self.prunable.window_observer = None
+            for handle in handles:
+                handle.remove()
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        """Turns gradients off and lets the compiler compile once for each number of windows."""
+        settings: Any = contextlib.nullcontext()
+        if self.conditions.compile is not None:
+            import torch._dynamo.config as dynamo
+
+            limit = 'recompile_limit' if hasattr(dynamo, 'recompile_limit') else 'cache_size_limit'
+            settings = dynamo.patch({limit: 4096, f'accumulated_{limit}': 4096})
+        with torch.no_grad(), settings:
+            yield
+
+
+class BackboneBench(Bench):
+    """Times a copy of a backbone on noise, under given conditions.
 
     Args:
         backbone: A backbone with a schedule; it is not modified.
@@ -67,202 +301,91 @@ class BackboneBench:
     ) -> None:
         check_shape(height, width, batch)
         torch_dtype = check_dtype(dtype)
-        self.device = torch.device(device or next(backbone.parameters()).device)
-        self.module = deepcopy(backbone).to(self.device, torch_dtype).eval()
-        self.prunable = find_prunable_backbone(self.module)
-        self.prunable.window_observer = None
-        arch = self.prunable.arch
-        self.images = torch.rand(
-            batch, arch.in_channels, height, width, device=self.device, dtype=torch_dtype
-        )
-        self.conditions = LatencyConditions(
-            device=device_name(self.device),
-            threads=torch.get_num_threads(),
-            dtype=dtype,
-            batch=batch,
-            height=height,
-            width=width,
-            compile=compile_mode,
-            arch=str(arch),
-            versions={'torch': torch.__version__, 'sparsevit_mm': __version__},
-            importance=self.prunable.importance.name,
-        )
-        if compile_mode is not None:
-            for block in self.prunable.attention_blocks():
-                block.compile(mode=compile_mode)
+        place = torch.device(device or next(backbone.parameters()).device)
+        module = deepcopy(backbone).to(place, torch_dtype).eval()
+        channels = find_prunable_backbone(module).arch.in_channels
+        images = torch.rand(batch, channels, height, width, device=place, dtype=torch_dtype)
+        conditions = _conditions(module, height, width, batch, dtype, compile_mode)
+        super().__init__(module, [images], module, conditions)
 
-    def time(
-        self, schedules: Sequence[PruningSchedule], runs: int = 20, seed: int = 0
-    ) -> list[Latency]:
-        """Times the whole backbone under several schedules, which take turns.
 
-        Args:
-            schedules: The schedules.
-            runs: Number of timed rounds.
-            seed: Seed of the order in each round.
+class ModelBench(Bench):
+    """Times a copy of a whole model on real batches: from the batch to the predictions.
 
-        Returns:
-            The latency under each schedule.
-        """
+    Normalization, neck, heads and post-processing are included, reading and resizing images is not.
 
-        def forward(schedule: PruningSchedule) -> Tensor:
-            self.prunable.pruning_schedule = schedule
-            return self.module(self.images)
+    Args:
+        model: A model with a prunable backbone, on its device; it is not modified.
+        batches: What its `test_step` takes, each with images of the same size.
+        height: Height in pixels of what the backbone sees of them.
+        width: Width in pixels.
+        batch: Number of images in each.
+        dtype: 'float32', or the type that autocast computes in.
+        compile_mode: Mode of `torch.compile` for each block; None runs eagerly.
+        network: Digest of the model's config.
+        scale: Input scale of the batches, over that of the config.
 
-        with self._ready():
-            timed = measure_latency(
-                {str(i): lambda s=s: forward(s) for i, s in enumerate(schedules)},  # type: ignore[misc]
-                warmup=_WARMUP,
-                runs=runs,
-                device=self.device,
-                seed=seed,
-            )
-        return [timed[str(i)] for i in range(len(schedules))]
+    Raises:
+        ConfigError: If the type is unknown.
+    """
 
-    def count_macs(self, schedule: PruningSchedule) -> int:
-        """Counts the MACs of a run of the backbone, summed over the batch."""
-        self.prunable.pruning_schedule = schedule
-        with self._ready():
-            return model_macs(self.module, lambda: self.module(self.images)).total
-
-    def measure_table(
-        self, space: SearchSpace, runs: int = 20, seed: int = 0, check: int = 50
-    ) -> LatencyTable:
-        """Measures a table, and how well it predicts schedules that it was not made from.
-
-        Args:
-            space: Gives the ratios of each block.
-            runs: Number of timed rounds.
-            seed: Seed of the schedules and their order in each round.
-            check: Number of schedules to predict; 0 omits the check.
-
-        Returns:
-            The table, with its `check`, and with the time of the ranking for each importance of the
-            space.
-        """
-        importances, space = space.importances, replace(space, importances=(None,))
-        rng = random.Random(f'latency/{seed}')
-        uniform = [space.uniform(choice) for choice in space.choices]
-        shown = list(dict.fromkeys(uniform + [space.sample(rng) for _ in 2 * uniform]))
-        unseen = _unseen(space, set(shown), check, rng)
-        entries: dict[tuple[int, int, int], list[float]] = defaultdict(list)
-        totals: dict[PruningSchedule, list[float]] = defaultdict(list)
-        # Both kinds take turns, so that they are measured at the same speed of the machine.
-        turns = [(schedule, True) for schedule in shown]
-        turns += [(schedule, False) for schedule in unseen]
-        with self._ready():
-            for round_number in range(_WARMUP + max(runs, 2)):
-                for schedule, note_blocks in rng.sample(turns, len(turns)):
-                    intervals, total = self._timed_run(schedule, note_blocks)
-                    if round_number >= _WARMUP:
-                        totals[schedule].append(total)
-                        for key, milliseconds in intervals.items():
-                            entries[key].append(milliseconds)
-        whole = {schedule: Latency(tuple(found)) for schedule, found in totals.items()}
-        table = self._table(
-            space, entries, [(schedule, whole[schedule].median) for schedule in shown]
-        )
-        if unseen:
-            table.check = _check(table, {schedule: whole[schedule] for schedule in unseen})
-        table.rankings = self._rankings(space, table.lacks(importances), runs)
-        return table
-
-    def _rankings(
-        self, space: SearchSpace, names: Sequence[str], runs: int
-    ) -> dict[str, tuple[float, ...]]:
-        """Milliseconds that ranking by each name takes more, stage by stage."""
-        own, found = self.prunable.importance, {name: [0.0] * len(space.depths) for name in names}
-        for stage, genes in enumerate(space.num_genes if names and max(space.choices) else ()):
-            if genes:
-                ratios = [0.0] * len(space.depths)
-                ratios[stage] = max(space.choices)
-                schedule = PruningSchedule.parse(ratios, space.depths)
-                schedules = {name: replace(schedule, importance=name) for name in names}
-                timed = self._time_by(
-                    {'': (own, schedule), **{name: (name, schedules[name]) for name in names}}, runs
-                )
-                for name in names:
-                    found[name][stage] = timed[name] - timed['']
-        self.prunable.importance = own
-        return {name: tuple(of_name) for name, of_name in found.items()}
-
-    def _time_by(
-        self, candidates: Mapping[str, tuple[Any, PruningSchedule]], runs: int
-    ) -> dict[str, float]:
-        """Median milliseconds by importance and schedule, in turns."""
-
-        def forward(importance: Any, schedule: PruningSchedule) -> Tensor:
-            self.prunable.importance, self.prunable.pruning_schedule = importance, schedule
-            return self.module(self.images)
-
-        with self._ready():
-            timed = measure_latency(
-                {name: lambda pair=pair: forward(*pair) for name, pair in candidates.items()},  # type: ignore[misc]
-                warmup=_WARMUP,
-                runs=runs,
-                device=self.device,
-            )
-        return {name: latency.median for name, latency in timed.items()}
-
-    def _table(
+    def __init__(
         self,
-        space: SearchSpace,
-        entries: Mapping[tuple[int, int, int], Sequence[float]],
-        totals: Sequence[tuple[PruningSchedule, float]],
-    ) -> LatencyTable:
-        arch = self.prunable.arch
-        blocks: list[list[dict[int, float]]] = [
-            [{} for _ in range(depth if has else 0)]
-            for depth, has in zip(arch.depths, arch.has_windows)
-        ]
-        for (stage, block, kept), found in entries.items():
-            blocks[stage][block][kept] = statistics.median(found)
-        kept_windows = space.uniform(0).kept_windows(
-            self.conditions.height, self.conditions.width, arch.patch_size, arch.window_sizes
+        model: nn.Module,
+        batches: Sequence[Any],
+        height: int,
+        width: int,
+        *,
+        batch: int = 1,
+        dtype: str = 'float32',
+        compile_mode: str | None = None,
+        network: str | None = None,
+        scale: float = 1.0,
+    ) -> None:
+        torch_dtype = check_dtype(dtype)
+        module: Any = deepcopy(model).eval()
+        device = next(module.parameters()).device.type
+
+        def run(batch: Any) -> None:
+            with torch.autocast(device, torch_dtype, enabled=torch_dtype != torch.float32):
+                module.test_step(batch)
+
+        conditions = replace(
+            _conditions(module, height, width, batch, dtype, compile_mode),
+            of=MODEL,
+            network=network,
+            scale=scale,
         )
-        num_windows = [counts[0].total if counts else 0 for counts in kept_windows]
-        for of_stage, total in zip(blocks, num_windows):
-            for of_block in of_stage:
-                if not of_block:  # nothing reads the stage, so it is not computed
-                    of_block[total] = 0.0
-        bare = LatencyTable(0.0, num_windows, blocks, self.conditions)
-        # The time before the first and after the last block, and what medians of blocks miss.
-        constant = statistics.median(total - bare.price(schedule) for schedule, total in totals)
-        return LatencyTable(constant, num_windows, blocks, self.conditions)
+        super().__init__(module, batches, run, conditions)
 
-    def _timed_run(
-        self, schedule: PruningSchedule, note_blocks: bool
-    ) -> tuple[dict[tuple[int, int, int], float], float]:
-        """Milliseconds of each (stage, block, kept windows) if wanted, and of the whole run."""
-        self.prunable.pruning_schedule = schedule
-        keys: list[tuple[int, int, int]] = []
-        moments = _Moments(self.device)
+    def images_seen(self) -> int:
+        """Number of images that the backbone sees of a batch, with every crop counted."""
+        seen: list[int] = []
+        hook = predicting_backbone(self.module).register_forward_pre_hook(
+            lambda _, inputs: seen.append(len(inputs[0]))
+        )
+        with torch.no_grad():
+            self._run_on(self.inputs[0])
+        hook.remove()
+        return sum(seen)
 
-        def note(selection: WindowSelection) -> None:
-            keys.append((selection.stage, selection.block, selection.num_kept))
-            moments.note()
 
-        self.prunable.window_observer = note if note_blocks else None
-        moments.synchronize()
-        start = time.perf_counter()
-        moments.note()
-        self.module(self.images)
-        moments.synchronize()
-        total = (time.perf_counter() - start) * 1e3
-        self.prunable.window_observer = None
-        return dict(zip(keys, moments.intervals())), total
-
-    @contextlib.contextmanager
-    def _ready(self) -> Iterator[None]:
-        """Turns gradients off and lets the compiler compile once for each number of windows."""
-        settings: Any = contextlib.nullcontext()
-        if self.conditions.compile is not None:
-            import torch._dynamo.config as dynamo
-
-            limit = 'recompile_limit' if hasattr(dynamo, 'recompile_limit') else 'cache_size_limit'
-            settings = dynamo.patch({limit: 4096, f'accumulated_{limit}': 4096})
-        with torch.no_grad(), settings:
-            yield
+def _conditions(
+    module: nn.Module, height: int, width: int, batch: int, dtype: str, compile_mode: str | None
+) -> LatencyConditions:
+    backbone = find_prunable_backbone(module)
+    return LatencyConditions(
+        device=device_name(next(module.parameters()).device),
+        threads=torch.get_num_threads(),
+        dtype=dtype,
+        batch=batch,
+        height=height,
+        width=width,
+        compile=compile_mode,
+        arch=str(backbone.arch),
+        versions={'torch': torch.__version__, 'sparsevit_mm': __version__},
+        importance=backbone.importance.name,
+    )
 
 
 class _Moments:

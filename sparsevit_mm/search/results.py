@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.budget import Budget
-from sparsevit_mm.search.cost import show_cost
+from sparsevit_mm.search.cost import BACKBONE, show_cost
 from sparsevit_mm.search.records import Evaluation
 
 
@@ -56,6 +56,7 @@ class SearchResult:
         ending: For each search, how many schedules it drew and which limit ended it.
         measured: MACs of the best schedule, counted while the network ran; None if the budget is in
             milliseconds.
+        of: What the costs are of, the 'model' or the 'backbone'.
         times: Measured times, JSON-ready.
     """
 
@@ -66,6 +67,7 @@ class SearchResult:
     settings: Mapping[str, Any]
     ending: Mapping[str, Any]
     measured: float | None = None
+    of: str = BACKBONE
     times: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -92,6 +94,7 @@ class SearchResult:
                 'value': self.best.metrics[self.objective.metric],
             },
             'cost': {
+                'of': self.of,
                 'unit': self.budget.unit,
                 'predicted': self.best.cost,
                 'measured': self.measured,
@@ -106,7 +109,7 @@ class SearchResult:
 
     def table(self) -> Table:
         """The rows as a table for the terminal."""
-        table = Table(title=f'Budget: {self.budget}')
+        table = Table(title=f'Budget of the {self.of}: {self.budget}')
         for column, justify in (('', 'left'), ('ratios', 'left'), ('cost', 'right'), ('', 'right')):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]
         table.add_column(self.objective.metric, justify='right')

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES
-from sparsevit_mm.search.cost import MACS, MILLISECONDS
+from sparsevit_mm.search.cost import MACS, MILLISECONDS, MODEL, PARTS
 from sparsevit_mm.search.evolution import EvolutionSettings
 from sparsevit_mm.search.results import Objective
 from sparsevit_mm.search.split import SplitSettings
@@ -25,8 +25,10 @@ class BudgetSettings:
     """Allowed costs of a schedule, and the input they refer to.
 
     Attributes:
-        macs: Bounds on the MACs of the backbone, see `Budget.parse`.
-        latency: Bounds on the latency of the backbone on this device, instead of `macs`.
+        macs: Bounds on the MACs, see `Budget.parse`.
+        latency: Bounds on the latency on this device, instead of `macs`.
+        of: What they bound: the whole 'model', from the batch to the predictions on images of the
+            validation set, or the 'backbone' alone, as in the papers.
         shape: Height and width of the network's input in pixels; by default the most frequent one
             of the images of the search.
         batch: Number of images that MACs and latency refer to.
@@ -36,11 +38,12 @@ class BudgetSettings:
         table: A file with a latency table that was measured before.
 
     Raises:
-        ConfigError: If not exactly one of `macs` and `latency` is given.
+        ConfigError: If not exactly one of `macs` and `latency` is given, or `of` is unknown.
     """
 
     macs: str | float | None = None
     latency: str | float | None = None
+    of: str = MODEL
     shape: tuple[int, int] | None = None
     batch: int = 1
     dtype: str = 'float32'
@@ -56,6 +59,8 @@ class BudgetSettings:
                 f'budget has macs={self.macs} and latency={self.latency}, but exactly one of them '
                 "must be given, such as '0.6x' or '35ms'."
             )
+        if self.of not in PARTS:
+            raise ConfigError(f"budget.of is {self.of!r}, but must be 'model' or 'backbone'.")
 
     @property
     def unit(self) -> str:

@@ -68,7 +68,7 @@ def draw_search(result: SearchResult) -> Figure:
         *points([result.best]), color=_FRONT, marker='*', markersize=13, linestyle='none',
         label='the result',
     )  # fmt: skip
-    axes.set_xlabel(f'cost of the backbone, {unit}', color=INK)
+    axes.set_xlabel(f'cost of the {result.of}, {unit}', color=INK)
     axes.set_ylabel(key, color=INK)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     plain_axes(axes)

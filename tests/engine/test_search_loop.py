@@ -125,9 +125,11 @@ def without_times(value):
     return value
 
 
-def test_finds_the_best_schedule_and_tells_all_about_it(tmp_path):
+@pytest.mark.parametrize('of, head', [('backbone', 0), ('model', 16)])
+def test_finds_the_best_schedule_and_tells_all_about_it(tmp_path, of, head):
     SearchToyMetric.seen.clear()
-    metrics, result = search(tmp_path, random_evaluations=12)
+    budget = dict(macs='0.7x', of=of)
+    metrics, result = search(tmp_path, random_evaluations=12, budget=budget)
     assert result['ratios'] == [[0.2, 0.2], [0.6, 0.6]]
     assert metrics['toy/mean'] == pytest.approx(1)
     assert result['metric'] == {'key': 'toy/mean', 'value': metrics['toy/mean']}
@@ -137,7 +139,7 @@ def test_finds_the_best_schedule_and_tells_all_about_it(tmp_path):
     # Counted, predicted and measured cost are one number.
     backbone = ToyModel().backbone
     schedule = PruningSchedule.load(tmp_path / 'schedule.json')
-    counted = backbone_macs(backbone.arch, schedule, 60, 84).total
+    counted = backbone_macs(backbone.arch, schedule, 60, 84).total + head
     assert result['cost']['predicted'] == result['cost']['measured'] == counted
     assert counted <= 0.7 * result['cost']['dense']
     assert list(result['rows']) == ['dense', 'uniform within the budget', 'random', 'evolution']
@@ -326,6 +328,14 @@ def test_validation_set_and_blocks_if_asked_for(tmp_path):
         (dict(budget={}), 'exactly one of them must be given'),
         (dict(budget=dict(macs='1x', latency='1x')), 'exactly one of them must be given'),
         (dict(budget=dict(flops='1x')), 'budget.flops is no setting of the search'),
+        (
+            dict(budget=dict(macs='1x', of='head')),
+            "budget.of is 'head', but must be 'model' or 'backbone'",
+        ),
+        (
+            dict(budget=dict(macs='1x', shape=(64, 64))),
+            r'budget.shape is 64 x 64, but must be a size that .* \(60 x 84\), or budget.of must',
+        ),
         (dict(evolution=dict(parents=0)), 'parents is 0'),
         (dict(split=dict(share=1e-9)), 'none of the 20 images falls into the held-out part'),
         (dict(choices=[1.5]), r'choices is \[1.5\]'),

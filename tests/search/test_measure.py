@@ -14,7 +14,7 @@ from sparsevit_mm.pruning.importance import ContrastImportance, L2Importance
 from sparsevit_mm.pruning.selection import num_kept_windows
 from sparsevit_mm.search import measure
 from sparsevit_mm.search.latency_table import LatencyTable
-from sparsevit_mm.search.measure import BackboneBench
+from sparsevit_mm.search.measure import BackboneBench, ModelBench
 from sparsevit_mm.search.space import SearchSpace
 
 DEPTHS = (2, 3)
@@ -35,6 +35,7 @@ def clock(monkeypatch):
     def computed(selection: select):
         now[0] += selection.num_kept * (selection.stage + 1) / 1e3
 
+    computed.now = now
     return computed
 
 
@@ -162,3 +163,80 @@ def test_the_ranking_of_every_importance_is_measured(monkeypatch):
     assert found.rankings['contrast'] == pytest.approx((2 * 2 * 9, 2 * 2 * 4))
     assert bench.prunable.importance.name == 'l2'
     assert found.lacks(space.importances) == []
+
+
+class SmallModel(torch.nn.Module):
+    """A model around the small network, of which each part moves the clock in its own way.
+
+    Args:
+        net: The backbone.
+        move: Moves the clock by milliseconds.
+        crops: How often the backbone sees an image.
+    """
+
+    def __init__(self, net, move, crops=1):
+        super().__init__()
+        self.backbone, self.head, self.crops = net, torch.nn.Conv2d(16, 3, 1), crops
+        self.move = move
+
+    def test_step(self, data):
+        self.move(data['before'])
+        for _ in range(self.crops):
+            (found,) = self.backbone(data['inputs'])
+        self.head(found)
+        self.move(data['after'])
+        return found
+
+
+def model_bench(clock, batches, crops=1):
+    def move(milliseconds):
+        clock.now[0] += milliseconds / 1e3
+
+    model = SmallModel(with_clock(small_net(), clock), move, crops)
+    return ModelBench(model, batches, 112, 112, network='of the test')
+
+
+def batches(*pairs):
+    images = torch.rand(1, 3, 112, 112)
+    return [dict(inputs=images, before=before, after=after) for before, after in pairs]
+
+
+def test_the_table_of_a_model_adds_up_to_the_whole_model(clock):
+    """Against the fake clock: a schedule's price is what the whole model is measured to take."""
+    bench = model_bench(clock, batches((5, 20)))
+    table = bench.measure_table(SPACE, runs=2, check=10)
+    assert table.conditions.of == 'model' and table.conditions.network == 'of the test'
+    assert table.outside == pytest.approx(25)
+    assert table.constant == pytest.approx(25)
+    assert max(table.check.errors) < 1e-9
+    schedules = [SPACE.uniform(ratio) for ratio in SPACE.choices]
+    for schedule, latency in zip(schedules, bench.time(schedules, runs=2)):
+        assert table.price(schedule) == pytest.approx(latency.median)
+    assert table.price(schedules[0]) == pytest.approx(25 + 2 * 16 + 3 * 8)
+
+
+def test_images_take_turns_and_their_median_counts(clock):
+    bench = model_bench(clock, batches((0, 10), (0, 11), (0, 90)))
+    table = bench.measure_table(SPACE, runs=6, check=3)
+    assert table.outside == pytest.approx(11)
+    assert table.price(SPACE.uniform(0)) == pytest.approx(11 + 2 * 16 + 3 * 8)
+    (latency,) = bench.time([SPACE.uniform(0)], runs=6)
+    assert sorted(latency.runs) == pytest.approx([10 + 56] * 2 + [11 + 56] * 2 + [90 + 56] * 2)
+
+
+def test_every_crop_of_an_image_counts(clock):
+    bench = model_bench(clock, batches((1, 2)), crops=3)
+    table = bench.measure_table(SPACE, runs=2, check=4)
+    assert bench.images_seen() == 3
+    assert table.outside == pytest.approx(3)
+    assert table.block_cost(0, 0, 16) == pytest.approx(3 * 16)
+    assert max(table.check.errors) < 1e-9
+
+
+@pytest.mark.parametrize('crops', [1, 3])
+def test_counted_macs_of_a_model_are_those_of_its_parts(clock, crops):
+    bench = model_bench(clock, batches((1, 2)), crops)
+    head = 16 * 3 * 14 * 14
+    for ratio in SPACE.choices:
+        inside = backbone_macs(bench.prunable.arch, SPACE.uniform(ratio), 112, 112, crops).total
+        assert bench.count_macs(SPACE.uniform(ratio)) == inside + head

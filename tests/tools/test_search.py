@@ -17,7 +17,8 @@ from sparsevit_mm import WindowPruningHook
 from tests.engine.test_search_loop import candidates, without_times
 from tests.tools.conftest import ROOT, call_tool, files_below, load_tool, run_tool, start_tool
 
-SEARCH = ['--macs', '0.7x', '--share', '0.5', '--population', '8', '--parents', '3']
+SEARCH = ['--macs', '0.7x', '--of', 'backbone', '--share', '0.5']
+SEARCH += ['--population', '8', '--parents', '3']
 
 
 def arguments(tiny, trained, work_dir, *more):
@@ -110,11 +111,64 @@ def test_segmentor_under_a_latency_budget(tiny, tmp_path):
     assert (tmp_path / 'search' / 'latency_table.json').exists()
 
 
+@pytest.mark.parametrize('kind', ['--macs', '--latency'])
+def test_a_budget_is_of_the_model_unless_it_is_said_to_be_of_the_backbone(
+    kind, tiny, trained, tmp_path, clock_of_windows
+):
+    """Of a config whose budget is of the backbone, too."""
+    config = tmp_path / 'papers.py'
+    config.write_text(
+        f'_base_ = {str(tiny.detector)!r}\n'
+        "budget = dict(macs='0.9x', of='backbone', shape=(64, 64))\n"
+        "test_cfg = dict(type='sparsevit_mm.ScheduleSearchLoop', budget=budget)\n"
+    )
+    few = ['--metric', 'loss', '--share', '0.5', '--population', '2', '--parents', '1']
+    few += ['--evaluations', '2', '--cfg-options', 'test_cfg.budget.runs=2']
+    few += ['test_cfg.uniform=False']
+    found = {}
+    for of in ('model', 'backbone'):
+        work_dir = tmp_path / of
+        more = ['--of', 'backbone'] if of == 'backbone' else []
+        call_tool(
+            'search', config, trained / 'epoch_3.pth', kind, '0.9x', '--work-dir', work_dir,
+            *more, *few,
+        )  # fmt: skip
+        found[of] = json.loads((work_dir / 'schedule.json').read_text())
+        assert found[of]['cost']['of'] == found[of]['settings']['budget']['of'] == of
+    assert found['model']['settings']['budget']['shape'] == [60, 84]
+    assert found['backbone']['settings']['budget']['shape'] == [64, 64]
+    if kind == '--macs':
+        call_tool('get_flops', config, '--shape', 60, 84, '--out', tmp_path / 'cost.json')
+        counted = json.loads((tmp_path / 'cost.json').read_text())
+        outside = counted['macs'] - counted['backbone']['macs']
+        dense = outside + counted['backbone']['dense_macs']
+        assert found['model']['cost']['dense'] == dense
+        assert found['model']['cost']['predicted'] == found['model']['cost']['measured']
+
+
+def test_of_a_model_the_reachable_range_is_told_and_nothing_kept(
+    tiny, trained, tmp_path, capsys, clock_of_windows
+):
+    """On a clock of windows: a dense run takes 1,000 ms, one without four fifths of them 200."""
+    with pytest.raises(SystemExit):
+        call_tool(
+            'search', tiny.detector, trained / 'epoch_3.pth', '--latency', '100ms', '--metric',
+            'loss', '--share', '0.5', '--work-dir', tmp_path,
+        )  # fmt: skip
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error == (
+        'error: the budget of at most 100.0 ms for the model cannot be met: the cheapest schedule '
+        'takes 200.0 ms here, the dense one 1000.0 ms.'
+    )
+    kept = {path.name for path in tmp_path.rglob('*') if path.suffix in ('.json', '.jsonl')}
+    assert not kept & {'schedule.json', 'candidates.jsonl', 'search.json', 'latency_table.json'}
+
+
 CASES = {
     'no budget': (['--metric', 'mIoU'], 'exactly one of them must be given'),
     'no metric': (['--macs', '0.6x'], 'metric is missing'),
     'unknown metric': (
-        ['--macs', '0.6x', '--metric', 'mIoU', '--share', '0.5'],
+        ['--macs', '0.9x', '--metric', 'mIoU', '--share', '0.5'],
         "metric is 'mIoU', but must be one of coco/bbox_mAP, coco/bbox_mAP_50",
     ),
     'impossible budget': (

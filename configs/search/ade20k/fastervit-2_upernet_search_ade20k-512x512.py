@@ -17,5 +17,5 @@ test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='mIoU',
-    budget=dict(latency='0.85x'),
+    budget=dict(latency='0.85x', of='backbone'),
     split=dict(share=0.05, images=500))

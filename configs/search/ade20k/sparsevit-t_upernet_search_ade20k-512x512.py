@@ -16,5 +16,5 @@ test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='mIoU',
-    budget=dict(latency='0.75x'),
+    budget=dict(latency='0.75x', of='backbone'),
     split=dict(share=0.05, images=500))

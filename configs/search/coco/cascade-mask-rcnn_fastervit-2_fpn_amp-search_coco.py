@@ -14,5 +14,5 @@ test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='coco/bbox_mAP',
-    budget=dict(latency='0.85x', shape=(800, 1280), batch=1),
+    budget=dict(latency='0.85x', of='backbone', shape=(800, 1280), batch=1),
     split=dict(share=0.05, images=500))

@@ -17,5 +17,5 @@ test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='coco/bbox_mAP',
-    budget=dict(latency='0.75x', shape=(672, 672), batch=4),
+    budget=dict(latency='0.75x', of='backbone', shape=(672, 672), batch=4),
     split=dict(share=0.05, images=500))

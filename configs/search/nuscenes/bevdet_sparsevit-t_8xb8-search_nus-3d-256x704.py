@@ -20,5 +20,5 @@ test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='nuscenes/NDS',
-    budget=dict(macs='78.4G', shape=(256, 704), batch=6),
+    budget=dict(macs='78.4G', of='backbone', shape=(256, 704), batch=6),
     split=dict(share=0.05, images=500))

@@ -19,5 +19,5 @@ test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='nuscenes/NDS',
-    budget=dict(macs='113.9G', shape=(288, 792), batch=6),
+    budget=dict(macs='113.9G', of='backbone', shape=(288, 792), batch=6),
     split=dict(share=0.05, images=500))

@@ -10,7 +10,7 @@ test_cfg = dict(
     _delete_=True,
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='mIoU',
-    budget=dict(macs='0.5x'),
+    budget=dict(macs='0.5x', of='backbone'),
     split=dict(part='val', images=24),
     uniform=False,
     evolution=dict(population=10, parents=3, mutation_probability=0.3, max_evaluations=30))

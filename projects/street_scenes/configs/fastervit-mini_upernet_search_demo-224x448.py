@@ -8,7 +8,7 @@ custom_hooks = []
 test_cfg = dict(
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='mIoU',
-    budget=dict(macs='0.85x'),
+    budget=dict(macs='0.85x', of='backbone'),
     per='block',
     split=dict(share=0.25),
     evolution=dict(population=15, parents=5, max_evaluations=60),

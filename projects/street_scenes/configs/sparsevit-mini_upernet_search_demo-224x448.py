@@ -7,7 +7,7 @@ custom_hooks = []
 test_cfg = dict(
     type='sparsevit_mm.ScheduleSearchLoop',
     metric='mIoU',
-    budget=dict(macs='0.6x'),
+    budget=dict(macs='0.6x', of='backbone'),
     per='block',
     split=dict(share=0.25),
     evolution=dict(population=15, parents=5, max_evaluations=60),

@@ -8,6 +8,7 @@ use bare names; and it lets torch's safe loader read mmengine's training checkpo
 from mmengine import registry as _root
 
 from sparsevit_mm.checkpoints.reading import allow_harmless_classes
+from sparsevit_mm.deployment.inference_form import optimize_for_inference
 from sparsevit_mm.engine.hooks import (
     KeptWindowsVisualizer,
     SparsityAdaptationHook,
@@ -25,6 +26,7 @@ __all__ = [
     'SwinHAT',
     'WindowPruningHook',
     '__version__',
+    'optimize_for_inference',
 ]
 
 for _backbone in (SparseViT, AblatedSparseViT, FasterViT, SwinHAT):

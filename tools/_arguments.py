@@ -88,6 +88,15 @@ def add_importance(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_optimize(parser: argparse.ArgumentParser) -> None:
+    """Adds `--optimize`."""
+    parser.add_argument(
+        '--optimize',
+        action='store_true',
+        help='use the inference form of the whole model: the same predictions in less time',
+    )
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Adds `--launcher`, and `--local_rank`, which older launchers pass on."""
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_schedule, tool_parser
+from _arguments import add_cfg_options, add_optimize, add_schedule, tool_parser
 
 from sparsevit_mm.apis.image_demo import demonstrate
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -31,6 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--score-thr', type=float, default=0.3, help='score below which detections are not drawn'
     )
     add_schedule(parser)
+    add_optimize(parser)
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             score_thr=args.score_thr,
             ratios=args.ratios,
             schedule=args.schedule,
+            optimize=args.optimize,
             cfg_options=args.cfg_options,
         )
     for path in [*report.predictions, *report.kept_windows]:

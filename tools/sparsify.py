@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_importance, add_schedule, tool_parser
+from _arguments import add_cfg_options, add_importance, add_optimize, add_schedule, tool_parser
 from rich.console import Console
 
 from sparsevit_mm.apis.schedules import read_schedule
@@ -28,6 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--latency', type=share, metavar='0.7x', help='latency of the backbone over the dense one'
     )
     add_importance(parser)
+    add_optimize(parser)
     parser.add_argument('--out-dir', default='sparse', help='where everything goes')
     parser.add_argument(
         '--shape',
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             shape=None if args.shape is None else tuple(args.shape),
             evaluate=not args.no_test,
             num_images=args.pictures,
+            optimize=args.optimize,
             cfg_options=args.cfg_options,
         )
     Console().print(comparison_table(found))

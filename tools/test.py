@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_launcher, add_schedule, set_local_rank, tool_parser
+from _arguments import (
+    add_cfg_options,
+    add_launcher,
+    add_optimize,
+    add_schedule,
+    set_local_rank,
+    tool_parser,
+)
 
 from sparsevit_mm.apis.test import test
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -27,6 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a shown picture stays')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     add_schedule(parser)
+    add_optimize(parser)
     add_cfg_options(parser, 'test_dataloader.batch_size=4')
     add_launcher(parser)
     return parser.parse_args(argv)
@@ -48,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             tta=args.tta,
             ratios=args.ratios,
             schedule=args.schedule,
+            optimize=args.optimize,
             cfg_options=args.cfg_options,
             launcher=args.launcher,
         )

@@ -46,6 +46,7 @@ def demonstrate(
     score_thr: float = 0.3,
     ratios: str | None = None,
     schedule: str | None = None,
+    optimize: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> DemoReport:
     """Predicts on one image or on all in a folder and writes what came out.
@@ -63,6 +64,7 @@ def demonstrate(
         score_thr: Detections below this score are not drawn.
         ratios: Pruning ratios in place of the config's, as text.
         schedule: JSON file with the schedule, instead of `ratios`.
+        optimize: Whether to use the inference form of the model, see `optimize_for_inference`.
         cfg_options: Fields of the config to replace.
 
     Returns:
@@ -76,7 +78,7 @@ def demonstrate(
     cameras = read_camera_matrices(infos) if infos is not None else {}
     check_writable_folder(out_dir, 'out_dir')
     predictor = ImagePredictor(
-        config, checkpoint, device, read_schedule(ratios, schedule), cfg_options
+        config, checkpoint, device, read_schedule(ratios, schedule), cfg_options, optimize
     )
     if predictor.needs_calibration:
         _check_calibrated(paths, cameras, infos)

@@ -31,6 +31,7 @@ from sparsevit_mm.checks.configs import (
 )
 from sparsevit_mm.checks.images import CHECKED_LOADING, check_complete
 from sparsevit_mm.checks.schedules import check_importance
+from sparsevit_mm.deployment.inference_form import optimize_for_inference
 from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.inputs import check_device, input_channels
@@ -87,6 +88,8 @@ class ImagePredictor:
         device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
         schedule: Pruning schedule in place of the config's, in any form `pruning_ratios` takes.
         cfg_options: Fields of the config to replace.
+        optimize: Whether to use the inference form of the model, see `optimize_for_inference`;
+            only with a checkpoint.
 
     Raises:
         SparseVitError: If the config, the checkpoint, the device or the schedule is wrong.
@@ -99,7 +102,13 @@ class ImagePredictor:
         device: str | None = None,
         schedule: Any = None,
         cfg_options: Mapping[str, Any] | None = None,
+        optimize: bool = False,
     ) -> None:
+        if optimize and checkpoint is None:
+            raise ConfigError(
+                'optimize is set, but there is no checkpoint: the inference form is for trained '
+                'weights, which it folds together.'
+            )
         check_checkpoint_exists(checkpoint, 'checkpoint')
         self.device = check_device(device or get_device())
         self.cfg = load_config(config, cfg_options)
@@ -122,6 +131,8 @@ class ImagePredictor:
             self._loading = None if loading is None else Compose([loading])
             self._visualizer = build_framework_visualizer(self.cfg, self.dataset_meta)
         self._channels = input_channels(model)
+        if optimize:
+            optimize_for_inference(self.model)
 
     @property
     def needs_calibration(self) -> bool:

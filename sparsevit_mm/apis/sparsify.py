@@ -35,6 +35,7 @@ from sparsevit_mm.checks.configs import (
     type_name,
 )
 from sparsevit_mm.checks.schedules import check_importance
+from sparsevit_mm.deployment.inference_form import optimize_for_inference
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text, written_whole
 from sparsevit_mm.profiling.inputs import backbone_input_shape, conditions, input_channels
@@ -114,6 +115,7 @@ def sparsify_model(
     shape: tuple[int, int] | None = None,
     evaluate: bool = True,
     num_images: int = 3,
+    optimize: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Writes the sparse form of a trained model and compares it with the dense one.
@@ -131,6 +133,8 @@ def sparsify_model(
             backbone sees of the first test image.
         evaluate: Whether to test both forms on the config's test set.
         num_images: How many images of the test set are drawn.
+        optimize: Whether to test and time both models in their inference form, see
+            `optimize_for_inference`.
         cfg_options: Fields of the original config to replace.
 
     Returns:
@@ -167,7 +171,7 @@ def sparsify_model(
         shape = test_shape or _resized_shape(dense_cfg)
     backbone.pruning_schedule = dense_ratios
     dense = backbone.pruning_schedule
-    run = _runner(backbone, shape)
+    run = _runner(backbone, shape, optimize)
     sparse = (
         _uniform_for(latency, run, backbone.arch)
         if latency is not None
@@ -189,7 +193,13 @@ def sparsify_model(
 
     # Without ratios the new network is the old one.
     metrics = [
-        test(str(path), str(sparse_weights), work_dir=str(out_dir / 'test'), ratios=str(of_blocks))
+        test(
+            str(path),
+            str(sparse_weights),
+            work_dir=str(out_dir / 'test'),
+            ratios=str(of_blocks),
+            optimize=optimize,
+        )
         if evaluate
         else {}
         for of_blocks in (0.0, plain)
@@ -271,11 +281,13 @@ def _resized_shape(cfg: Config) -> tuple[int, int]:
 
 
 def _runner(
-    backbone: PrunableBackbone, shape: tuple[int, int]
+    backbone: PrunableBackbone, shape: tuple[int, int], optimize: bool
 ) -> Callable[[PruningSchedule], Callable[[], None]]:
     """Makes runs of the backbone on one random image, for each schedule."""
     assert isinstance(backbone, torch.nn.Module)
-    network = backbone.eval()
+    network: Any = backbone.eval()
+    if optimize:
+        optimize_for_inference(network)
     images = torch.randn(1, input_channels(network), *shape)
 
     def of(schedule: PruningSchedule) -> Callable[[], None]:

@@ -594,7 +594,11 @@ class FasterViT(PretrainedBackbone, WindowPruning):
                 norm = getattr(self, f'norm{number}', None)
                 output = feature_map if norm is None else norm(feature_map)
                 # Necks and heads view maps as they like, and some operators insist on this layout.
-                outputs.append(to_nchw(output))
+                outputs.append(
+                    output.contiguous(memory_format=torch.channels_last)
+                    if self._is_channels_last
+                    else to_nchw(output)
+                )
             if stage.downsample is not None:
                 feature_map = stage.downsample(feature_map)
         return tuple(outputs)

@@ -34,6 +34,7 @@ from sparsevit_mm.ops.tokens import (
     chunks,
     drop_path,
     linear,
+    norm_to_channels_last,
     norm_to_nchw,
     norm_tokens,
     norm_windows,
@@ -545,7 +546,8 @@ class SwinBackbone(PretrainedBackbone, WindowPruning):
             tokens = self.compute_stage(stage, tokens, batch_size, height, width)
             if number in self.out_indices:
                 norm = getattr(self, f'norm{number}')
-                outputs.append(norm_to_nchw(tokens, norm, batch_size, height, width))
+                to_map = norm_to_channels_last if self._is_channels_last else norm_to_nchw
+                outputs.append(to_map(tokens, norm, batch_size, height, width))
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens, batch_size, height, width)
                 height, width = (height + 1) // 2, (width + 1) // 2

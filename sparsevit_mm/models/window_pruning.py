@@ -27,6 +27,7 @@ class WindowPruning(FixedOptions):
 
     arch: Any
     window_observer: Callable[[WindowSelection], None] | None = None
+    _is_channels_last = False
 
     changeable_options = (
         *FixedOptions.changeable_options,
@@ -97,6 +98,10 @@ class WindowPruning(FixedOptions):
     @allocation.setter
     def allocation(self, allocation: str | Mapping[str, Any] | Allocation) -> None:
         self._allocation = build_allocation(allocation)
+
+    def keep_channels_last(self) -> None:
+        """Returns maps channels-last from now on, as tokens lie, for necks that read them so."""
+        self._is_channels_last = True
 
     def new_ranking(self, batch_size: int) -> WindowRanking:
         """The ranking of the windows of one stage for one forward.

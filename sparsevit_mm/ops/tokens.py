@@ -7,6 +7,7 @@ takes a module's place only where nothing of that kind is on it, see `backend.is
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsevit_mm.ops.backend import (
@@ -39,11 +40,29 @@ def linear(layer: nn.Module, rows: Tensor) -> Tensor:
         (..., O).
     """
     if use_onednn(rows) and is_plain(layer, nn.Linear):
-        if is_compiling():
-            return _in_graphs(rows, layer.weight, layer.bias)
-        return torch.ops.mkldnn._linear_pointwise(rows, layer.weight, layer.bias, 'none', [], '')
+        return _by_onednn(rows, layer.weight, layer.bias)
     out: Tensor = layer(rows)
     return out
+
+
+def product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A product with a weight, computed by oneDNN where that is faster, see `linear`.
+
+    Args:
+        rows: (..., I).
+        weight: (O, I).
+        bias: (O,); None for none.
+
+    Returns:
+        (..., O).
+    """
+    return _by_onednn(rows, weight, bias) if use_onednn(rows) else F.linear(rows, weight, bias)
+
+
+def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if is_compiling():
+        return _in_graphs(rows, weight, bias)
+    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, 'none', [], '')
 
 
 if HAS_ONEDNN:
@@ -219,6 +238,24 @@ def norm_to_nchw(
             made[:, first : first + len(chunk)] = norm(chunk).t()
             first += len(chunk)
     return out.view(batch_size, -1, height, width)
+
+
+def norm_to_channels_last(
+    tokens: Tensor, norm: nn.Module, batch_size: int, height: int, width: int
+) -> Tensor:
+    """Norms tokens and returns them as a channels-last map, for which none of them moves.
+
+    Args:
+        tokens: (B * H * W, C).
+        norm: A norm of tokens.
+        batch_size: Images B.
+        height: Height H of the map in tokens.
+        width: Width W of the map in tokens.
+
+    Returns:
+        (B, C, H, W), channels-last.
+    """
+    return norm(tokens).view(batch_size, height, width, -1).permute(0, 3, 1, 2)
 
 
 def to_nchw(feature_map: Tensor) -> Tensor:

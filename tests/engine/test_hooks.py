@@ -260,3 +260,9 @@ def test_another_importance_than_the_config_names_is_one_sentence(hook, tmp_path
 def test_adaptation_refuses_an_unknown_importance():
     with pytest.raises(ConfigError, match="importance is 'largest', but must be one of .*contrast"):
         SparsityAdaptationHook(importance='largest')
+
+
+def test_the_inference_form_is_for_tests_alone(tmp_path):
+    runner = toy_runner(tmp_path, [dict(type='sparsevit_mm.InferenceFormHook')], epochs=1)
+    with pytest.raises(ConfigError, match='custom_hooks has an InferenceFormHook, but a model in'):
+        runner.train()

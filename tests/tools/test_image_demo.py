@@ -225,3 +225,20 @@ def test_frames_need_all_of_their_pictures(around, tmp_path, capsys):
         assert end.value.code == 1
         assert message in capsys.readouterr().err.strip().splitlines()[-1]
         assert not (tmp_path / 'out').exists()
+
+
+def test_the_inference_form_predicts_the_same_and_needs_a_checkpoint(
+    tiny, trained, pictures, tmp_path, capsys
+):
+    drawn = []
+    for options in ((), ('--optimize',)):
+        out = tmp_path / str(len(drawn))
+        call_tool(
+            'image_demo', pictures / 'color.jpg', tiny.detector, trained / 'epoch_3.pth',
+            '--out-dir', out, *options,
+        )  # fmt: skip
+        drawn.append(np.asarray(Image.open(out / 'predictions' / 'color.png')).astype(float))
+    assert (drawn[0] == drawn[1]).mean() > 0.99
+    with pytest.raises(SystemExit):
+        call_tool('image_demo', pictures, tiny.detector, '--out-dir', tmp_path, '--optimize')
+    assert 'error: optimize is set, but there is no checkpoint' in capsys.readouterr().err

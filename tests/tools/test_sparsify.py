@@ -142,3 +142,18 @@ def test_the_importance_goes_into_the_config(tiny, trained, tmp_path, capsys):
     assert Config.fromfile(config).model.backbone.importance == 'peak'
     call_tool('sparsify', tiny.plain, trained, '--ratios', 0.5, '--importance', 'contrast', *flags)
     assert Config.fromfile(config).model.backbone.importance == 'contrast'
+
+
+def test_both_columns_in_their_inference_form(tiny, trained, tmp_path):
+    for name in ('plain', 'optimized'):
+        call_tool(
+            'sparsify', tiny.plain, trained, '--ratios', '0.5', '--out-dir', tmp_path / name,
+            '--pictures', '0', *(['--optimize'] if name == 'optimized' else []),
+        )  # fmt: skip
+    plain, optimized = (
+        json.loads((tmp_path / name / 'plain_comparison.json').read_text())
+        for name in ('plain', 'optimized')
+    )
+    for column in ('dense', 'sparse'):
+        assert optimized[column]['macs'] == plain[column]['macs']
+        assert optimized[column]['metrics'] == pytest.approx(plain[column]['metrics'], abs=5e-3)

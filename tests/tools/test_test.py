@@ -6,6 +6,7 @@ import json
 import pickle
 
 import pytest
+import torch
 
 from sparsevit_mm import PruningSchedule
 from tests.helpers.tiny_data import DEPTHS
@@ -58,6 +59,34 @@ def test_test_time_augmentation(tiny, trained, tmp_path, monkeypatch):
     call_tool('test', tiny.detector, trained / 'epoch_3.pth', '--work-dir', tmp_path, '--tta')
     assert type(runs[0].model).__name__ == 'DetTTAModel'
     assert 'coco/bbox_mAP' in metrics_of(tmp_path)
+
+
+def test_the_inference_form_has_the_same_metrics(tiny, trained, tmp_path):
+    found = []
+    for options in ((), ('--optimize',), ('--optimize', '--tta')):
+        work_dir = tmp_path / str(len(found))
+        call_tool(
+            'test', tiny.detector, trained / 'epoch_3.pth', '--work-dir', work_dir, *options
+        )  # fmt: skip
+        found.append(metrics_of(work_dir)['coco/bbox_mAP'])
+    assert found[0] == pytest.approx(found[1], abs=2e-3)
+    assert found[2] > 0
+
+
+def test_averaged_weights_are_tested_in_their_inference_form(tiny, trained, tmp_path):
+    """EMAHook swaps weights before and after a test; the model has others in between."""
+    weights = torch.load(trained / 'epoch_3.pth', weights_only=False)  # our own, just written
+    averaged = {f'module.{name}': value for name, value in weights['state_dict'].items()}
+    weights['ema_state_dict'] = {'steps': torch.tensor(1), **averaged}
+    torch.save(weights, tmp_path / 'averaged.pth')
+    config = tmp_path / 'averaged.py'
+    config.write_text(f"_base_ = {str(tiny.detector)!r}\ncustom_hooks = [dict(type='EMAHook')]\n")
+    found = []
+    for options in ((), ('--optimize',)):
+        work_dir = tmp_path / str(len(found))
+        call_tool('test', config, tmp_path / 'averaged.pth', '--work-dir', work_dir, *options)
+        found.append(metrics_of(work_dir)['coco/bbox_mAP'])
+    assert found[0] == pytest.approx(found[1], abs=2e-3)
 
 
 def test_segmentor(tiny, tmp_path):

@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparsevit_mm.ops.operators import define
-from sparsevit_mm.ops.triton.device_functions import layer_norm, token_rows
+from sparsevit_mm.ops.triton.device_functions import load_block, moments, store_block, token_rows
 from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
 from sparsevit_mm.ops.windows import MapWindows, Windows
 
@@ -72,40 +72,30 @@ def _kernel(
     kept,
     height,
     width,
-    HAS_KEPT: tl.constexpr,
     WINDOW: tl.constexpr,
     SHIFT: tl.constexpr,
-    CHANNELS: tl.constexpr,
     ZERO_PADDING: tl.constexpr,
+    CHANNELS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_CHANNELS: tl.constexpr,
 ):
-    item = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-    channel = tl.arange(0, BLOCK_CHANNELS)
-    inside = channel < CHANNELS
-    row, real = token_rows(
-        item,
-        num_items,
-        kept,
-        height,
-        width,
-        HAS_KEPT,
-        WINDOW,
-        SHIFT,
+    item, exists, row, on_map = token_rows(
+        num_items, kept, height, width, WINDOW, SHIFT, BLOCK_ROWS
     )
-    x = tl.load(
-        tokens + row[:, None] * CHANNELS + channel[None, :],
-        mask=real[:, None] & inside[None, :],
-        other=0.0,
+    source = tokens + row.to(tl.int64) * CHANNELS
+    written = out + item.to(tl.int64) * CHANNELS
+    same = tl.zeros([BLOCK_ROWS], tl.int32)  # all rows read the same weights
+    mean, scale = moments(
+        source, on_map, None, None, None, eps, CHANNELS, BLOCK_ROWS, BLOCK_CHANNELS
     )
-    normed = layer_norm(x.to(tl.float32), channel, weight, bias, eps, CHANNELS)
-    if ZERO_PADDING:
-        normed = tl.where(real[:, None], normed, 0.0)
-    tl.store(
-        out + item.to(tl.int64)[:, None] * CHANNELS + channel[None, :],
-        normed.to(out.dtype.element_ty),
-        mask=(item < num_items)[:, None] & inside[None, :],
-    )
+    for first in tl.static_range(0, CHANNELS, BLOCK_CHANNELS):
+        x = load_block(source, on_map, first, CHANNELS, BLOCK_CHANNELS)
+        factor = load_block(weight + same, exists, first, CHANNELS, BLOCK_CHANNELS)
+        offset = load_block(bias + same, exists, first, CHANNELS, BLOCK_CHANNELS)
+        normed = (x - mean) * scale * factor + offset
+        if ZERO_PADDING:
+            normed = tl.where(on_map[:, None], normed, 0.0)
+        store_block(written, normed, exists, first, CHANNELS, BLOCK_CHANNELS)
 
 
 def _launch(
@@ -119,7 +109,7 @@ def _launch(
     dtype: torch.dtype,
 ) -> Tensor:
     out = _empty(tokens, kept, windows, weight, bias, eps, zero_padding, dtype)
-    blocks = row_blocks(tokens.shape[1])
+    blocks = row_blocks(tokens)
     _kernel[triton.cdiv(out.shape[0] * out.shape[1], blocks['BLOCK_ROWS']),](
         tokens,
         weight,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import triton
 from torch import Tensor
 
 from sparsevit_mm.ops.windows import Windows
+
+_WARPS = 4
 
 
 def windows_arguments(windows: Windows) -> tuple[Tensor | None, list[int]]:
@@ -32,17 +35,25 @@ def rows_arguments(kept: Tensor | None, windows: list[int]) -> dict[str, Any]:
         kept=kept,
         height=height,
         width=width,
-        HAS_KEPT=kept is not None,
         WINDOW=window,
         SHIFT=shift,
     )
 
 
-def row_blocks(channels: int) -> dict[str, int]:
-    """Tile of a kernel that works on rows of channels: about 4096 values, whole rows."""
-    block = triton.next_power_of_2(channels)
-    return dict(
-        BLOCK_ROWS=max(1, min(64, 4096 // block)),
-        BLOCK_CHANNELS=block,
-        num_warps=4 if block <= 2048 else 8,
+def row_blocks(rows: Tensor) -> dict[str, int]:
+    """Tile of a kernel that works on rows of channels: 16 bytes of a block for every thread.
+
+    Three to six blocks, so that a thread finds the place of its token once for as many reads, and
+    few of them beyond the channels.
+
+    Args:
+        rows: (..., C) in the dtype that is read.
+    """
+    channels = rows.shape[-1]
+    sizes = [2**power for power in range(4, 17) if 3 <= math.ceil(channels / 2**power) <= 6]
+    block = min(
+        sizes or [max(16, triton.next_power_of_2(channels))],
+        key=lambda size: (math.ceil(channels / size) * size, -size),
     )
+    values = 32 * _WARPS * 16 // rows.element_size()
+    return dict(BLOCK_ROWS=max(1, values // block), BLOCK_CHANNELS=block, num_warps=_WARPS)

@@ -9,7 +9,13 @@ import triton.language as tl
 from torch import Tensor
 
 from sparsevit_mm.ops.operators import define
-from sparsevit_mm.ops.triton.device_functions import layer_norm, token_rows
+from sparsevit_mm.ops.triton.device_functions import (
+    load_block,
+    load_sum,
+    moments,
+    store_block,
+    token_rows,
+)
 from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
 from sparsevit_mm.ops.windows import MapWindows, Windows
 
@@ -79,42 +85,37 @@ def _kernel(
     kept,
     height,
     width,
-    HAS_KEPT: tl.constexpr,
     WINDOW: tl.constexpr,
     SHIFT: tl.constexpr,
     FROM_MAP: tl.constexpr,
-    HAS_FACTORS: tl.constexpr,
     CHANNELS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_CHANNELS: tl.constexpr,
 ):
-    item = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-    channel = tl.arange(0, BLOCK_CHANNELS)
-    inside = channel < CHANNELS
-    exists = (item < num_items)[:, None] & inside[None, :]
-    place = item.to(tl.int64)[:, None] * CHANNELS + channel[None, :]
+    item, exists, row, on_map = token_rows(
+        num_items, kept, height, width, WINDOW, SHIFT, BLOCK_ROWS
+    )
+    place = item.to(tl.int64) * CHANNELS
     if FROM_MAP:
-        row, real = token_rows(
-            item,
-            num_items,
-            kept,
-            height,
-            width,
-            HAS_KEPT,
-            WINDOW,
-            SHIFT,
-        )
-        source = tokens + row[:, None] * CHANNELS + channel[None, :]
-        x = tl.load(source, mask=real[:, None] & inside[None, :], other=0.0).to(tl.float32)
+        source = tokens + row.to(tl.int64) * CHANNELS
+        readable = on_map
     else:
-        x = tl.load(tokens + place, mask=exists, other=0.0).to(tl.float32)
-    added = tl.load(branch + place, mask=exists, other=0.0).to(tl.float32)
-    if HAS_FACTORS:
-        added *= tl.load(factors + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
-    x += added
-    tl.store(total + place, x.to(total.dtype.element_ty), mask=exists)
-    y = layer_norm(x, channel, weight, bias, eps, CHANNELS)
-    tl.store(normed + place, y.to(normed.dtype.element_ty), mask=exists)
+        source = tokens + place
+        readable = exists
+    added = branch + place
+    same = tl.zeros([BLOCK_ROWS], tl.int32)  # all rows read the same weights
+    if factors is not None:
+        factors += same
+    mean, scale = moments(
+        source, readable, added, exists, factors, eps, CHANNELS, BLOCK_ROWS, BLOCK_CHANNELS
+    )
+    for first in tl.static_range(0, CHANNELS, BLOCK_CHANNELS):
+        x = load_sum(source, readable, added, exists, factors, first, CHANNELS, BLOCK_CHANNELS)
+        factor = load_block(weight + same, exists, first, CHANNELS, BLOCK_CHANNELS)
+        offset = load_block(bias + same, exists, first, CHANNELS, BLOCK_CHANNELS)
+        store_block(total + place, x, exists, first, CHANNELS, BLOCK_CHANNELS)
+        y = (x - mean) * scale * factor + offset
+        store_block(normed + place, y, exists, first, CHANNELS, BLOCK_CHANNELS)
 
 
 def _launch(
@@ -130,7 +131,7 @@ def _launch(
 ) -> tuple[Tensor, Tensor]:
     total, normed = _empty(tokens, branch, factors, kept, windows, weight, bias, eps, dtype)
     channels = branch.shape[-1]
-    num_items, blocks = branch.numel() // channels, row_blocks(channels)
+    num_items, blocks = branch.numel() // channels, row_blocks(branch)
     # Where nothing is read from a map, only how many there are counts.
     sides = rows_arguments(kept, windows or [1, 1, 1, 0, num_items])
     _kernel[triton.cdiv(num_items, blocks['BLOCK_ROWS']),](
@@ -144,7 +145,6 @@ def _launch(
         eps,
         **sides,
         FROM_MAP=windows is not None,
-        HAS_FACTORS=factors is not None,
         CHANNELS=channels,
         **blocks,
     )

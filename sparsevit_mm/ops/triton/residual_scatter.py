@@ -7,7 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparsevit_mm.ops.operators import define
-from sparsevit_mm.ops.triton.device_functions import token_rows
+from sparsevit_mm.ops.triton.device_functions import load_sum, store_block, token_rows
 from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
 from sparsevit_mm.ops.windows import Windows
 
@@ -43,38 +43,27 @@ def _kernel(
     kept,
     height,
     width,
-    HAS_KEPT: tl.constexpr,
     WINDOW: tl.constexpr,
     SHIFT: tl.constexpr,
     CHANNELS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_CHANNELS: tl.constexpr,
 ):
-    item = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-    channel = tl.arange(0, BLOCK_CHANNELS)
-    row, real = token_rows(
-        item,
-        num_items,
-        kept,
-        height,
-        width,
-        HAS_KEPT,
-        WINDOW,
-        SHIFT,
-    )
-    mask = real[:, None] & (channel < CHANNELS)[None, :]
-    place = item.to(tl.int64)[:, None] * CHANNELS + channel[None, :]
-    x = tl.load(tokens + place, mask=mask, other=0.0).to(tl.float32)
-    x += tl.load(branch + place, mask=mask, other=0.0).to(tl.float32)
-    written = target + row[:, None] * CHANNELS + channel[None, :]
-    tl.store(written, x.to(target.dtype.element_ty), mask=mask)
+    item, _, row, on_map = token_rows(num_items, kept, height, width, WINDOW, SHIFT, BLOCK_ROWS)
+    place = item.to(tl.int64) * CHANNELS
+    written = target + row.to(tl.int64) * CHANNELS
+    for first in tl.static_range(0, CHANNELS, BLOCK_CHANNELS):
+        x = load_sum(
+            tokens + place, on_map, branch + place, on_map, None, first, CHANNELS, BLOCK_CHANNELS
+        )
+        store_block(written, x, on_map, first, CHANNELS, BLOCK_CHANNELS)
 
 
 def _launch(
     target: Tensor, tokens: Tensor, branch: Tensor, kept: Tensor | None, windows: list[int]
 ) -> None:
     channels = target.shape[1]
-    blocks = row_blocks(channels)
+    blocks = row_blocks(target)
     _kernel[triton.cdiv(tokens.numel() // channels, blocks['BLOCK_ROWS']),](
         target,
         tokens,

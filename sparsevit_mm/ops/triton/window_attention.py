@@ -142,13 +142,8 @@ def _launch(
     out = _empty(qkv, num_heads, bias, masks, mask_ids, scale)
     num_windows, num_tokens, channels = out.shape
     head_dims = channels // num_heads
-    block_dims = max(triton.next_power_of_2(head_dims), 16)
-    block = max(triton.next_power_of_2(num_tokens), 16)
-    # A window of 7 x 7 and its carriers is one block; 12 x 12 tokens are 160 keys in blocks of 32,
-    # where the next power of 2 would be 256.
-    block_queries, block_keys = (block, block) if block <= 64 else (64, 32)
-    full = qkv.dtype == torch.float32 and torch.get_float32_matmul_precision() == 'highest'
-    _kernel[num_windows * num_heads, triton.cdiv(num_tokens, block_queries)](
+    tile = _tile(num_tokens, head_dims, qkv.dtype)
+    _kernel[num_windows * num_heads, triton.cdiv(num_tokens, tile['BLOCK_QUERIES'])](
         qkv,
         bias,
         masks,
@@ -161,14 +156,37 @@ def _launch(
         HEADS=num_heads,
         HEAD_DIMS=head_dims,
         HAS_MASKS=masks is not None,
-        PRECISION='ieee' if full else 'tf32',
+        PRECISION=_precision(qkv.dtype),
+        **tile,
+    )
+    return out
+
+
+def _tile(num_tokens: int, head_dims: int, dtype: torch.dtype) -> dict[str, int]:
+    """What a program computes, such that nothing spills (benchmarks/results/kernel_resources.md).
+
+    A window of 7 x 7 and its carriers is one block of 64 keys; 12 x 12 tokens are 160 keys in
+    blocks of 32, where the next power of 2 would be 256.
+    """
+    block = max(triton.next_power_of_2(num_tokens), 16)
+    block_dims = max(triton.next_power_of_2(head_dims), 16)
+    block_queries, block_keys = (block, block) if block <= 64 else (32, 32)
+    if dtype == torch.float32:  # takes twice the registers, and three times the products
+        block_queries = 16
+    return dict(
         BLOCK_QUERIES=block_queries,
         BLOCK_KEYS=block_keys,
         BLOCK_DIMS=block_dims,
-        num_warps=4 if block_dims <= 64 else 8,
-        num_stages=1 if num_tokens <= block_keys else 2,
+        num_warps=8 if block_queries == 64 and block_dims > 32 else 4,
+        num_stages=1,
     )
-    return out
+
+
+def _precision(dtype: torch.dtype) -> str:
+    """How tensor cores multiply float32: three products of tf32 are as good as one of float32."""
+    if dtype != torch.float32 or torch.version.hip is not None:
+        return 'ieee'
+    return 'tf32x3' if torch.get_float32_matmul_precision() == 'highest' else 'tf32'
 
 
 def _empty(

@@ -54,7 +54,7 @@ def attend(
     Returns:
         (W, N, C), heads side by side.
     """
-    num_windows, num_tokens, packed = qkv.shape
+    num_tokens, packed = qkv.shape[1:]
     head_dims = packed // (3 * num_heads)
     values, ids = (None, None) if masks is None else masks
     small = num_tokens <= LARGEST_WINDOW and head_dims <= LARGEST_HEAD
@@ -62,6 +62,21 @@ def attend(
         from sparsevit_mm.ops.triton.window_attention import window_attention
 
         return window_attention(qkv.contiguous(), num_heads, bias.contiguous(), values, ids, scale)
+    return attend_by_pytorch(qkv, num_heads, bias, masks, scale, dropout)
+
+
+def attend_by_pytorch(
+    qkv: Tensor,
+    num_heads: int,
+    bias: Tensor,
+    masks: Masks | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """`attend` by PyTorch's operators, whatever the device."""
+    num_windows, num_tokens, packed = qkv.shape
+    head_dims = packed // (3 * num_heads)
+    values, ids = (None, None) if masks is None else masks
     split = qkv.view(num_windows, num_tokens, 3, num_heads, head_dims).permute(2, 0, 3, 1, 4)
     if scale is None:
         scale = head_dims**-0.5

@@ -71,9 +71,10 @@ class use(contextlib.ContextDecorator):
     The choice holds from the call on; as a context manager it ends with the block.
 
     Args:
-        kernels: 'auto': Triton's kernels on a GPU where Triton is installed, oneDNN's matrix
-            products in float32 on AMD's processors with AVX-512; 'triton': Triton's kernels, and
-            on a CPU too where TRITON_INTERPRET=1 runs them in Triton's interpreter, which is slow
+        kernels: 'auto': Triton's kernels on a GPU where Triton is installed and they agree with
+            PyTorch there (`ops.triton.trust`), oneDNN's matrix products in float32 on AMD's
+            processors with AVX-512; 'triton': Triton's kernels without that comparison, and on a
+            CPU too where TRITON_INTERPRET=1 runs them in Triton's interpreter, which is slow
             and meant for tests; 'onednn': oneDNN's products on any CPU; 'pytorch': whatever
             PyTorch takes.
 
@@ -133,6 +134,11 @@ def use_triton(tokens: Tensor) -> bool:
     if torch.is_grad_enabled() or is_exporting() or torch.jit.is_tracing():
         return False
     return tokens.is_cuda or (_interprets and tokens.device.type == 'cpu')
+
+
+def takes_kernels_on_faith() -> bool:
+    """Whether Triton's kernels run without being compared with PyTorch first."""
+    return _choice == 'triton'
 
 
 def use_onednn(rows: Tensor) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 import triton
@@ -11,6 +13,7 @@ from torch import Tensor
 from sparsevit_mm.ops.operators import define
 from sparsevit_mm.ops.triton.device_functions import load_block, moments, store_block, token_rows
 from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
+from sparsevit_mm.ops.triton.trust import Trusted, random_like, small_windows, windows_of
 from sparsevit_mm.ops.windows import MapWindows, Windows
 
 
@@ -137,9 +140,37 @@ def _empty(
     return tokens.new_empty(windows[-1], windows[2] ** 2, tokens.shape[1], dtype=dtype)
 
 
+def _plain(
+    tokens: Tensor,
+    kept: Tensor | None,
+    windows: list[int],
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    zero_padding: bool,
+    dtype: torch.dtype,
+) -> Tensor:
+    located = windows_of(tokens, kept, windows)
+    options: dict[str, Any] = dict(zero_padding=zero_padding, dtype=dtype)
+    return reference(tokens, located, weight, bias, eps, **options)
+
+
+def _sample(
+    tokens: Tensor,
+    kept: Tensor | None,
+    windows: list[int],
+    weight: Tensor,
+    bias: Tensor,
+    *options: Any,
+) -> tuple[Any, ...]:
+    small = small_windows(tokens, kept, windows)
+    return (*small, random_like(weight, len(weight)), random_like(bias, len(bias)), *options)
+
+
+TRUST = Trusted('gather_norm', _launch, _plain, _sample)
 _OPERATOR = define(
     'gather_norm(Tensor tokens, Tensor? kept, SymInt[5] windows, Tensor weight, Tensor bias, '
     'float eps, bool zero_padding, ScalarType dtype) -> Tensor',
-    _launch,
+    TRUST,
     _empty,
 )

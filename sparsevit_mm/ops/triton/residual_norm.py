@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 import triton
@@ -17,6 +19,7 @@ from sparsevit_mm.ops.triton.device_functions import (
     token_rows,
 )
 from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
+from sparsevit_mm.ops.triton.trust import Trusted, random_like, small_windows, windows_of
 from sparsevit_mm.ops.windows import MapWindows, Windows
 
 
@@ -165,10 +168,50 @@ def _empty(
     return tokens.new_empty(branch.shape), tokens.new_empty(branch.shape, dtype=dtype)
 
 
+def _plain(
+    tokens: Tensor,
+    branch: Tensor,
+    factors: Tensor | None,
+    kept: Tensor | None,
+    windows: list[int] | None,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    located = None if windows is None else windows_of(tokens, kept, windows)
+    options: dict[str, Any] = dict(factors=factors, windows=located, dtype=dtype)
+    return reference(tokens, branch, weight, bias, eps, **options)
+
+
+def _sample(
+    tokens: Tensor,
+    branch: Tensor,
+    factors: Tensor | None,
+    kept: Tensor | None,
+    windows: list[int] | None,
+    weight: Tensor,
+    bias: Tensor,
+    *options: Any,
+) -> tuple[Any, ...]:
+    channels = branch.shape[-1]
+    scale = None if factors is None else random_like(factors, channels)
+    if windows is None:
+        small = random_like(tokens, 3, 9, channels)
+        shape = small.shape
+    else:
+        small, kept, windows = small_windows(tokens, kept, windows)
+        shape = torch.Size([windows[4], windows[2] ** 2, channels])
+    added = random_like(branch, *shape)
+    norm = random_like(weight, channels), random_like(bias, channels)
+    return small, added, scale, kept, windows, *norm, *options
+
+
+TRUST = Trusted('residual_norm', _launch, _plain, _sample)
 _OPERATOR = define(
     'residual_norm(Tensor tokens, Tensor branch, Tensor? factors, Tensor? kept, '
     'SymInt[]? windows, Tensor weight, Tensor bias, float eps, ScalarType dtype) '
     '-> (Tensor, Tensor)',
-    _launch,
+    TRUST,
     _empty,
 )

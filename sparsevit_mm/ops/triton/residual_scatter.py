@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -9,7 +11,8 @@ from torch import Tensor
 from sparsevit_mm.ops.operators import define
 from sparsevit_mm.ops.triton.device_functions import load_sum, store_block, token_rows
 from sparsevit_mm.ops.triton.operators import row_blocks, rows_arguments, windows_arguments
-from sparsevit_mm.ops.windows import Windows
+from sparsevit_mm.ops.triton.trust import Trusted, random_like, small_windows, windows_of
+from sparsevit_mm.ops.windows import Windows, scatter
 
 
 def residual_scatter_(target: Tensor, tokens: Tensor, branch: Tensor, windows: Windows) -> None:
@@ -80,9 +83,26 @@ def _nothing(
     return None
 
 
+def _plain(
+    target: Tensor, tokens: Tensor, branch: Tensor, kept: Tensor | None, windows: list[int]
+) -> None:
+    total = (tokens.float() + branch.float()).to(target.dtype)
+    # Without a choice of windows the map is new.
+    target.copy_(scatter(target, total, windows_of(target, kept, windows)))
+
+
+def _sample(
+    target: Tensor, tokens: Tensor, branch: Tensor, kept: Tensor | None, windows: list[int]
+) -> tuple[Any, ...]:
+    small, kept, windows = small_windows(target, kept, windows)
+    shape = windows[4], windows[2] ** 2, target.shape[1]
+    return small, random_like(tokens, *shape), random_like(branch, *shape) / 3, kept, windows
+
+
+TRUST = Trusted('residual_scatter', _launch, _plain, _sample)
 _OPERATOR = define(
     'residual_scatter_(Tensor(a!) target, Tensor tokens, Tensor branch, Tensor? kept, '
     'SymInt[5] windows) -> ()',
-    _launch,
+    TRUST,
     _nothing,
 )

@@ -7,6 +7,7 @@ block by block with a running softmax, so windows of any size fit.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import triton
@@ -14,7 +15,9 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from sparsevit_mm.ops.attention import Masks, attend_by_pytorch
 from sparsevit_mm.ops.operators import define
+from sparsevit_mm.ops.triton.trust import Trusted, random_like
 
 
 def window_attention(
@@ -200,10 +203,52 @@ def _empty(
     return qkv.new_empty(*qkv.shape[:2], qkv.shape[2] // 3)
 
 
+def _plain(
+    qkv: Tensor,
+    num_heads: int,
+    bias: Tensor,
+    masks: Tensor | None,
+    mask_ids: Tensor | None,
+    scale: float,
+) -> Tensor:
+    found = None if masks is None else Masks(masks, mask_ids)
+    return attend_by_pytorch(qkv, num_heads, bias, found, scale)
+
+
+def _sample(
+    qkv: Tensor,
+    num_heads: int,
+    bias: Tensor,
+    masks: Tensor | None,
+    mask_ids: Tensor | None,
+    scale: float,
+) -> tuple[Any, ...]:
+    small, ids = random_like(qkv, 3, *qkv.shape[1:]), None
+    if masks is not None and mask_ids is not None:
+        masks = random_like(masks, 2, *masks.shape[1:])
+        masks[0] = 0
+        ids = torch.tensor([0, 1, 0], device=mask_ids.device)
+    return small, num_heads, random_like(bias, *bias.shape), masks, ids, scale
+
+
+def _is_meant(qkv: Tensor, num_heads: int, *args: Any) -> bool:
+    """Whether tensor cores compute the products and nothing spills; else PyTorch is faster.
+
+    The figures are in benchmarks/results/kernel_resources.md.
+    """
+    if not qkv.is_cuda:
+        return True
+    is_half, is_small = qkv.dtype != torch.float32, qkv.shape[-1] // (3 * num_heads) <= 64
+    if torch.version.hip is not None:
+        return is_half and is_small
+    return (is_half or is_small) and torch.cuda.get_device_capability(qkv.device) >= (8, 0)
+
+
+TRUST = Trusted('window_attention', _launch, _plain, _sample, _is_meant)
 _OPERATOR = define(
     'window_attention(Tensor qkv, int num_heads, Tensor bias, Tensor? masks, Tensor? mask_ids, '
     'float scale) -> Tensor',
-    _launch,
+    TRUST,
     _empty,
 )
 

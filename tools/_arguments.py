@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from sparsevit_mm.profiling.inputs import DTYPES
+
 
 class HelpWithDefaults(argparse.HelpFormatter):
     """Adds its default to the help of every argument that has one worth telling."""
@@ -92,8 +94,11 @@ def add_optimize(parser: argparse.ArgumentParser) -> None:
     """Adds `--optimize`."""
     parser.add_argument(
         '--optimize',
-        action='store_true',
-        help='use the inference form of the whole model: the same predictions in less time',
+        nargs='?',
+        const='float32',
+        choices=list(DTYPES),
+        help='use the inference form of the whole model, the same predictions in less time; '
+        'bfloat16, and float16 on a GPU, compute in half precision (alone: float32)',
     )
 
 

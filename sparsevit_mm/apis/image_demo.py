@@ -46,7 +46,7 @@ def demonstrate(
     score_thr: float = 0.3,
     ratios: str | None = None,
     schedule: str | None = None,
-    optimize: bool = False,
+    optimize: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> DemoReport:
     """Predicts on one image or on all in a folder and writes what came out.
@@ -64,7 +64,8 @@ def demonstrate(
         score_thr: Detections below this score are not drawn.
         ratios: Pruning ratios in place of the config's, as text.
         schedule: JSON file with the schedule, instead of `ratios`.
-        optimize: Whether to use the inference form of the model, see `optimize_for_inference`.
+        optimize: Dtype of the inference form of the model, see `optimize_for_inference`; None for
+            the plain model.
         cfg_options: Fields of the config to replace.
 
     Returns:

@@ -88,8 +88,8 @@ class ImagePredictor:
         device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
         schedule: Pruning schedule in place of the config's, in any form `pruning_ratios` takes.
         cfg_options: Fields of the config to replace.
-        optimize: Whether to use the inference form of the model, see `optimize_for_inference`;
-            only with a checkpoint.
+        optimize: Dtype of the inference form of the model, see `optimize_for_inference`, for which
+            there must be a checkpoint; None for the plain model.
 
     Raises:
         SparseVitError: If the config, the checkpoint, the device or the schedule is wrong.
@@ -102,12 +102,12 @@ class ImagePredictor:
         device: str | None = None,
         schedule: Any = None,
         cfg_options: Mapping[str, Any] | None = None,
-        optimize: bool = False,
+        optimize: str | None = None,
     ) -> None:
-        if optimize and checkpoint is None:
+        if optimize is not None and checkpoint is None:
             raise ConfigError(
-                'optimize is set, but there is no checkpoint: the inference form is for trained '
-                'weights, which it folds together.'
+                f'optimize is {optimize}, but there is no checkpoint: the inference form is for '
+                'trained weights, which it folds together.'
             )
         check_checkpoint_exists(checkpoint, 'checkpoint')
         self.device = check_device(device or get_device())
@@ -131,8 +131,8 @@ class ImagePredictor:
             self._loading = None if loading is None else Compose([loading])
             self._visualizer = build_framework_visualizer(self.cfg, self.dataset_meta)
         self._channels = input_channels(model)
-        if optimize:
-            optimize_for_inference(self.model)
+        if optimize is not None:
+            optimize_for_inference(self.model, optimize)
 
     @property
     def needs_calibration(self) -> bool:

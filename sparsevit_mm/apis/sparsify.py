@@ -82,6 +82,7 @@ class Comparison:
         shape: Height and width of the input that MACs and latency are for.
         test_shape: Height and width of the first test image as the backbone sees it; None if there
             is no test set on disk.
+        dtype: What both models were tested and timed in.
     """
 
     dense: Column
@@ -91,17 +92,18 @@ class Comparison:
     images: tuple[Path, ...]
     shape: tuple[int, int]
     test_shape: tuple[int, int] | None
+    dtype: str = 'float32'
 
     @property
     def timed_on(self) -> str:
         """What the latencies hold for."""
-        return conditions(*self.shape)
+        return conditions(*self.shape, dtype=self.dtype)
 
     @property
     def tested_on(self) -> str:
         """What the metrics hold for."""
         assert self.test_shape is not None, 'what was tested has test images'
-        return conditions(*self.test_shape, device=get_device())
+        return conditions(*self.test_shape, dtype=self.dtype, device=get_device())
 
 
 def sparsify_model(
@@ -115,7 +117,7 @@ def sparsify_model(
     shape: tuple[int, int] | None = None,
     evaluate: bool = True,
     num_images: int = 3,
-    optimize: bool = False,
+    optimize: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Writes the sparse form of a trained model and compares it with the dense one.
@@ -133,8 +135,8 @@ def sparsify_model(
             backbone sees of the first test image.
         evaluate: Whether to test both forms on the config's test set.
         num_images: How many images of the test set are drawn.
-        optimize: Whether to test and time both models in their inference form, see
-            `optimize_for_inference`.
+        optimize: Dtype of the inference form in which both models are tested and timed, see
+            `optimize_for_inference`; None for the plain models.
         cfg_options: Fields of the original config to replace.
 
     Returns:
@@ -213,7 +215,14 @@ def sparsify_model(
     ]
     images = _draw(path, sparse_weights, out_dir / 'pictures', num_images)
     comparison = Comparison(
-        columns[0], columns[1], path, sparse_weights, tuple(images), shape, test_shape
+        columns[0],
+        columns[1],
+        path,
+        sparse_weights,
+        tuple(images),
+        shape,
+        test_shape,
+        optimize or 'float32',
     )
     report = dict(
         dense=asdict(columns[0]),
@@ -281,13 +290,13 @@ def _resized_shape(cfg: Config) -> tuple[int, int]:
 
 
 def _runner(
-    backbone: PrunableBackbone, shape: tuple[int, int], optimize: bool
+    backbone: PrunableBackbone, shape: tuple[int, int], optimize: str | None
 ) -> Callable[[PruningSchedule], Callable[[], None]]:
     """Makes runs of the backbone on one random image, for each schedule."""
     assert isinstance(backbone, torch.nn.Module)
     network: Any = backbone.eval()
-    if optimize:
-        optimize_for_inference(network)
+    if optimize is not None:
+        optimize_for_inference(network, optimize)
     images = torch.randn(1, input_channels(network), *shape)
 
     def of(schedule: PruningSchedule) -> Callable[[], None]:

@@ -51,7 +51,7 @@ def test(
     tta: bool = False,
     ratios: str | None = None,
     schedule: str | None = None,
-    optimize: bool = False,
+    optimize: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
 ) -> dict[str, float]:
@@ -68,7 +68,8 @@ def test(
         tta: Whether to average over flipped images.
         ratios: Pruning ratios in place of the config's, as text, see `parse_ratios`.
         schedule: JSON file with the schedule, instead of `ratios`.
-        optimize: Whether to test the inference form of the model, see `optimize_for_inference`.
+        optimize: Dtype of the inference form to test, see `optimize_for_inference`; None for the
+            plain model.
         cfg_options: Fields of the config to replace.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
 
@@ -82,10 +83,10 @@ def test(
     cfg.load_from, cfg.resume = checkpoint, False
     read_schedule(ratios, schedule)
     _set_schedule(cfg, schedule if ratios is None else parse_ratios(ratios))
-    if optimize:
+    if optimize is not None:
         cfg.custom_hooks = [
             *(cfg.get('custom_hooks') or []),
-            dict(type='sparsevit_mm.InferenceFormHook'),
+            dict(type='sparsevit_mm.InferenceFormHook', dtype=optimize),
         ]
     if show or show_dir:
         _draw_predictions(cfg, show, show_dir, wait_time)

@@ -7,23 +7,26 @@ pointers and do not ask for the layout of a map, and many of them know float32 a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 _PACKAGE = 'mmcv.ops'
+_CALLERS = ('BaseRoIExtractor',)
+"""Classes that take places in pixels to the dtype of the maps, and write what operators give."""
 
 
 def keep_operators_inputs(model: nn.Module) -> None:
-    """Makes the inputs of mmcv's operators contiguous, in place.
+    """Makes mmcv's operators compute in float32, on contiguous inputs, in place.
 
     Args:
         model: The model.
     """
     for module in model.modules():
-        if is_operator(module):
-            module.register_forward_pre_hook(_contiguous_inputs, with_kwargs=True)
+        if is_operator(module) or any(kind.__name__ in _CALLERS for kind in type(module).__mro__):
+            module.__class__ = _with_plain_inputs(type(module))  # type: ignore[arg-type]
 
 
 def is_operator(module: nn.Module) -> bool:
@@ -33,6 +36,15 @@ def is_operator(module: nn.Module) -> bool:
         module: The module.
     """
     return any(kind.__module__.startswith(_PACKAGE) for kind in type(module).__mro__)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A contiguous tensor, and a float32 one if it is of a floating-point dtype.
+
+    Args:
+        tensor: Any tensor.
+    """
+    return (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
@@ -51,7 +63,27 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
-def _contiguous_inputs(
-    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return map_tensors(torch.Tensor.contiguous, args), map_tensors(torch.Tensor.contiguous, kwargs)
+def subclass(kind: type[nn.Module], forward: Callable[..., Any]) -> type[nn.Module]:
+    """A class of the same name that computes in another way.
+
+    Args:
+        kind: The class.
+        forward: Its new forward.
+    """
+    return type(kind.__name__, (kind,), {'forward': forward, '__module__': kind.__module__})
+
+
+@cache
+def _with_plain_inputs(kind: type[nn.Module]) -> type[nn.Module]:
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        devices = set()
+
+        def take(tensor: Tensor) -> Tensor:
+            devices.add(tensor.device.type)
+            return plain(tensor)
+
+        args, kwargs = map_tensors(take, args), map_tensors(take, kwargs)
+        with torch.autocast(devices.pop() if devices else 'cpu', enabled=False):
+            return kind.forward(self, *args, **kwargs)
+
+    return subclass(kind, forward)

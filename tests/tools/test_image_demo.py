@@ -241,4 +241,4 @@ def test_the_inference_form_predicts_the_same_and_needs_a_checkpoint(
     assert (drawn[0] == drawn[1]).mean() > 0.99
     with pytest.raises(SystemExit):
         call_tool('image_demo', pictures, tiny.detector, '--out-dir', tmp_path, '--optimize')
-    assert 'error: optimize is set, but there is no checkpoint' in capsys.readouterr().err
+    assert 'error: optimize is float32, but there is no checkpoint' in capsys.readouterr().err

@@ -63,7 +63,7 @@ def test_test_time_augmentation(tiny, trained, tmp_path, monkeypatch):
 
 def test_the_inference_form_has_the_same_metrics(tiny, trained, tmp_path):
     found = []
-    for options in ((), ('--optimize',), ('--optimize', '--tta')):
+    for options in ((), ('--optimize',), ('--optimize', 'bfloat16', '--tta')):
         work_dir = tmp_path / str(len(found))
         call_tool(
             'test', tiny.detector, trained / 'epoch_3.pth', '--work-dir', work_dir, *options

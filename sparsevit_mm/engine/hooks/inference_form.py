@@ -16,9 +16,15 @@ class InferenceFormHook(Hook):
     """Optimizes the model for inference once its weights are loaded, see `optimize_for_inference`.
 
     The model stays in this form: nothing may be trained or saved after the test.
+
+    Args:
+        dtype: What the model computes in: 'float32', 'bfloat16' or 'float16'.
     """
 
     priority = 'LOWEST'
+
+    def __init__(self, dtype: str = 'float32') -> None:
+        self.dtype = dtype
 
     def before_train(self, runner: Runner) -> None:
         """Refuses training."""
@@ -35,4 +41,4 @@ class InferenceFormHook(Hook):
         while isinstance(getattr(model, 'module', None), nn.Module):
             model = model.module
         model.eval()
-        optimize_for_inference(model)
+        optimize_for_inference(model, self.dtype)

@@ -14,7 +14,7 @@ from sparsevit_mm.engine.hooks import (
     SparsityAdaptationHook,
     WindowPruningHook,
 )
-from sparsevit_mm.models import AblatedSparseViT, FasterViT, SparseViT, SwinHAT
+from sparsevit_mm.models import AblatedSparseViT, FasterViT, SparseViT, SwinHAT, make_heads_sparse
 from sparsevit_mm.pruning import PruningSchedule
 from sparsevit_mm.versions import __version__
 
@@ -26,6 +26,7 @@ __all__ = [
     'SwinHAT',
     'WindowPruningHook',
     '__version__',
+    'make_heads_sparse',
     'optimize_for_inference',
 ]
 

@@ -590,6 +590,9 @@ class FasterViT(PretrainedBackbone, WindowPruning):
                 self.new_ranking(images.shape[0]),
                 partial(self.observe, number),
             )
+            if self.stage_scores is not None:
+                tokens = feature_map.permute(0, 2, 3, 1).flatten(0, 2)
+                self.score_stage(number, tokens, *feature_map.shape[2:])
             if number in self.out_indices:
                 norm = getattr(self, f'norm{number}', None)
                 output = feature_map if norm is None else norm(feature_map)

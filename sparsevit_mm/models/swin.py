@@ -544,6 +544,7 @@ class SwinBackbone(PretrainedBackbone, WindowPruning):
         outputs = []
         for number, stage in enumerate(self.stages):
             tokens = self.compute_stage(stage, tokens, batch_size, height, width)
+            self.score_stage(number, tokens, height, width)
             if number in self.out_indices:
                 norm = getattr(self, f'norm{number}')
                 to_map = norm_to_channels_last if self._is_channels_last else norm_to_nchw

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from sparsevit_mm.models.fixed_options import FixedOptions
-from sparsevit_mm.ops.windows import Windows
+from sparsevit_mm.ops.backend import thread_id
+from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.pruning.allocation import Allocation, build_allocation
 from sparsevit_mm.pruning.importance import Importance, build_importance
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -23,11 +27,17 @@ class WindowPruning(FixedOptions):
             windows.
         window_observer: Called with a `WindowSelection` after every block if set; for images and
             logs.
+        head_stages: At the resolutions of which stages the neck and head behind the backbone can
+            skip windows; None if they were not made to.
+        stage_scores: By thread and stage, the (B, windows) scores of the last forward, for heads
+            that take the backbone's ranking; None if nobody wants them.
     """
 
     arch: Any
     window_observer: Callable[[WindowSelection], None] | None = None
     _is_channels_last = False
+    head_stages: tuple[bool, ...] | None = None
+    stage_scores: dict[tuple[int, int], Tensor] | None = None
 
     changeable_options = (
         *FixedOptions.changeable_options,
@@ -64,9 +74,8 @@ class WindowPruning(FixedOptions):
 
     @pruning_schedule.setter
     def pruning_schedule(self, ratios: Any) -> None:
-        self._pruning_schedule = PruningSchedule.parse(
-            ratios, self.arch.depths, self.arch.has_windows
-        )
+        schedule = PruningSchedule.parse(ratios, self.arch.depths, self.arch.has_windows)
+        self._pruning_schedule = schedule.checked_for_heads(self.head_stages)
         if self._pruning_schedule.allocation is not None:
             self.allocation = self._pruning_schedule.allocation
         if self._pruning_schedule.importance is not None:
@@ -110,6 +119,25 @@ class WindowPruning(FixedOptions):
             batch_size: Images B.
         """
         return WindowRanking(self._importance, batch_size, self._allocation)
+
+    def score_stage(self, stage: int, tokens: Tensor, height: int, width: int) -> None:
+        """Scores the windows of a stage for the neck and head, if they want it.
+
+        Args:
+            stage: Index of the stage; one without windows has no scores.
+            tokens: (B * H * W, C) of the stage, before its output norm.
+            height: Height H of the map in tokens.
+            width: Width W of the map in tokens.
+        """
+        window_size = self.arch.window_sizes[stage]
+        if self.stage_scores is None or not window_size:
+            return
+        grid = WindowGrid(height, width, window_size)
+        with torch.no_grad():
+            summary = self._importance.summarize(tokens)
+            batch_size = tokens.shape[0] // (height * width)
+            scores = self._importance.score(summary, grid, batch_size)
+        self.stage_scores[thread_id(), stage] = scores
 
     def observe(self, stage: int, block: int, windows: Windows) -> None:
         """Shows what a block computed to whoever looks on.

@@ -15,6 +15,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -207,6 +208,11 @@ _GLOBAL = torch.nn.modules.module
 def in_graph() -> bool:
     """Whether a compiler or an exporter, which arranges the work itself, watches the code."""
     return is_compiling() or torch.jit.is_tracing()
+
+
+def thread_id() -> int:
+    """Names the thread that computes; the same for all while a graph is made."""
+    return 0 if in_graph() else threading.get_ident()
 
 
 def is_symbolic(*sides: Any) -> bool:

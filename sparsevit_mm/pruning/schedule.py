@@ -78,17 +78,21 @@ class PruningSchedule:
             decrease inside a stage, because a pruned window never comes back.
         allocation: Which images share a budget of windows; None leaves that to the backbone.
         importance: Name of what windows are ranked by; None leaves that to the backbone.
+        head_ratios: For each stage the share of windows that the neck and head skip at its
+            resolution; empty if they skip none.
 
     Raises:
-        ConfigError: If a ratio is out of range, a stage's ratios decrease, or the importance is
-            unknown.
+        ConfigError: If a ratio is out of range, a stage's ratios decrease, the importance is
+            unknown, or there are not as many head ratios as stages.
     """
 
     ratios: tuple[tuple[float, ...], ...]
     allocation: Allocation | None = None
     importance: str | None = None
+    head_ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, 'head_ratios', _checked_heads(self.head_ratios, self.depths))
         if self.importance is not None:
             check_importance_name(self.importance)
         for stage, ratios in enumerate(self.ratios):
@@ -111,8 +115,8 @@ class PruningSchedule:
 
     @property
     def is_dense(self) -> bool:
-        """Whether no block skips a window."""
-        return all(ratio == 0 for stage in self.ratios for ratio in stage)
+        """Whether no block, neck or head skips a window."""
+        return not self.head_ratios and all(r == 0 for stage in self.ratios for r in stage)
 
     @classmethod
     def parse(
@@ -123,7 +127,8 @@ class PruningSchedule:
         Args:
             value: A number for all blocks; a list with one number per stage; a nested list that has
                 for each stage 1 number, ceil(depth / 2) numbers (one per pair of a plain and a
-                shifted block) or depth numbers (one per block); or a schedule.
+                shifted block) or depth numbers (one per block); a dict of one of these, `ratios`,
+                and one number per stage, `head_ratios`; or a schedule.
             depths: Blocks in each stage of the network.
             has_windows: Which stages attend in windows; None for all. The others, such as the
                 convolutional ones of a FasterViT, take only 0, and a number for all blocks leaves
@@ -143,6 +148,9 @@ class PruningSchedule:
                     f'has {tuple(depths)}.'
                 )
             return value.checked_for(has_windows)
+        if isinstance(value, Mapping) and set(value) == {'ratios', 'head_ratios'}:
+            schedule = cls.parse(value['ratios'], depths, has_windows)
+            return replace(schedule, head_ratios=value['head_ratios'])
         if _is_number(value):
             value = [value if has else 0.0 for has in has_windows]
         return cls._parse_list(value, depths).checked_for(has_windows)
@@ -164,6 +172,35 @@ class PruningSchedule:
                 raise ConfigError(
                     f'pruning_ratios of stage {stage} are {list(ratios)}, but must be 0: the stage '
                     'is convolutional and has no windows to skip.'
+                )
+        return self
+
+    def checked_for_heads(self, head_stages: Sequence[bool] | None) -> PruningSchedule:
+        """Checks that the neck and head skip windows only where they can.
+
+        Args:
+            head_stages: At the resolutions of which stages they compute windows; None if they were
+                not made to.
+
+        Returns:
+            The schedule.
+
+        Raises:
+            ConfigError: If another stage has a head ratio above 0.
+        """
+        if self.head_ratios and head_stages is None:
+            raise ConfigError(
+                f'head_ratios are {list(self.head_ratios)}, but must be 0: the neck and head of '
+                "this model compute no windows. Make them sparse first, with the config's "
+                "model.type='sparsevit_mm.SparseHeads' or with make_heads_sparse(model)."
+            )
+        for stage, (ratio, has) in enumerate(zip(self.head_ratios, head_stages or ())):
+            if ratio and not has:
+                possible = [str(other) for other, can in enumerate(head_stages or ()) if can]
+                raise ConfigError(
+                    f'head_ratios of stage {stage} is {ratio}, but must be 0: at its resolution, '
+                    'the neck and head have nothing to rank and skip. They have in stage '
+                    f'{", ".join(possible)}.'
                 )
         return self
 
@@ -191,6 +228,7 @@ class PruningSchedule:
         choices: Sequence[float] = DEFAULT_CHOICES,
         per: str = 'pair',
         has_windows: Sequence[bool] | None = None,
+        head_stages: Sequence[bool] | None = None,
     ) -> PruningSchedule:
         """Draws a random schedule (SparseViT, sparsity-aware adaptation).
 
@@ -200,6 +238,7 @@ class PruningSchedule:
             choices: Ratios to draw from, uniformly. Each stage is then sorted in ascending order.
             per: What gets a ratio of its own, a key of `BLOCKS_PER_RATIO`.
             has_windows: Which stages attend in windows, None for all; the others get 0.
+            head_stages: For which stages a ratio of the neck and head is drawn, too; None for none.
         """
         step = BLOCKS_PER_RATIO[per]
         has_windows = (True,) * len(depths) if has_windows is None else has_windows
@@ -207,7 +246,9 @@ class PruningSchedule:
             sorted(rng.choice(choices) for _ in range(math.ceil(depth / step))) if has else [0.0]
             for depth, has in zip(depths, has_windows)
         ]
-        return cls.parse(stages, depths)
+        schedule = cls.parse(stages, depths)
+        heads = tuple(rng.choice(choices) if has else 0.0 for has in head_stages or ())
+        return replace(schedule, head_ratios=heads)
 
     def kept_windows(
         self,
@@ -241,13 +282,15 @@ class PruningSchedule:
         return tuple(counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule as JSON-ready data; allocation and importance are left out if None."""
+        """The schedule as JSON-ready data; what is None or empty is left out."""
         ratios = [list(stage) for stage in self.ratios]
         data: dict[str, Any] = {'format': _FORMAT, 'version': 1, 'ratios': ratios}
         if self.allocation is not None:
             data['allocation'] = self.allocation.to_config()
         if self.importance is not None:
             data['importance'] = self.importance
+        if self.head_ratios:
+            data['head_ratios'] = list(self.head_ratios)
         return data
 
     @classmethod
@@ -255,8 +298,8 @@ class PruningSchedule:
         """Reads the data of `to_dict`; other keys, such as those of a search, are ignored.
 
         Raises:
-            ConfigError: If `ratios` is missing or malformed, or the allocation or the importance is
-                unknown.
+            ConfigError: If `ratios` is missing or malformed, the allocation or the importance is
+                unknown, or `head_ratios` do not fit.
         """
         ratios = data.get('ratios') if isinstance(data, Mapping) else None
         if not (_is_list(ratios) and ratios and all(map(_is_list, ratios))):
@@ -270,6 +313,7 @@ class PruningSchedule:
             schedule,
             allocation=None if allocation is None else build_allocation(allocation),
             importance=data.get('importance'),
+            head_ratios=data.get('head_ratios', ()),
         )
 
     def save(self, path: str | Path) -> None:
@@ -291,7 +335,9 @@ class PruningSchedule:
 
     def __str__(self) -> str:
         text = ', '.join('[' + ', '.join(f'{r:g}' for r in stage) + ']' for stage in self.ratios)
-        return text if self.importance is None else f'{text} by {self.importance}'
+        text = text if self.importance is None else f'{text} by {self.importance}'
+        heads = ', '.join(f'{ratio:g}' for ratio in self.head_ratios)
+        return f'{text}, heads [{heads}]' if heads else text
 
 
 def stage_side(pixels: int, stage: int, patch_size: int = 4) -> int:
@@ -331,6 +377,21 @@ def _one_per_block(ratios: Sequence[Real], depth: int) -> tuple[float, ...] | No
     if len(values) == 1:
         return tuple(values * depth)
     return None
+
+
+def _checked_heads(value: Any, depths: Sequence[int]) -> tuple[float, ...]:
+    """The ratios of neck and head; empty if all are 0."""
+    if not (_is_list(value) and all(map(_is_number, value)) and len(value) in (0, len(depths))):
+        raise ConfigError(
+            f'head_ratios is {_shortened(value)}, but must be a list of one number for each of the '
+            f'{len(depths)} stages.'
+        )
+    for stage, ratio in enumerate(value):
+        if not 0 <= ratio < 1:
+            raise ConfigError(
+                f'head_ratios of stage {stage} is {ratio}, but must be at least 0 and below 1.'
+            )
+    return tuple(float(ratio) for ratio in value) if any(value) else ()
 
 
 def _accepted_forms(value: Any, depths: Sequence[int]) -> str:

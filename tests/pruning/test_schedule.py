@@ -206,3 +206,61 @@ def test_a_file_with_an_unknown_importance_is_one_sentence(wrong):
     message = rf'importance is .*, but must be one of {known}\.'
     with pytest.raises(ConfigError, match=message):
         PruningSchedule.from_dict({'ratios': [[0.5]], 'importance': wrong})
+
+
+HEADS = (0.7, 0.5, 0.0, 0.0)
+
+
+def test_head_ratios_are_part_of_a_schedule(tmp_path):
+    schedule = PruningSchedule.parse(dict(ratios=0.5, head_ratios=list(HEADS)), DEPTHS)
+    assert schedule.head_ratios == HEADS
+    assert not PruningSchedule.parse(dict(ratios=0, head_ratios=HEADS), DEPTHS).is_dense
+    assert schedule != PruningSchedule.parse(0.5, DEPTHS)
+    assert str(schedule).endswith('heads [0.7, 0.5, 0, 0]')
+    schedule.save(tmp_path / 'schedule.json')
+    assert PruningSchedule.load(tmp_path / 'schedule.json') == schedule
+
+
+def test_head_ratios_of_0_and_files_without_them_are_dense(tmp_path):
+    dense = PruningSchedule.parse(dict(ratios=0.5, head_ratios=(0, 0, 0, 0)), DEPTHS)
+    assert dense == PruningSchedule.parse(0.5, DEPTHS)
+    dense.save(tmp_path / 'schedule.json')
+    assert 'head_ratios' not in json.loads((tmp_path / 'schedule.json').read_text())
+    assert PruningSchedule.load(tmp_path / 'schedule.json').head_ratios == ()
+
+
+@pytest.mark.parametrize(
+    'wrong, words',
+    [
+        ([0.5], 'one number for each of the 4 stages'),
+        (0.5, 'one number for each of the 4 stages'),
+        ('half', 'one number for each of the 4 stages'),
+        ([0.5, 'x', 0, 0], 'one number for each of the 4 stages'),
+        ([0, 1, 0, 0], 'head_ratios of stage 1 is 1, but must be at least 0 and below 1'),
+        ([-0.1, 0, 0, 0], 'head_ratios of stage 0 is -0.1'),
+    ],
+)
+def test_wrong_head_ratios(wrong, words):
+    with pytest.raises(ConfigError, match=words):
+        PruningSchedule.parse(dict(ratios=0.5, head_ratios=wrong), DEPTHS)
+    with pytest.raises(ConfigError, match=words):
+        PruningSchedule.from_dict({**PruningSchedule.dense(DEPTHS).to_dict(), 'head_ratios': wrong})
+
+
+def test_head_ratios_are_for_stages_that_have_something_to_skip():
+    schedule = PruningSchedule.parse(dict(ratios=0, head_ratios=HEADS), DEPTHS)
+    assert schedule.checked_for_heads((True, True, False, False)) is schedule
+    with pytest.raises(ConfigError, match=r'head_ratios of stage 1 is 0.5, but must be 0.*stage 0'):
+        schedule.checked_for_heads((True, False, False, False))
+    with pytest.raises(ConfigError, match='neck and head of this model compute no windows'):
+        schedule.checked_for_heads(None)
+
+
+def test_head_ratios_are_drawn_after_all_others():
+    without = PruningSchedule.sample(DEPTHS, random.Random(3))
+    drawn = PruningSchedule.sample(
+        DEPTHS, random.Random(3), (0.3, 0.5), head_stages=(True, False, True, False)
+    )
+    assert PruningSchedule.sample(DEPTHS, random.Random(3), (0.3, 0.5)).ratios == drawn.ratios
+    assert without.head_ratios == ()
+    assert [ratio > 0 for ratio in drawn.head_ratios] == [True, False, True, False]

@@ -1,4 +1,4 @@
-"""Packaging. Versions come from sparsevit_mm/versions.py, which is read without being imported."""
+"""Packaging: what pyproject.toml cannot say. It reads versions.py without importing the package."""
 
 import runpy
 import shutil
@@ -66,14 +66,9 @@ class BuildWithMim(build_py):
 
 
 setup(
-    name='sparsevit_mm',
     version=VERSIONS['__version__'],
-    description='SparseViT and FasterViT backbones and window pruning for OpenMMLab',
-    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    author='The sparsevit_mm authors',
     cmdclass={'build_py': BuildWithMim},
+    package_data={'sparsevit_mm': ['py.typed']},
     packages=find_packages(include=['sparsevit_mm', 'sparsevit_mm.*']),
     python_requires=f'>={FIRST[0]}.{FIRST[1]}',
     install_requires=[

@@ -8,11 +8,14 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 import yaml
 from mmengine.config import Config
+
+from sparsevit_mm import versions
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ('sparsevit_mm', 'configs', 'projects', 'tools')
@@ -70,11 +73,26 @@ def test_wheel_holds_what_mim_needs_and_nothing_else(sources, wheel):
     package = sources / 'sparsevit_mm'
     modules = {
         str(path.relative_to(sources))
-        for kind in ('py', 'yml')
+        for kind in ('py', 'yml', 'typed')
         for path in package.rglob(f'*.{kind}')
     }
     rest = {n for n in names if not n.startswith(prefix) and '.dist-info/' not in n}
     assert rest == modules
+
+
+def test_metadata_say_what_it_is_and_needs(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(n for n in archive.namelist() if n.endswith('.dist-info/METADATA'))
+        metadata = message_from_bytes(archive.read(name))
+    assert metadata['Name'] == 'sparsevit_mm' and metadata['Version'] == versions.__version__
+    assert metadata['Requires-Python'] == f'>={versions.PYTHON[0][0]}.{versions.PYTHON[0][1]}'
+    assert metadata['Summary'] and 'latency dial' in metadata.get_payload()
+    needs = metadata.get_all('Requires-Dist')
+    assert f'mmengine=={versions.FRAMEWORKS["mmengine"]}' in needs
+    assert any(need.startswith('onnxruntime') and 'extra == "onnx"' in need for need in needs)
+    pythons = [c.rpartition(' ')[2] for c in metadata.get_all('Classifier') if ':: 3.' in c]
+    first, last = versions.PYTHON
+    assert pythons == [f'3.{minor}' for minor in range(first[1], last[1] + 1)]
 
 
 def test_installed_configs_tools_and_index_work(wheel, tmp_path):

@@ -70,6 +70,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='what windows are ranked by to choose from, such as l2 contrast; default: only the '
         "backbone's own",
     )
+    parser.add_argument(
+        '--scales',
+        nargs='+',
+        type=float,
+        metavar='SCALE',
+        help="input scales to choose from, such as 0.7 0.8 0.9 1.0; default: only the config's",
+    )
+    parser.add_argument(
+        '--proposals',
+        nargs='+',
+        type=int,
+        metavar='N',
+        help='numbers of proposals of a two-stage detector to choose from, such as 300 500 1000; '
+        "default: only the config's",
+    )
     parser.add_argument('--evaluations', type=int, help='schedules to evaluate at most')
     parser.add_argument('--population', type=int, help='schedules in a generation')
     parser.add_argument('--parents', type=int, help='schedules that make the next generation')
@@ -94,6 +109,8 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         'metric': args.metric,
         'random_evaluations': args.random,
         'importances': args.importances,
+        'scales': args.scales,
+        'proposals': args.proposals,
         'resume': args.resume or None,
         'split': {'part': args.split, 'share': args.share, 'images': args.images},
         'budget': {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
 from sparsevit_mm.checks.schedules import check_importance
+from sparsevit_mm.engine.input_scale import apply_to_config
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.cost_report import CostReport, cost_report, cost_table
 from sparsevit_mm.pruning.prunable import find_prunable_backbone, prunable_or_none
+from sparsevit_mm.pruning.schedule import PruningSchedule
 
 
 def count_config(
@@ -52,6 +55,8 @@ def count_config(
         check_writable_folder(Path(out).parent, 'out')
     cfg = load_config(config, cfg_options)
     register_framework(cfg)
+    if isinstance(wanted, PruningSchedule):
+        apply_to_config(cfg, replace(wanted, scale=1.0))  # the size is given
     model = build_model(cfg)
     if wanted is not None:
         check_importance(wanted, cfg)

@@ -33,6 +33,7 @@ from sparsevit_mm.checks.images import CHECKED_LOADING, check_complete
 from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.deployment.inference_form import optimize_for_inference
 from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
+from sparsevit_mm.engine.input_scale import apply_to_config
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.inputs import check_device, input_channels
 from sparsevit_mm.pruning.prunable import (
@@ -86,7 +87,8 @@ class ImagePredictor:
         config: Path of the config.
         checkpoint: Path or address of the weights; None leaves them random.
         device: Such as 'cpu' or 'cuda:0'; by default a GPU if there is one.
-        schedule: Pruning schedule in place of the config's, in any form `pruning_ratios` takes.
+        schedule: Pruning schedule in place of the config's, in any form `pruning_ratios` takes; its
+            input scale and its number of proposals count, too.
         cfg_options: Fields of the config to replace.
         optimize: Dtype of the inference form of the model, see `optimize_for_inference`, for which
             there must be a checkpoint; None for the plain model.
@@ -114,6 +116,7 @@ class ImagePredictor:
         self.cfg = load_config(config, cfg_options)
         register_framework(self.cfg)
         self.scope = self.cfg.get('default_scope')
+        apply_to_config(self.cfg, schedule)
         model = build_model(self.cfg)
         self.backbone = prunable_or_none(model)
         if schedule is not None:

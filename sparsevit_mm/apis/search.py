@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from sparsevit_mm.apis.configs import load_config, register_framework
@@ -23,12 +25,18 @@ from sparsevit_mm.checks.configs import (
 )
 from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.det3d.datasets.infos import check_infos
-from sparsevit_mm.engine.search_loop import ScheduleSearchLoop
+from sparsevit_mm.engine.input_scale import apply_to_config, prunable_configs
+from sparsevit_mm.engine.search_loop import SCHEDULE_FILE, ScheduleSearchLoop
+from sparsevit_mm.files import written_whole
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.cost import MODEL
 from sparsevit_mm.search.settings import SearchSettings
 
 _LOOP = 'ScheduleSearchLoop'
+_SCHEDULING = ('WindowPruningHook', 'SparsityAdaptationHook')
+CONFIG_FILE = 'searched.py'
+"""The config that a search writes into its work dir."""
 
 
 def search(
@@ -90,7 +98,45 @@ def search(
     runner = _build_quietly(cfg, launcher)
     assert isinstance(runner.test_loop, ScheduleSearchLoop)
     runner.test_loop.progress = progress
-    return runner.test()
+    metrics = runner.test()
+    if is_main_process():
+        write_searched_config(
+            load_config(config, cfg_options), Path(cfg.work_dir), runner.logger.info
+        )
+    return metrics
+
+
+def write_searched_config(
+    cfg: Config, folder: Path, say: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Writes the whole config with what a search found: ratios, input scale and proposals.
+
+    Args:
+        cfg: The config that was searched for.
+        folder: Work dir of the search, whose schedule is read.
+        say: Takes a line for the log.
+
+    Returns:
+        The file.
+    """
+    schedule = PruningSchedule.load(folder / SCHEDULE_FILE)
+    apply_to_config(cfg, schedule)
+    beside: dict[str, Any] = {'importance': schedule.importance}
+    if schedule.allocation is not None:
+        beside['allocation'] = schedule.allocation.to_config()
+    for part in prunable_configs(cfg):
+        part.pruning_ratios = [list(stage) for stage in schedule.ratios]
+        part.update({key: value for key, value in beside.items() if value is not None})
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) not in _SCHEDULING]
+    cfg.custom_hooks = hooks
+    own = cfg.get('test_cfg') or {}
+    if type_name(own) in (_LOOP, 'TestLoop', 'None'):
+        cfg.test_cfg = ConfigDict(type='TestLoop', fp16=own.get('fp16', False))
+    path = folder / CONFIG_FILE
+    with written_whole(path) as file:
+        cfg.dump(file)
+    say(f'the config that runs it is {path}')
+    return path
 
 
 def _build_quietly(cfg: Config, launcher: str) -> Runner:

@@ -160,6 +160,11 @@ def sparsify_model(
         original.merge_from_dict(dict(cfg_options))
     register_framework(original)
     if isinstance(ratios, PruningSchedule):
+        if ratios.scale != 1 or ratios.proposals is not None:
+            raise ConfigError(
+                f'the schedule is for{ratios.beside_ratios}, but must be one of ratios alone: take '
+                'the config that the search wrote beside it.'
+            )
         if importance is None:
             check_importance(ratios, original)
             importance = ratios.importance

@@ -34,7 +34,9 @@ from sparsevit_mm.checks.configs import (
 )
 from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.det3d.datasets.infos import check_infos
+from sparsevit_mm.engine.input_scale import apply_to_config
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.schedule import PruningSchedule
 
 _PRUNING_HOOK = 'WindowPruningHook'
 
@@ -67,7 +69,8 @@ def test(
         wait_time: Seconds a shown image stays.
         tta: Whether to average over flipped images.
         ratios: Pruning ratios in place of the config's, as text, see `parse_ratios`.
-        schedule: JSON file with the schedule, instead of `ratios`.
+        schedule: JSON file with the schedule, instead of `ratios`; its input scale and its number
+            of proposals count, too.
         optimize: Dtype of the inference form to test, see `optimize_for_inference`; None for the
             plain model.
         cfg_options: Fields of the config to replace.
@@ -114,6 +117,8 @@ def _set_schedule(cfg: Config, schedule: Any) -> None:
     """Hands a schedule to the config's pruning hook, which is added if there is none."""
     if schedule is None:
         return
+    if isinstance(schedule, str):
+        apply_to_config(cfg, PruningSchedule.load(schedule))
     hooks = list(cfg.get('custom_hooks') or [])
     ours = [hook for hook in hooks if type_name(hook) == _PRUNING_HOOK]
     for hook in ours:

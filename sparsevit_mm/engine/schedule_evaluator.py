@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.inputs import backbone_input_shape
+from sparsevit_mm.pruning.proposals import Proposals
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.settings import is_loss
@@ -33,6 +34,7 @@ class ScheduleEvaluator:
         evaluator: Computes metrics of predictions.
         metric: Key of the metric to optimize; a key with 'loss' in it names a loss of the network.
         fp16: Whether to run in mixed precision.
+        scaled: Gives the images at another input scale; None if no schedule has one.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class ScheduleEvaluator:
         evaluator: Evaluator,
         metric: str,
         fp16: bool = False,
+        scaled: Callable[[float], DataLoader] | None = None,
     ) -> None:
+        self._scaled, self._proposals = scaled, Proposals(unwrapped(model))
         self._model, self._dataloader, self._evaluator = model, dataloader, evaluator
         self._network = unwrapped(model)
         self._backbone = find_prunable_backbone(self._network)
@@ -56,9 +60,12 @@ class ScheduleEvaluator:
             ConfigError: If the metric is not among them.
         """
         self._backbone.pruning_schedule = schedule
+        self._proposals.use(schedule.proposals)
         self._model.eval()
+        loader = self._loader(schedule.scale)
         with without_reports():
-            found = self._losses() if is_loss(self._metric) else self._evaluate()
+            found = self._losses(loader) if is_loss(self._metric) else self._evaluate(loader)
+        self._proposals.use(None)
         metrics = {
             key: float(value)
             for key, value in found.items()
@@ -71,13 +78,15 @@ class ScheduleEvaluator:
             )
         return metrics
 
-    def input_shape(self, images: int = 16) -> tuple[int, int]:
+    def input_shape(self, scale: float = 1.0, images: int = 16) -> tuple[int, int]:
         """The most frequent height and width, in pixels, that the backbone sees.
 
         Args:
+            scale: Input scale.
             images: How many images are looked at.
         """
-        dataset, collate = self._dataloader.dataset, self._dataloader.collate_fn
+        loader = self._loader(scale)
+        dataset, collate = loader.dataset, loader.collate_fn
         self._model.eval()
         shapes = [
             backbone_input_shape(self._network, collate([dataset[number]]))
@@ -85,17 +94,23 @@ class ScheduleEvaluator:
         ]
         return max(sorted(set(shapes), reverse=True), key=shapes.count)
 
-    def _evaluate(self) -> Mapping[str, Any]:
-        for batch in self._dataloader:
+    def _loader(self, scale: float) -> DataLoader:
+        if scale == 1:
+            return self._dataloader
+        assert self._scaled is not None, 'only a search with scales has schedules with scales'
+        return self._scaled(scale)
+
+    def _evaluate(self, loader: DataLoader) -> Mapping[str, Any]:
+        for batch in loader:
             with torch.autocast(_device_type(self._network), enabled=self._fp16):
                 outputs = self._model.test_step(batch)  # type: ignore[operator]
             self._evaluator.process(data_samples=outputs, data_batch=batch)
-        return self._evaluator.evaluate(len(self._dataloader.dataset))  # type: ignore[arg-type]
+        return self._evaluator.evaluate(len(loader.dataset))  # type: ignore[arg-type]
 
-    def _losses(self) -> Mapping[str, Any]:
+    def _losses(self, loader: DataLoader) -> Mapping[str, Any]:
         """Losses averaged over images, in an order that does not depend on the processes."""
         found = []
-        for batch in self._dataloader:
+        for batch in loader:
             # Some detectors draw boxes at random for their loss.
             with (
                 torch.random.fork_rng(),
@@ -106,7 +121,7 @@ class ScheduleEvaluator:
                 losses = self._network(**data, mode='loss')
                 _, parts = self._network.parse_losses(losses)
             found.append({key: float(value) for key, value in parts.items()})
-        size = len(self._dataloader.dataset)  # type: ignore[arg-type]
+        size = len(loader.dataset)  # type: ignore[arg-type]
         together = collect_results(found, size, 'cpu')
         means: list[Any] = [None]
         if is_main_process():

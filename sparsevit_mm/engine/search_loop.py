@@ -17,24 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from rich.console import Console
+from torch.utils.data import DataLoader
 
+from sparsevit_mm.checks.configs import dataset_configs
 from sparsevit_mm.engine.held_out import search_data
+from sparsevit_mm.engine.input_scale import scaled_pipeline, size_divisor
 from sparsevit_mm.engine.main_process import on_main_process
 from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator, unwrapped
 from sparsevit_mm.engine.search_cost import SearchCost
 from sparsevit_mm.engine.timed_images import TimedImages, timed_images
 from sparsevit_mm.files import locked, replace_text, written_whole
 from sparsevit_mm.pruning.allocation import Allocation
+from sparsevit_mm.pruning.proposals import Proposals
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import LOOPS
-from sparsevit_mm.search.baselines import uniform_schedules, uniform_within
+from sparsevit_mm.search.baselines import all_uniform_within, uniform_schedules
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.cost import MACS, AdditiveCost
 from sparsevit_mm.search.evolution import (
@@ -96,6 +100,10 @@ class ScheduleSearchLoop(BaseLoop):
         if loss:
             loader.batch_size = 1
         super().__init__(runner, loader)
+        self._loaders = {1.0: self.dataloader}
+        for scale in self.settings.scales:
+            self._scaled(loader, scale)
+        Proposals(unwrapped(runner.model)).check(self.settings.proposals or ())
         self._evaluator = runner.build_evaluator(self._data.evaluator or [])
         self._evaluator.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
@@ -123,10 +131,17 @@ class ScheduleSearchLoop(BaseLoop):
             settings.per,
             arch.has_windows,
             settings.importances or (None,),
+            settings.scales,
+            settings.proposals or (None,),
         )
         self._own_importance = backbone.importance
         schedule_evaluator = ScheduleEvaluator(
-            model, self.dataloader, self._evaluator, settings.metric, settings.fp16
+            model,
+            self.dataloader,
+            self._evaluator,
+            settings.metric,
+            settings.fp16,
+            self._loader_at,
         )
         search_cost = SearchCost(
             unwrapped(model),
@@ -135,7 +150,7 @@ class ScheduleSearchLoop(BaseLoop):
             self._timed_images,
             _sha256(json.dumps(self.runner.cfg.model, default=str, sort_keys=True).encode()),
         )
-        height, width = on_main_process(lambda: search_cost.shape)
+        height, width = on_main_process(search_cost.shape)
         say(
             f'{len(self._data.names)} images ({self._data.split.part}); the backbone sees '
             f'{height} x {width}; {space.size} schedules to choose from'
@@ -180,8 +195,8 @@ class ScheduleSearchLoop(BaseLoop):
         if settings.uniform:
             schedules = uniform_schedules(space)
             found['uniform'] = [evaluator.evaluation(schedule, 'uniform') for schedule in schedules]
-            within = [uniform_within(space, cost, budget, name) for name in space.importances]
-            tried = [evaluator.evaluation(one, 'uniform') for one in within if one is not None]
+            within = all_uniform_within(space, cost, budget)
+            tried = [evaluator.evaluation(schedule, 'uniform') for schedule in within]
             if tried:
                 found['uniform within the budget'] = tried
         searches: dict[str, tuple[Callable[..., SearchTrace], EvolutionSettings]] = {
@@ -202,15 +217,39 @@ class ScheduleSearchLoop(BaseLoop):
         result = SearchResult(objective, budget, first, found, described, ending, of=of)
         return self._measured(result, search_cost, evaluator.seconds)
 
-    def _timed_images(self) -> TimedImages:
+    def _timed_images(self, scale: float) -> TimedImages:
         """Images of the validation set; of the search, where the config has no validation set."""
         cfg, network = self.runner.cfg, unwrapped(self.runner.model)
-        dataset, collate = self.dataloader.dataset, self.dataloader.collate_fn
+        own, budget = self._loader_at(scale), self.settings.budget
+        dataset, shape = own.dataset, budget.shape
         if cfg.get('val_dataloader') is not None:
+            of_val = self._scaled(cfg.val_dataloader, scale).dataset
             with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-                dataset = DATASETS.build(deepcopy(cfg.val_dataloader.dataset))
-        budget = self.settings.budget
-        return timed_images(dataset, collate, network.eval(), budget.batch, budget.shape)
+                dataset = DATASETS.build(of_val)
+        if shape is not None and scale != 1:
+            shape = (round(shape[0] * scale), round(shape[1] * scale))
+        return timed_images(dataset, own.collate_fn, network.eval(), budget.batch, shape)
+
+    def _loader_at(self, scale: float) -> DataLoader:
+        """The images of the search at an input scale; each loader is built once."""
+        if scale not in self._loaders:
+            self._loaders[scale] = self.runner.build_dataloader(
+                self._scaled(self._data.dataloader, scale), seed=self.runner.seed
+            )
+        return self._loaders[scale]
+
+    def _scaled(self, loader: ConfigDict, scale: float) -> ConfigDict:
+        """A data loader whose pipeline resizes to other sizes."""
+        found = deepcopy(loader)
+        if scale != 1:
+            for field, dataset in dataset_configs(found, 'val_dataloader'):
+                dataset.pipeline = scaled_pipeline(  # type: ignore[attr-defined]
+                    dataset.pipeline,  # type: ignore[attr-defined]
+                    scale,
+                    size_divisor(self.runner.cfg),
+                    f'{field}.pipeline',
+                )
+        return found
 
     def _measured(
         self, result: SearchResult, search_cost: SearchCost, seconds: float
@@ -219,13 +258,13 @@ class ScheduleSearchLoop(BaseLoop):
         measured: float | None = None
         times: dict[str, Any] = {'seconds': round(seconds, 1), 'processes': get_world_size()}
         if is_main_process():
-            bench = search_cost.bench
-            times['device'] = bench.conditions.device
+            times['device'] = search_cost.bench().conditions.device
             if result.budget.unit == MACS:
-                measured = bench.count_macs(result.best.schedule)
+                best = result.best.schedule
+                measured = search_cost.bench(best.scale).count_macs(best)
             else:
                 schedules = [row.schedule for row in result.rows.values()]
-                latencies = bench.time(schedules, self.settings.budget.runs)
+                latencies = search_cost.time(schedules, self.settings.budget.runs)
                 times['milliseconds'] = {
                     name: {'median': latency.median, 'quartiles': latency.quartiles}
                     for name, latency in zip(result.rows, latencies)
@@ -249,6 +288,8 @@ class ScheduleSearchLoop(BaseLoop):
             'less_is_better': settings.objective.less_is_better,
             'budget': {**budget, 'shape': [height, width]},
             'space': {'depths': space.depths, 'choices': space.choices, 'per': space.per},
+            'scales': space.scales,
+            'proposals': settings.proposals,
             'importance': self._own_importance.name,
             'importances': settings.importances,
             'evolution': evolution,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class TimedImages:
 
 
 def timed_images(
-    dataset: Sequence[Any],
+    dataset: Any,
     collate: Callable[[list[Any]], Any],
     model: nn.Module,
     batch: int = 1,

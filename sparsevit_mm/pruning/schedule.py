@@ -1,7 +1,8 @@
 """The pruning schedule: the share of windows that each block of a network skips.
 
 A schedule is plain data: `pruning_ratios` in a config, or a JSON file written by the search. The
-backbone owns one, and nothing else decides how much is pruned.
+backbone owns one, and nothing else decides how much is pruned. What a search chose for the rest of
+the model, its input scale and its number of proposals, stands beside the ratios.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ DEFAULT_CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 BLOCKS_PER_RATIO = {'pair': 2, 'block': 1}
 """Blocks that share a drawn ratio: a plain and a shifted block as in the paper, or one block."""
 
+_LARGEST_SCALE = 4
 _FORMAT = 'sparsevit_mm.PruningSchedule'
 
 
@@ -80,19 +82,27 @@ class PruningSchedule:
         importance: Name of what windows are ranked by; None leaves that to the backbone.
         head_ratios: For each stage the share of windows that the neck and head skip at its
             resolution; empty if they skip none.
+        scale: Size of input images over that in the config's pipelines.
+        proposals: Number of proposals of a two-stage detector; None leaves that to the config.
 
     Raises:
         ConfigError: If a ratio is out of range, a stage's ratios decrease, the importance is
-            unknown, or there are not as many head ratios as stages.
+            unknown, there are not as many head ratios as stages, or the scale or the number of
+            proposals is not positive.
     """
 
     ratios: tuple[tuple[float, ...], ...]
     allocation: Allocation | None = None
     importance: str | None = None
     head_ratios: tuple[float, ...] = ()
+    scale: float = 1.0
+    proposals: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'head_ratios', _checked_heads(self.head_ratios, self.depths))
+        check_scale(self.scale)
+        if self.proposals is not None:
+            check_proposals(self.proposals)
         if self.importance is not None:
             check_importance_name(self.importance)
         for stage, ratios in enumerate(self.ratios):
@@ -282,7 +292,7 @@ class PruningSchedule:
         return tuple(counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule as JSON-ready data; what is None or empty is left out."""
+        """The schedule as JSON-ready data; what is left to the config is left out."""
         ratios = [list(stage) for stage in self.ratios]
         data: dict[str, Any] = {'format': _FORMAT, 'version': 1, 'ratios': ratios}
         if self.allocation is not None:
@@ -291,6 +301,10 @@ class PruningSchedule:
             data['importance'] = self.importance
         if self.head_ratios:
             data['head_ratios'] = list(self.head_ratios)
+        if self.scale != 1:
+            data['scale'] = self.scale
+        if self.proposals is not None:
+            data['proposals'] = self.proposals
         return data
 
     @classmethod
@@ -299,7 +313,8 @@ class PruningSchedule:
 
         Raises:
             ConfigError: If `ratios` is missing or malformed, the allocation or the importance is
-                unknown, or `head_ratios` do not fit.
+                unknown, `head_ratios` do not fit, or the scale or the number of proposals is not
+                positive.
         """
         ratios = data.get('ratios') if isinstance(data, Mapping) else None
         if not (_is_list(ratios) and ratios and all(map(_is_list, ratios))):
@@ -314,6 +329,8 @@ class PruningSchedule:
             allocation=None if allocation is None else build_allocation(allocation),
             importance=data.get('importance'),
             head_ratios=data.get('head_ratios', ()),
+            scale=data.get('scale', 1.0),
+            proposals=data.get('proposals'),
         )
 
     def save(self, path: str | Path) -> None:
@@ -335,9 +352,41 @@ class PruningSchedule:
 
     def __str__(self) -> str:
         text = ', '.join('[' + ', '.join(f'{r:g}' for r in stage) + ']' for stage in self.ratios)
-        text = text if self.importance is None else f'{text} by {self.importance}'
+        return f'{text}{self.beside_ratios}'
+
+    @property
+    def beside_ratios(self) -> str:
+        """What else a search chose, as text such as ' by contrast at 0.8x with 300 proposals'."""
+        text = '' if self.importance is None else f' by {self.importance}'
         heads = ', '.join(f'{ratio:g}' for ratio in self.head_ratios)
-        return f'{text}, heads [{heads}]' if heads else text
+        text += f', heads [{heads}]' if heads else ''
+        text += '' if self.scale == 1 else f' at {self.scale:g}x'
+        return text if self.proposals is None else f'{text} with {self.proposals} proposals'
+
+
+def check_scale(scale: Any) -> None:
+    """Checks an input scale.
+
+    Raises:
+        ConfigError: If it is no number above 0 and at most 4.
+    """
+    if not _is_number(scale) or not 0 < scale <= _LARGEST_SCALE:
+        raise ConfigError(
+            f'the input scale is {_shortened(scale)}, but must be above 0 and at most '
+            f'{_LARGEST_SCALE}.'
+        )
+
+
+def check_proposals(number: Any) -> None:
+    """Checks a number of proposals.
+
+    Raises:
+        ConfigError: If it is no positive whole number.
+    """
+    if type(number) is not int or number < 1:
+        raise ConfigError(
+            f'proposals is {_shortened(number)}, but must be a positive whole number.'
+        )
 
 
 def stage_side(pixels: int, stage: int, patch_size: int = 4) -> int:

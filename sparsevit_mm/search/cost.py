@@ -7,6 +7,8 @@ value over a whole search space can be computed exactly.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
 
 from sparsevit_mm.profiling.macs import Arch, backbone_macs
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -23,7 +25,7 @@ PARTS = (MODEL, BACKBONE)
 
 
 class AdditiveCost(ABC):
-    """Cost of a schedule: a constant plus one term per block.
+    """Cost of a schedule: a constant plus one term per block, and others for what is beside them.
 
     Attributes:
         unit: `MACS` or `MILLISECONDS`.
@@ -31,12 +33,14 @@ class AdditiveCost(ABC):
         outside: The part of it that is of the model around the backbone.
         num_windows: Windows in the grid of each stage; 0 in stages without windows, whose cost is
             part of the constant.
+        scaled: Costs at other input scales than the config's own, by scale.
     """
 
     unit: str
     constant: float
     outside: float = 0
     num_windows: tuple[int, ...]
+    scaled: Mapping[float, AdditiveCost] = {}
 
     @abstractmethod
     def block_cost(self, stage: int, block: int, kept: int) -> float:
@@ -57,9 +61,23 @@ class AdditiveCost(ABC):
         """
         return 0
 
+    def proposals_cost(self, number: int | None) -> float:
+        """Cost of a number of proposals, over that of the model's own number.
+
+        Args:
+            number: Proposals of a two-stage detector; None for the model's own number.
+        """
+        return 0
+
+    def at(self, scale: float) -> AdditiveCost:
+        """The cost at an input scale."""
+        return self if scale == 1 else self.scaled[scale]
+
     def price(self, schedule: PruningSchedule) -> float:
         """Cost of a schedule."""
-        total = self.constant
+        if schedule.scale != 1:
+            return self.scaled[schedule.scale].price(replace(schedule, scale=1.0))
+        total = self.constant + self.proposals_cost(schedule.proposals)
         for stage, ratios in enumerate(schedule.ratios):
             if self.num_windows[stage]:
                 total += sum(
@@ -76,7 +94,11 @@ class AdditiveCost(ABC):
         They need not belong to the sparsest and the densest schedule: in a measured table, a block
         may take longer with fewer windows.
         """
-        ends = [self._reachable_by(space, importance) for importance in space.importances]
+        ends = []
+        for cost in map(self.at, space.scales):
+            found = [cost._reachable_by(space, importance) for importance in space.importances]
+            proposals = [cost.proposals_cost(number) for number in space.proposals]
+            ends.append((min(found)[0] + min(proposals), max(f[1] for f in found) + max(proposals)))
         return min(low for low, _ in ends), max(high for _, high in ends)
 
     def _reachable_by(self, space: SearchSpace, importance: str | None) -> tuple[float, float]:
@@ -120,13 +142,24 @@ class MacsCost(AdditiveCost):
         width: Input width in pixels.
         batch: Images the MACs are summed over.
         outside: MACs of the rest of the model, which no ratio changes; 0 for the backbone alone.
+        proposals: By number of proposals, MACs over those of the model's own number.
+        scaled: Costs at other input scales than the config's own, by scale.
     """
 
     unit = MACS
 
     def __init__(
-        self, arch: Arch, height: int, width: int, batch: int = 1, outside: int = 0
+        self,
+        arch: Arch,
+        height: int,
+        width: int,
+        batch: int = 1,
+        outside: int = 0,
+        proposals: Mapping[int, int] | None = None,
+        scaled: Mapping[float, MacsCost] | None = None,
     ) -> None:
+        self.proposals = dict(proposals or {})
+        self.scaled: dict[float, MacsCost] = dict(scaled or {})
         dense = backbone_macs(arch, PruningSchedule.dense(arch.depths), height, width, batch)
         fixed = sum(block.fixed for blocks in dense.blocks for block in blocks)
         self.outside = outside
@@ -137,6 +170,10 @@ class MacsCost(AdditiveCost):
         self._per_window = tuple(
             (block.macs - block.fixed) // max(block.total, 1) for block in first
         )
+
+    def proposals_cost(self, number: int | None) -> int:
+        """MACs, see `AdditiveCost`."""
+        return 0 if number is None else self.proposals[number]
 
     def block_cost(self, stage: int, block: int, kept: int) -> int:
         """MACs of one block over the batch."""

@@ -95,9 +95,12 @@ class LatencyTable(AdditiveCost):
         rankings: Of other importances than that of the conditions, by name, the milliseconds that
             ranking takes more in each stage.
         outside: Milliseconds of the constant that the model takes outside its backbone.
+        proposals: By number of proposals, the milliseconds over those of the model's own number.
+        scaled: Tables at other input scales than the config's own, by scale.
     """
 
     unit = MILLISECONDS
+    scaled: dict[float, LatencyTable]
 
     def __init__(
         self,
@@ -108,7 +111,11 @@ class LatencyTable(AdditiveCost):
         check: TableCheck | None = None,
         rankings: Mapping[str, Sequence[float]] | None = None,
         outside: float = 0.0,
+        proposals: Mapping[int, float] | None = None,
+        scaled: Mapping[float, LatencyTable] | None = None,
     ) -> None:
+        self.proposals = dict(proposals or {})
+        self.scaled: dict[float, LatencyTable] = dict(scaled or {})
         self.constant, self.outside = constant, outside
         self.num_windows = tuple(num_windows)
         self.blocks = tuple(
@@ -124,10 +131,18 @@ class LatencyTable(AdditiveCost):
             return 0.0
         return self.rankings[importance][stage]
 
-    def lacks(self, importances: Sequence[str | None]) -> list[str]:
-        """Names of importances whose ranking was not measured."""
+    def lacks(
+        self, importances: Sequence[str | None], proposals: Sequence[int | None] = ()
+    ) -> list[str]:
+        """Importances whose ranking, and numbers of proposals whose time, was not measured."""
         known = {None, self.conditions.importance, *self.rankings}
-        return [name for name in importances if name is not None and name not in known]
+        lacking = [name for name in importances if name is not None and name not in known]
+        numbers = [n for n in proposals if n is not None and n not in self.proposals]
+        return lacking + [f'{number} proposals' for number in numbers]
+
+    def proposals_cost(self, number: int | None) -> float:
+        """Milliseconds, see `AdditiveCost`."""
+        return 0.0 if number is None else self.proposals[number]
 
     def block_cost(self, stage: int, block: int, kept: int) -> float:
         """Milliseconds of one block, including the merging or norms before it."""
@@ -164,6 +179,8 @@ class LatencyTable(AdditiveCost):
             'constant': self.constant,
             'outside': self.outside,
             'num_windows': list(self.num_windows),
+            'proposals': {str(number): ms for number, ms in self.proposals.items()},
+            'scaled': {str(scale): table.to_dict() for scale, table in self.scaled.items()},
             'rankings': {name: list(of_name) for name, of_name in self.rankings.items()},
             'blocks': [[{str(k): ms for k, ms in b.items()} for b in s] for s in self.blocks],
         }
@@ -181,6 +198,8 @@ class LatencyTable(AdditiveCost):
             TableCheck(**{key: tuple(of_key) for key, of_key in check.items()}) if check else None,
             data.get('rankings'),
             data['outside'],
+            {int(number): ms for number, ms in data['proposals'].items()},
+            {float(scale): cls.from_dict(one) for scale, one in data['scaled'].items()},
         )
 
     def save(self, path: str | Path) -> None:
@@ -218,13 +237,10 @@ class LatencyTable(AdditiveCost):
         entries = [ms for stage in self.blocks for block in stage for ms in block.values()]
         blocks = [block for stage in self.blocks for block in stage]
         rankings = self.rankings.values()
-        numbers = [
-            self.constant,
-            self.outside,
-            *entries,
-            *self.num_windows,
-            *(ms for r in rankings for ms in r),
-        ]
+        for table in self.scaled.values():
+            table.check_whole()
+        constants = [self.constant, self.outside, *self.proposals.values()]
+        numbers = [*constants, *entries, *self.num_windows, *(ms for r in rankings for ms in r)]
         if any(len(of_name) != len(self.num_windows) for of_name in rankings):
             raise ValueError('a stage has no latency of its ranking.')
         if not blocks or not all(blocks) or len(self.num_windows) != len(self.blocks):

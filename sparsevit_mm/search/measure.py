@@ -30,6 +30,7 @@ from torch import nn
 from sparsevit_mm.profiling.inputs import check_dtype, check_shape
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 from sparsevit_mm.profiling.model_macs import model_macs
+from sparsevit_mm.pruning.proposals import Proposals
 from sparsevit_mm.pruning.prunable import find_prunable_backbone, predicting_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
@@ -64,6 +65,7 @@ class Bench:
         self.device = next(module.parameters()).device
         self.prunable = find_prunable_backbone(module)
         self.prunable.window_observer = None
+        self._proposals = Proposals(module)
         self._run_on, self._round = run, 0
         if conditions.compile is not None:
             for block in self.prunable.attention_blocks():
@@ -88,7 +90,7 @@ class Bench:
 
     def count_macs(self, schedule: PruningSchedule) -> int:
         """Counts the MACs of a run, summed over the batch; the median over the inputs."""
-        self.prunable.pruning_schedule = schedule
+        self._use(schedule)
         with self._ready():
             counted = [
                 model_macs(self.module, lambda one=one: self._run_on(one)).total  # type: ignore[misc]
@@ -109,9 +111,10 @@ class Bench:
 
         Returns:
             The table, with its `check`, and with the time of the ranking for each importance of the
-            space.
+            space and of each number of proposals. It is for the input scale of this bench.
         """
-        importances, space = space.importances, replace(space, importances=(None,))
+        importances, proposals = space.importances, [n for n in space.proposals if n is not None]
+        space = replace(space, importances=(None,), proposals=(None,), scales=(1.0,))
         rng = random.Random(f'latency/{seed}')
         uniform = [space.uniform(choice) for choice in space.choices]
         shown = list(dict.fromkeys(uniform + [space.sample(rng) for _ in 2 * uniform]))
@@ -143,7 +146,25 @@ class Bench:
         if self.conditions.of == MODEL:
             table.outside = statistics.median(outside)
         table.rankings = self._rankings(space, table.lacks(importances), runs)
+        table.proposals = self._proposal_times(space, proposals, runs)
         return table
+
+    def _proposal_times(
+        self, space: SearchSpace, numbers: Sequence[int], runs: int
+    ) -> dict[int, float]:
+        """Milliseconds of each number of proposals, over those of the model's own number."""
+        if not numbers:
+            return {}
+        own, *others = self.time([space.uniform(0), *_with_proposals(space, numbers)], runs)
+        return {number: found.median - own.median for number, found in zip(numbers, others)}
+
+    def proposal_macs(self, space: SearchSpace) -> dict[int, int]:
+        """MACs of each number of proposals, over those of the model's own number."""
+        numbers = [number for number in space.proposals if number is not None]
+        space = replace(space, proposals=(None,), scales=(1.0,))
+        own = self.count_macs(space.uniform(0)) if numbers else 0
+        schedules = zip(numbers, _with_proposals(space, numbers))
+        return {number: self.count_macs(schedule) - own for number, schedule in schedules}
 
     def _rankings(
         self, space: SearchSpace, names: Sequence[str], runs: int
@@ -173,7 +194,8 @@ class Bench:
             inputs = itertools.cycle(self.inputs)
 
             def run() -> None:
-                self.prunable.importance, self.prunable.pruning_schedule = importance, schedule
+                self.prunable.importance = importance
+                self._use(schedule)
                 self._run_on(next(inputs))
 
             return run
@@ -213,6 +235,11 @@ class Bench:
         constant = statistics.median(total - bare.price(schedule) for schedule, total in totals)
         return LatencyTable(constant, num_windows, blocks, self.conditions)
 
+    def _use(self, schedule: PruningSchedule) -> None:
+        """Sets a schedule, for the inputs as they are."""
+        self.prunable.pruning_schedule = schedule
+        self._proposals.use(schedule.proposals)
+
     def _timed_run(
         self, schedule: PruningSchedule, note_blocks: bool
     ) -> tuple[dict[_Entry, float], float]:
@@ -220,7 +247,7 @@ class Bench:
 
         Where the backbone sees an image in several crops, each block's time is that of all crops.
         """
-        self.prunable.pruning_schedule = schedule
+        self._use(schedule)
         ends, moments = list[_Entry | None](), _Moments(self.device)
 
         def note(end: _Entry | None) -> None:
@@ -368,6 +395,11 @@ class ModelBench(Bench):
             self._run_on(self.inputs[0])
         hook.remove()
         return sum(seen)
+
+
+def _with_proposals(space: SearchSpace, numbers: Sequence[int]) -> list[PruningSchedule]:
+    """The dense schedule with each number of proposals."""
+    return [replace(space.uniform(0), proposals=number) for number in numbers]
 
 
 def _conditions(

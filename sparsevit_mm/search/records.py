@@ -16,6 +16,9 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import append_text, read_json, replace_text
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
+BESIDE_RATIOS = ('importance', 'head_ratios', 'scale', 'proposals')
+"""What a search chooses of a schedule beside its ratios."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -39,10 +42,9 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as JSON-ready data."""
-        data = {**asdict(self), 'schedule': [list(stage) for stage in self.schedule.ratios]}
-        if self.schedule.importance is not None:
-            data['importance'] = self.schedule.importance
-        return data
+        schedule = self.schedule.to_dict()
+        beside = {key: schedule[key] for key in BESIDE_RATIOS if key in schedule}
+        return {**asdict(self), 'schedule': schedule['ratios'], **beside}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
@@ -52,9 +54,9 @@ class Evaluation:
             ConfigError: If the schedule is none.
             TypeError, ValueError: If something else is missing or of another type.
         """
-        others = dict(data)
-        importance = others.pop('importance', None)
-        schedule = PruningSchedule.from_dict({'ratios': data['schedule'], 'importance': importance})
+        beside = {key: data[key] for key in BESIDE_RATIOS if key in data}
+        others = {key: value for key, value in data.items() if key not in BESIDE_RATIOS}
+        schedule = PruningSchedule.from_dict({'ratios': data['schedule'], **beside})
         evaluation = cls(**{**others, 'schedule': schedule})
         numbers = [evaluation.cost, evaluation.seconds, *evaluation.metrics.values()]
         if not all(type(number) in (int, float) for number in numbers):

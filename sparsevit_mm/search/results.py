@@ -12,7 +12,7 @@ from rich.table import Table
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.budget import Budget
 from sparsevit_mm.search.cost import BACKBONE, show_cost
-from sparsevit_mm.search.records import Evaluation
+from sparsevit_mm.search.records import BESIDE_RATIOS, Evaluation
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,11 @@ def show_ratios(schedule: PruningSchedule) -> str:
     if all(len(set(stage[i : i + 2])) == 1 for stage in stages for i in range(0, len(stage), 2)):
         stages = tuple(stage[::2] for stage in stages)
     text = ' '.join('[' + ' '.join(f'{ratio:g}' for ratio in stage) + ']' for stage in stages)
-    return text if schedule.importance is None else f'{text} by {schedule.importance}'
+    return f'{text}{schedule.beside_ratios}'
 
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:
     data = evaluation.to_dict()
-    return {key: data[key] for key in ('schedule', 'importance', 'cost', 'metrics') if key in data}
+    return {
+        key: data[key] for key in ('schedule', *BESIDE_RATIOS, 'cost', 'metrics') if key in data
+    }

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.importance import check_importance_name
-from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES
+from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, check_proposals, check_scale
 from sparsevit_mm.search.cost import MACS, MILLISECONDS, MODEL, PARTS
 from sparsevit_mm.search.evolution import EvolutionSettings
 from sparsevit_mm.search.results import Objective
@@ -84,6 +84,9 @@ class SearchSettings:
         per: What gets a ratio of its own, a 'pair' of blocks or a 'block'.
         importances: Names of what windows are ranked by to choose from; None leaves that to the
             backbone.
+        scales: Input scales to choose from, over that of the config's pipelines.
+        proposals: Numbers of proposals of a two-stage detector to choose from; None leaves that to
+            the config.
         split: Images of the search.
         evolution: Sizes, probabilities and limits of the evolution.
         random_evaluations: Schedules that random search evaluates as a baseline.
@@ -98,6 +101,8 @@ class SearchSettings:
     choices: tuple[float, ...] = DEFAULT_CHOICES
     per: str = 'pair'
     importances: tuple[str, ...] | None = None
+    scales: tuple[float, ...] = (1.0,)
+    proposals: tuple[int, ...] | None = None
     split: SplitSettings = field(default_factory=SplitSettings)
     evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
     random_evaluations: int = 0
@@ -121,15 +126,18 @@ class SearchSettings:
         for key, kind in parts.items():
             if key in given or key == 'budget':
                 given[key] = _read(kind, given.get(key) or {}, f'{key}.')
-        if 'choices' in given:
-            given['choices'] = tuple(given['choices'])
-        if given.get('importances') is not None:
-            given['importances'] = tuple(given['importances'])
+        for key in ('choices', 'importances', 'scales', 'proposals'):
+            if given.get(key) is not None:
+                given[key] = tuple(given[key])
         return _read(cls, {'metric': '', **given}, '')
 
     def __post_init__(self) -> None:
         for name in self.importances or ():
             check_importance_name(name)
+        for scale in self.scales:
+            check_scale(scale)
+        for number in self.proposals or ():
+            check_proposals(number)
         if not self.metric:
             raise ConfigError(
                 "metric is missing, but must name what counts, such as 'mIoU' or 'coco/segm_mAP'."

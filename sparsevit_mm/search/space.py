@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.importance import check_importance_name
@@ -13,15 +14,21 @@ from sparsevit_mm.pruning.schedule import (
     BLOCKS_PER_RATIO,
     DEFAULT_CHOICES,
     PruningSchedule,
+    check_proposals,
+    check_scale,
     checked_choices,
 )
 
 Genes = list[list[float]]
+_Choice = TypeVar('_Choice')
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """All schedules with ratios from a list of choices, non-decreasing in each stage.
+
+    Beside the ratios, an importance, an input scale and a number of proposals may be chosen, one of
+    each for a whole schedule.
 
     Methods that draw use the random state of the caller; no global one is read or changed.
 
@@ -33,6 +40,8 @@ class SearchSpace:
         has_windows: Which stages attend in windows, and so have ratios to choose; None for all.
         importances: Names of what windows are ranked by to choose from, one for a whole schedule;
             None leaves that to the backbone, as a dense schedule always does.
+        scales: Input scales to choose from, ascending.
+        proposals: Numbers of proposals to choose from, ascending; None leaves that to the model.
 
     Raises:
         ConfigError: If there is no choice, one is out of range, or `per` or a name is unknown.
@@ -43,6 +52,8 @@ class SearchSpace:
     per: str = 'pair'
     has_windows: tuple[bool, ...] | None = None
     importances: tuple[str | None, ...] = (None,)
+    scales: tuple[float, ...] = (1.0,)
+    proposals: tuple[int | None, ...] = (None,)
 
     def __post_init__(self) -> None:
         for name in self.importances:
@@ -51,6 +62,14 @@ class SearchSpace:
         if not self.importances:
             raise ConfigError('importances is empty, but must hold at least one name.')
         object.__setattr__(self, 'importances', tuple(dict.fromkeys(self.importances)))
+        for field, check in (('scales', check_scale), ('proposals', check_proposals)):
+            values = getattr(self, field)
+            if not values:
+                raise ConfigError(f'{field} is empty, but must hold at least one number.')
+            if values != (None,):
+                for value in values:
+                    check(value)
+                object.__setattr__(self, field, tuple(sorted(set(values))))
         object.__setattr__(self, 'depths', tuple(self.depths))
         object.__setattr__(self, 'choices', checked_choices(self.choices, self.per))
 
@@ -69,29 +88,46 @@ class SearchSpace:
         ways = len(self.choices)
         found = math.prod(math.comb(genes + ways - 1, genes) for genes in self.num_genes)
         dense = int(0 in self.choices)  # ranks nothing
-        return (found - dense) * len(self.importances) + dense
+        others = len(self.scales) * len(self.proposals)
+        return ((found - dense) * len(self.importances) + dense) * others
 
     def blocks_of_gene(self, stage: int, gene: int) -> range:
         """Indices of the blocks that share a ratio."""
         step = BLOCKS_PER_RATIO[self.per]
         return range(gene * step, min((gene + 1) * step, self.depths[stage]))
 
-    def uniform(self, ratio: float, importance: str | None = None) -> PruningSchedule:
+    def uniform(
+        self,
+        ratio: float,
+        importance: str | None = None,
+        scale: float | None = None,
+        proposals: int | None = None,
+    ) -> PruningSchedule:
         """Makes the schedule with one ratio everywhere, which need not be one of the choices.
 
         Args:
             ratio: The ratio.
             importance: One of `importances`; the first by default.
+            scale: One of `scales`; the largest by default.
+            proposals: One of `proposals`; the largest by default.
         """
         schedule = PruningSchedule.parse(ratio, self.depths, self.has_windows)
-        return _ranked_by(importance or self.importances[0], schedule)
+        return replace(
+            _ranked_by(importance or self.importances[0], schedule),
+            scale=scale or self.scales[-1],
+            proposals=proposals or self.proposals[-1],
+        )
 
     def sample(self, rng: random.Random) -> PruningSchedule:
         """Draws every ratio uniformly, then sorts each stage; see `PruningSchedule.sample`."""
         schedule = PruningSchedule.sample(
             self.depths, rng, self.choices, self.per, self.has_windows
         )
-        return _ranked_by(self._draw_importance(rng), schedule)
+        return replace(
+            _ranked_by(_draw(self.importances, rng), schedule),
+            scale=_draw(self.scales, rng),
+            proposals=_draw(self.proposals, rng),
+        )
 
     def mutate(
         self, parent: PruningSchedule, rng: random.Random, probability: float
@@ -112,7 +148,16 @@ class SearchSpace:
         importance = parent.importance
         if len(self.importances) > 1 and (importance is None or rng.random() < probability):
             importance = rng.choice(self.importances)
-        return _ranked_by(importance or self.importances[0], schedule)
+
+        def mutated(choices: Sequence[_Choice], own: _Choice) -> _Choice:
+            again = len(choices) > 1 and rng.random() < probability
+            return rng.choice(choices) if again else own
+
+        return replace(
+            _ranked_by(importance or self.importances[0], schedule),
+            scale=mutated(self.scales, parent.scale),
+            proposals=mutated(self.proposals, parent.proposals),
+        )
 
     def crossover(
         self, first: PruningSchedule, second: PruningSchedule, rng: random.Random
@@ -132,10 +177,11 @@ class SearchSpace:
         )
         named = [parent.importance for parent in (first, second) if parent.importance is not None]
         importance = rng.choice(named) if len(set(named)) > 1 else next(iter(named), None)
-        return _ranked_by(importance or self._draw_importance(rng), schedule)
-
-    def _draw_importance(self, rng: random.Random) -> str | None:
-        return self.importances[0] if len(self.importances) == 1 else rng.choice(self.importances)
+        return replace(
+            _ranked_by(importance or _draw(self.importances, rng), schedule),
+            scale=_draw(sorted({first.scale, second.scale}), rng),
+            proposals=_draw([*dict.fromkeys([first.proposals, second.proposals])], rng),
+        )
 
     def _genes(self, schedule: PruningSchedule) -> Genes:
         step = BLOCKS_PER_RATIO[self.per]
@@ -147,6 +193,11 @@ class SearchSpace:
     def _schedule(self, genes: Sequence[Sequence[float]]) -> PruningSchedule:
         stages = [sorted(of_stage) or [0.0] for of_stage in genes]
         return PruningSchedule.parse(stages, self.depths)
+
+
+def _draw(choices: Sequence[_Choice], rng: random.Random) -> _Choice:
+    """One of the choices; a single one is no draw."""
+    return choices[0] if len(choices) == 1 else rng.choice(choices)
 
 
 def _ranked_by(importance: str | None, schedule: PruningSchedule) -> PruningSchedule:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS
@@ -19,6 +19,7 @@ from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.allocation import Allocation
+from sparsevit_mm.search.latency_table import LatencyTable
 from sparsevit_mm.search.settings import SearchSettings
 from tests.helpers.killed import killed_at
 from tests.helpers.toy import DEPTHS, ToyModel
@@ -407,3 +408,114 @@ def test_by_default_the_file_names_what_the_backbone_ranks_by(tmp_path):
 def test_an_unknown_importance_of_a_search_is_one_sentence(tmp_path):
     with pytest.raises(ConfigError, match="importance is 'largest', but must be one of .*contrast"):
         SearchSettings.read(dict(metric='a', budget=dict(macs='1x'), importances=['largest']))
+
+
+@DATASETS.register_module(force=True)
+class SearchToyResizedData(SearchToyData):
+    """The images at the size that the pipeline's Resize names."""
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        width, height = self.pipeline.transforms[-1].scale
+        image = torch.nn.functional.interpolate(item['inputs'][None], (height, width))[0]
+        return {**item, 'inputs': image}
+
+
+@MODELS.register_module(force=True)
+class SearchToyModelWithProposals(SearchToyModel):
+    """Is best at images of 48 rows and with 20 proposals; each proposal is a product in a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.rpn_head = torch.nn.Linear(16, 5)
+        self.rpn_head.test_cfg = ConfigDict(max_per_img=50)
+
+    def forward(self, inputs, target, mode='tensor'):
+        (found,) = super().forward(inputs, target, mode)
+        proposals = self.rpn_head.test_cfg.max_per_img
+        self.rpn_head(torch.zeros(len(inputs), proposals, 16))
+        return [found - (inputs.shape[2] - 48) ** 2 / 1e3 - abs(proposals - 20) / 100]
+
+
+def resized_config(work_dir, **settings):
+    cfg = toy_config(work_dir, **{**dict(scales=[0.6, 0.8, 1.0], proposals=[10, 20]), **settings})
+    cfg.model = dict(type='SearchToyModelWithProposals')
+    resize = dict(type='mmcv.Resize', scale=(84, 60), keep_ratio=False)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.update(type='SearchToyResizedData')
+        loader.dataset.pipeline = [*loader.dataset.pipeline, resize]
+    return cfg
+
+
+def resized_search(work_dir, **settings):
+    Runner.from_cfg(resized_config(work_dir, **settings)).test()
+    return json.loads((work_dir / 'schedule.json').read_text())
+
+
+@pytest.mark.parametrize('of, outside', [('backbone', 0), ('model', 16 + 20 * 16 * 5)])
+def test_a_scale_and_proposals_are_searched_recorded_and_resumed(tmp_path, of, outside):
+    settings = dict(
+        budget=dict(macs='0.8x', of=of),
+        evolution=dict(population=30, parents=8, max_evaluations=120),
+        choices=[0.2, 0.6],
+        random_evaluations=10,
+    )
+    result = resized_search(tmp_path, **settings)
+    found = PruningSchedule.load(tmp_path / 'schedule.json')
+    assert found == PruningSchedule(
+        ((0.2, 0.2), (0.6, 0.6)), importance='l2', scale=0.8, proposals=20
+    )
+    counted = backbone_macs(ToyModel().backbone.arch, found, 48, 67).total + outside
+    assert result['cost']['predicted'] == result['cost']['measured'] == counted
+    # The baselines choose among the same, the dense network is that of the config.
+    rows = result['rows']
+    assert 'scale' not in rows['dense'] and 'proposals' not in rows['dense']
+    lines = candidates(tmp_path)
+    for origin in ('uniform', 'random'):
+        of_origin = [line for line in lines if line['origin'] == origin]
+        assert {line.get('scale', 1.0) for line in of_origin} == {0.6, 0.8, 1.0}
+        assert {line['proposals'] for line in of_origin} == {10, 20}
+    again = resized_search(tmp_path, resume=True, **settings)
+    assert without_times(again) == without_times(result)
+    assert candidates(tmp_path) == lines
+    with pytest.raises(ConfigError, match='cannot be resumed: its scales is'):
+        resized_search(tmp_path, resume=True, scales=[0.8, 1.0], **settings)
+    with pytest.raises(ConfigError, match='cannot be resumed: its proposals is'):
+        resized_search(tmp_path, resume=True, proposals=[20], **settings)
+
+
+def test_one_latency_table_prices_every_scale_and_number_of_proposals(tmp_path):
+    few = dict(evolution=dict(population=4, parents=2, max_evaluations=6), uniform=False)
+    settings = dict(budget=dict(latency='9x', runs=2), **few)
+    resized_search(tmp_path / 'one', scales=[0.8, 1.0], **settings)
+    table = LatencyTable.load(tmp_path / 'one' / 'latency_table.json')
+    assert set(table.scaled) == {0.8}
+    assert set(table.proposals) == set(table.scaled[0.8].proposals) == {10, 20}
+    conditions = table.scaled[0.8].conditions
+    assert (conditions.height, conditions.width, conditions.scale) == (48, 67, 0.8)
+    named = dict(latency='9x', runs=2, table=str(tmp_path / 'one' / 'latency_table.json'))
+    resized_search(tmp_path / 'two', scales=[0.8, 1.0], **{**settings, 'budget': named})
+    with pytest.raises(ConfigError, match=r'is not for this run: it lacks the input scale 0\.6'):
+        resized_search(tmp_path / 'three', **{**settings, 'budget': named})
+    with pytest.raises(ConfigError, match='is not for this run: it lacks 30 proposals'):
+        resized_search(
+            tmp_path / 'four', scales=[0.8], proposals=[30], **{**settings, 'budget': named}
+        )
+
+
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(scales=[0.0]), 'the input scale is 0.0, but must be above 0'),
+        (dict(scales=[]), 'scales is empty'),
+        (dict(proposals=[0]), 'proposals is 0, but must be a positive whole number'),
+        (dict(proposals=[2.5]), 'proposals is 2.5, but must be'),
+        (dict(scales=[0.8]), 'the input scale is 0.8, but must be 1: no step of .* is a Resize'),
+        (dict(proposals=[9]), 'proposals is 9, but must be left out: the model SearchToyModel has'),
+    ],
+)
+def test_scales_and_proposals_that_cannot_be_are_one_sentence(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        search(tmp_path, **settings)
+    assert '\n' not in str(error.value)
+    assert not list(tmp_path.glob('*.json*'))

@@ -9,6 +9,7 @@ import pytest
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.latency_table import LatencyConditions, LatencyTable, TableCheck
+from sparsevit_mm.search.space import SearchSpace
 
 CONDITIONS = LatencyConditions('a GPU', 1, 'float16', 4, 672, 672, None, 'tiny', {'torch': '2.13'})
 
@@ -75,3 +76,27 @@ def test_the_time_of_a_ranking_is_added_once_a_stage(tmp_path):
 def test_a_table_of_another_ranking_differs():
     other = dataclasses.replace(CONDITIONS, importance='contrast')
     assert table().differences(other) == 'its importance is l2 instead of contrast'
+
+
+def test_scales_have_tables_and_proposals_a_time_of_their_own(tmp_path):
+    smaller = table(constant=0.25, blocks=[[{10: 2.0}, {10: 2.0}], [{10: 3.0}]])
+    smaller.proposals = {300: -1.0, 1000: 0.0}
+    both = table(proposals={300: -4.0, 1000: 0.0}, scaled={0.7: smaller})
+    ratios = ((0.0, 0.0), (0.0,))
+    prices = {
+        (scale, number): both.price(PruningSchedule(ratios, scale=scale, proposals=number))
+        for scale in (0.7, 1.0)
+        for number in (None, 300)
+    }
+    assert prices == pytest.approx(
+        {(1.0, None): 16.5, (1.0, 300): 12.5, (0.7, None): 7.25, (0.7, 300): 6.25}
+    )
+    space = SearchSpace((2, 1), (0.0,), scales=(0.7, 1.0), proposals=(300, 1000))
+    assert both.reachable(space) == pytest.approx((6.25, 16.5))
+    assert both.lacks([None], [300, 500]) == ['500 proposals']
+    both.save(tmp_path / 'table.json')
+    again = LatencyTable.load(tmp_path / 'table.json')
+    assert again.to_dict() == both.to_dict()
+    assert again.scaled[0.7].price(PruningSchedule(ratios)) == pytest.approx(7.25)
+    with pytest.raises(KeyError):
+        both.price(PruningSchedule(ratios, scale=0.9))

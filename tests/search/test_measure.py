@@ -240,3 +240,26 @@ def test_counted_macs_of_a_model_are_those_of_its_parts(clock, crops):
     for ratio in SPACE.choices:
         inside = backbone_macs(bench.prunable.arch, SPACE.uniform(ratio), 112, 112, crops).total
         assert bench.count_macs(SPACE.uniform(ratio)) == inside + head
+
+
+def test_the_time_of_proposals_is_measured(clock):
+    """On a clock that each proposal moves by a tenth of a millisecond."""
+    bench = model_bench(clock, batches((0, 10)))
+    rpn = torch.nn.Linear(1, 1)
+    rpn.test_cfg = {'max_per_img': 1000}
+    bench.module.rpn_head = rpn
+
+    class WithProposals(SmallModel):
+        def test_step(self, data):
+            self.move(self.rpn_head.test_cfg['max_per_img'] / 10)
+            return super().test_step(data)
+
+    bench.module.__class__ = WithProposals
+    bench = ModelBench(bench.module, bench.inputs, 112, 112)
+    space = replace(SPACE, proposals=(300, 500))
+    table = bench.measure_table(space, runs=2, check=4)
+    assert table.proposals == pytest.approx({300: -70, 500: -50})
+    assert table.outside == pytest.approx(10 + 100)
+    schedule = replace(SPACE.uniform(0.3), proposals=300)
+    (latency,) = bench.time([schedule], runs=2)
+    assert table.price(schedule) == pytest.approx(latency.median)

@@ -114,3 +114,31 @@ def test_without_importances_draws_are_as_ever():
 def test_wrong_importances_are_one_sentence(wrong):
     with pytest.raises(ConfigError, match='importances? (is|are) .*, but must'):
         SearchSpace((2, 2), importances=wrong)
+
+
+GENES = dict(scales=(0.7, 1.0, 0.85), proposals=(1000, 300))
+
+
+def test_a_scale_and_proposals_are_drawn_mutated_and_inherited():
+    space, rng = SearchSpace((2, 2), (0.3, 0.6), **GENES), random.Random(0)
+    assert space.scales == (0.7, 0.85, 1.0) and space.proposals == (300, 1000)
+    assert space.size == 2 * 2 * 3 * 2
+    assert len({space.sample(rng) for _ in range(2000)}) == space.size
+    first, second = space.uniform(0.3, None, 0.7, 300), space.uniform(0.3)
+    assert (second.scale, second.proposals) == (1.0, 1000)
+    children = [space.crossover(first, second, rng) for _ in range(60)]
+    assert {(c.scale, c.proposals) for c in children} == {
+        (0.7, 300), (0.7, 1000), (1.0, 300), (1.0, 1000),
+    }  # fmt: skip
+    assert space.mutate(first, rng, 0.0) == first
+    mutants = [space.mutate(first, rng, 1.0) for _ in range(60)]
+    assert {m.scale for m in mutants} == set(space.scales)
+    assert {m.proposals for m in mutants} == set(space.proposals)
+
+
+def test_without_scales_and_proposals_draws_are_as_ever():
+    """One choice is no draw, whatever it is."""
+    one = SearchSpace((2, 2, 6, 2), scales=(0.8,), proposals=(300,))
+    plain, rng, again = SearchSpace((2, 2, 6, 2)), random.Random(0), random.Random(0)
+    for _ in range(10):
+        assert one.sample(rng).ratios == plain.sample(again).ratios

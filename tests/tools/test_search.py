@@ -56,9 +56,9 @@ def test_result_goes_into_the_hook_and_the_test_tool(tiny, trained, searched, tm
         'ratios'
     ]
     assert 0 < result['settings']['split']['found'] < 16
-    assert files_below(searched)[-6:] == [
+    assert files_below(searched)[-7:] == [
         'detector.py', 'held_out.json', 'metric_over_cost.png', 'ratios.png', 'schedule.json',
-        'search.json',
+        'search.json', 'searched.py',
     ]  # fmt: skip
     call_tool(
         'test', tiny.detector, trained / 'epoch_3.pth', '--schedule', path, '--work-dir', tmp_path

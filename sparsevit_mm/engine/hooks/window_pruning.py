@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -90,7 +92,18 @@ class WindowPruningHook(Hook):
         backbone = find_prunable_backbone(runner.model)
         if self.schedule is not None:
             check_importance(self.schedule, runner.cfg)
+            self._warn_of_scale(runner)
             backbone.pruning_schedule = self.schedule
+
+    def _warn_of_scale(self, runner: Runner) -> None:
+        wanted, own = getattr(self.schedule, 'scale', 1.0), runner.cfg.get('input_scale', 1.0)
+        if wanted not in (1.0, own):
+            print_log(
+                f'the schedule was found at an input scale of {wanted:g}, but the pipelines of '
+                'this run are taken as they are: scale them, and set input_scale in the config.',
+                'current',
+                logging.WARNING,
+            )
 
     def _before_evaluation(self, runner: Runner) -> None:
         self._apply(runner)

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sparsevit_mm.deployment.plain_layers import is_layer
+from sparsevit_mm.models.sparse_heads import SparseConv2d
 from sparsevit_mm.ops.backend import is_plain
 
 _RESNETS = (
@@ -25,7 +26,7 @@ _RESNETS = (
     ('mmseg', 'mmseg.models.backbones.resnet'),
 )
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, SyncBatchNorm)
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, SparseConv2d)
 
 
 def fold_batch_norms(model: nn.Module) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sparsevit_mm.models.sparse_heads import SparseConv2d
 from sparsevit_mm.ops.tokens import product
 
 
@@ -26,6 +27,14 @@ class FastConv2d(nn.Conv2d):
         return super().forward(feature_map.to(self.weight.dtype))
 
 
+class FastSparseConv2d(SparseConv2d):
+    """A convolution of windows in the dtype of its weights."""
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """(B, I, H, W) to (B, O, H', W')."""
+        return super().forward(feature_map.to(self.weight.dtype))
+
+
 class FastConvTranspose2d(nn.ConvTranspose2d):
     """A transposed convolution in the dtype of its weights."""
 
@@ -37,5 +46,6 @@ class FastConvTranspose2d(nn.ConvTranspose2d):
 FAST_FORMS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: FastLinear,
     nn.Conv2d: FastConv2d,
+    SparseConv2d: FastSparseConv2d,
     nn.ConvTranspose2d: FastConvTranspose2d,
 }

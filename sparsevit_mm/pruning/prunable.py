@@ -27,6 +27,10 @@ class PrunableBackbone(Protocol):
     window_observer: Callable[[WindowSelection], None] | None
 
     @property
+    def head_stages(self) -> tuple[bool, ...] | None:
+        """At the resolutions of which stages neck and head can skip windows; None for none."""
+
+    @property
     def allocation(self) -> Allocation:
         """Which images share a budget of windows."""
 
@@ -66,6 +70,11 @@ class TwinBackbones(nn.Module):
     def arch(self) -> Any:
         """Sizes of all."""
         return self._last.arch
+
+    @property
+    def head_stages(self) -> tuple[bool, ...] | None:
+        """At the resolutions of which stages neck and head can skip windows, the same for all."""
+        return cast('tuple[bool, ...] | None', self._last.head_stages)
 
     @property
     def allocation(self) -> Allocation:

@@ -239,6 +239,7 @@ class PruningSchedule:
         per: str = 'pair',
         has_windows: Sequence[bool] | None = None,
         head_stages: Sequence[bool] | None = None,
+        head_choices: Sequence[float] | None = None,
     ) -> PruningSchedule:
         """Draws a random schedule (SparseViT, sparsity-aware adaptation).
 
@@ -249,6 +250,7 @@ class PruningSchedule:
             per: What gets a ratio of its own, a key of `BLOCKS_PER_RATIO`.
             has_windows: Which stages attend in windows, None for all; the others get 0.
             head_stages: For which stages a ratio of the neck and head is drawn, too; None for none.
+            head_choices: Ratios to draw those from; None for `choices`.
         """
         step = BLOCKS_PER_RATIO[per]
         has_windows = (True,) * len(depths) if has_windows is None else has_windows
@@ -257,7 +259,8 @@ class PruningSchedule:
             for depth, has in zip(depths, has_windows)
         ]
         schedule = cls.parse(stages, depths)
-        heads = tuple(rng.choice(choices) if has else 0.0 for has in head_stages or ())
+        head_choices = choices if head_choices is None else head_choices
+        heads = tuple(rng.choice(head_choices) if has else 0.0 for has in head_stages or ())
         return replace(schedule, head_ratios=heads)
 
     def kept_windows(

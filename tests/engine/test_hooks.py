@@ -266,3 +266,16 @@ def test_the_inference_form_is_for_tests_alone(tmp_path):
     runner = toy_runner(tmp_path, [dict(type='sparsevit_mm.InferenceFormHook')], epochs=1)
     with pytest.raises(ConfigError, match='custom_hooks has an InferenceFormHook, but a model in'):
         runner.train()
+
+
+def test_adaptation_draws_ratios_of_sparse_heads(tmp_path):
+    model = ToyModel()
+    model.backbone.head_stages = (True, False)
+    hook = dict(
+        type='sparsevit_mm.SparsityAdaptationHook', choices=[0.0, 0.5], head_choices=[0.25, 0.75]
+    )
+    runner = toy_runner(tmp_path, [hook], model, epochs=2)
+    runner.train()
+    drawn = {schedule.head_ratios for mode, schedule in model.schedules if mode == 'loss'}
+    assert drawn == {(0.25, 0.0), (0.75, 0.0)}
+    assert model.backbone.pruning_schedule.head_ratios == ()

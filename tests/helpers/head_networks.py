@@ -36,7 +36,7 @@ def segmentor(kind='UPerHead', backbone=BACKBONE, neck=None, build=None, **chang
     cfg = dict(
         type='EncoderDecoder', backbone=backbone, neck=neck,
         decode_head=decode_head(kind, **changes), train_cfg=dict(), test_cfg=dict(mode='whole'),
-        data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64)),
+        data_preprocessor=dict(type='SegDataPreProcessor', size_divisor=1),
     )  # fmt: skip
     return built(cfg, 'mmseg', build)
 

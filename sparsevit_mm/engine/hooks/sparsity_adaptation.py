@@ -21,7 +21,8 @@ class SparsityAdaptationHook(Hook):
     """Trains the weights for every schedule at once (SparseViT, sparsity-aware adaptation).
 
     Every iteration draws one ratio for each pair of blocks, or each block, sorted ascending in each
-    stage. The draw of an iteration depends on the seed and the iteration alone, so it is the same
+    stage; and if the neck and head are sparse, one for each stage at whose resolution they compute
+    windows. The draw of an iteration depends on the seed and the iteration alone, so it is the same
     on every rank and after a resume. For validation, and when training ends, the backbone gets back
     the schedule it had.
 
@@ -32,6 +33,8 @@ class SparsityAdaptationHook(Hook):
         seed: Seed of the draws.
         per: What gets a ratio of its own, a 'pair' of blocks as in the paper, or a 'block'; best
             what the search will choose for.
+        head_choices: Ratios of neck and head to draw from; None for `choices`, [0] to keep them
+            dense.
         importance: What windows are ranked by from the beginning of training, validation or testing
             on; None keeps the backbone's. Named in the backbone instead, all tools see it.
 
@@ -51,8 +54,10 @@ class SparsityAdaptationHook(Hook):
         seed: int = 0,
         per: str = 'pair',
         importance: str | None = None,
+        head_choices: Sequence[float] | None = None,
     ) -> None:
         self.choices, self.per = checked_choices(choices, per), per
+        self.head_choices = None if head_choices is None else checked_choices(head_choices, per)
         if importance is not None:
             check_importance_name(importance)
         self.importance = importance
@@ -61,7 +66,11 @@ class SparsityAdaptationHook(Hook):
         self._own_schedule: PruningSchedule | None = None
 
     def draw(
-        self, iteration: int, depths: Sequence[int], has_windows: Sequence[bool] | None = None
+        self,
+        iteration: int,
+        depths: Sequence[int],
+        has_windows: Sequence[bool] | None = None,
+        head_stages: Sequence[bool] | None = None,
     ) -> PruningSchedule:
         """The schedule of an iteration.
 
@@ -69,9 +78,12 @@ class SparsityAdaptationHook(Hook):
             iteration: Number of the training iteration, counted from 0.
             depths: Blocks in each stage.
             has_windows: Which stages attend in windows, None for all; the others stay dense.
+            head_stages: At the resolutions of which stages the neck and head compute windows.
         """
         rng = random.Random(f'{self.seed}/{iteration}')
-        return PruningSchedule.sample(depths, rng, self.choices, self.per, has_windows)
+        return PruningSchedule.sample(
+            depths, rng, self.choices, self.per, has_windows, head_stages, self.head_choices
+        )
 
     def before_run(self, runner: Runner) -> None:
         """Sets the importance, if one was given."""
@@ -86,8 +98,8 @@ class SparsityAdaptationHook(Hook):
         backbone = find_prunable_backbone(runner.model)
         if self._own_schedule is None:
             self._own_schedule = backbone.pruning_schedule
-        arch = backbone.arch
-        backbone.pruning_schedule = self.draw(runner.iter, arch.depths, arch.has_windows)
+        arch, heads = backbone.arch, backbone.head_stages
+        backbone.pruning_schedule = self.draw(runner.iter, arch.depths, arch.has_windows, heads)
         mean_ratio = _mean_ratio(backbone)
         runner.message_hub.update_scalar('train/pruning_ratio', mean_ratio)
 

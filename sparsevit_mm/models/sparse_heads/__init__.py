@@ -8,11 +8,18 @@ from typing import Any
 
 from torch import nn
 
+from sparsevit_mm.models.sparse_heads.convolution import SparseConv2d
 from sparsevit_mm.models.sparse_heads.finding import find_owners, find_parts
 from sparsevit_mm.models.sparse_heads.two_passes import TwoPasses
 from sparsevit_mm.registry import MODELS
 
-__all__ = ['TwoPasses', 'build_sparse_heads', 'find_two_passes', 'make_heads_sparse']
+__all__ = [
+    'SparseConv2d',
+    'TwoPasses',
+    'build_sparse_heads',
+    'find_two_passes',
+    'make_heads_sparse',
+]
 
 
 def make_heads_sparse(

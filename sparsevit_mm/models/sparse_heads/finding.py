@@ -151,6 +151,13 @@ def find_parts(owner: Any) -> Parts:
             raise _refused(owner, name, head, reason) from error
     found = {part: _described(part, module, called[part], sizes, maps) for part, module in parts}
     levels = tuple(sizes.get(tuple(level.shape[2:])) for level in inputs)
+    if 'inference_form' in dict(owner.named_children()):
+        raise _refused(
+            owner,
+            name,
+            head,
+            'the model is in its inference form already, so make the heads sparse first',
+        )
     if not any(part.calls for part in found.values()):
         raise _refused(
             owner,
@@ -197,7 +204,8 @@ def _check(owner: Any, name: str, head: nn.Module, neck: nn.Module | None) -> No
             owner, name, head, f'its pixel decoder {type(decoder).__name__} attends to whole maps'
         )
     children = [child for kind, child in owner.named_children() if 'coder' in kind]
-    for part in (head, *children, *([] if neck is None else [neck])):
+    parts: list[nn.Module] = [head, *children, *([] if neck is None else [neck])]
+    for part in parts:
         for module in part.modules():
             kinds = {kind.__name__ for kind in type(module).__mro__}
             if kinds & _ATTENTION:

@@ -12,6 +12,7 @@ from sparsevit_mm.deployment.fast_layers import FAST_FORMS, FastLinear
 from sparsevit_mm.deployment.network_parts import prepare_parts
 from sparsevit_mm.deployment.operators import keep_operators_inputs
 from sparsevit_mm.deployment.plain_layers import layers_of
+from sparsevit_mm.deployment.roi_features import sample_tokens
 from sparsevit_mm.errors import ConfigError, DeployedModelError
 from sparsevit_mm.models.classifier import ImageClassifier
 from sparsevit_mm.models.fastervit import FasterViT
@@ -73,7 +74,7 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype | str | None = N
                 module.switch_to_deploy()
         fold_batch_norms(model)
     _replace_layers(model, wanted)
-    keep_operators_inputs(model)
+    keep_operators_inputs(model, but=sample_tokens(model))
     prepare_parts(model, None if wanted == torch.float32 else wanted)
     children = dict(model._modules)
     # As the first child it refuses before others have changed.

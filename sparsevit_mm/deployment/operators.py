@@ -6,7 +6,7 @@ pointers and do not ask for the layout of a map, and many of them know float32 a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -18,15 +18,18 @@ _CALLERS = ('BaseRoIExtractor',)
 """Classes that take places in pixels to the dtype of the maps, and write what operators give."""
 
 
-def keep_operators_inputs(model: nn.Module) -> None:
+def keep_operators_inputs(model: nn.Module, but: Collection[nn.Module] = ()) -> None:
     """Makes mmcv's operators compute in float32, on contiguous inputs, in place.
 
     Args:
         model: The model.
+        but: Modules of it that take any input.
     """
     for module in model.modules():
+        if module in but:
+            continue
         if is_operator(module) or any(kind.__name__ in _CALLERS for kind in type(module).__mro__):
-            module.__class__ = _with_plain_inputs(type(module))  # type: ignore[arg-type]
+            module.__class__ = with_plain_inputs(type(module))  # type: ignore[arg-type]
 
 
 def is_operator(module: nn.Module) -> bool:
@@ -74,7 +77,13 @@ def subclass(kind: type[nn.Module], forward: Callable[..., Any]) -> type[nn.Modu
 
 
 @cache
-def _with_plain_inputs(kind: type[nn.Module]) -> type[nn.Module]:
+def with_plain_inputs(kind: type[nn.Module]) -> type[nn.Module]:
+    """A subclass that takes contiguous float32 inputs and computes in float32.
+
+    Args:
+        kind: The class.
+    """
+
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         devices = set()
 

@@ -111,6 +111,28 @@ def test_maps_are_channels_last_and_products_are_those_of_onednn():
     assert len(products) > 20
 
 
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_roi_features_are_those_of_the_operator(dtype):
+    model = build_trained('mask-rcnn')
+    extractor = model.roi_head.mask_roi_extractor
+    maps = [torch.randn(2, extractor.out_channels, 64 // 2**n, 80 // 2**n) for n in range(4)]
+    corners = torch.rand(50, 2) * 200
+    image = torch.randint(0, 2, (50, 1)).float()
+    rois = torch.cat([image, corners, corners + torch.rand(50, 2) ** 4 * 400], 1)
+    with torch.inference_mode():
+        expected = [extractor(maps, rois), extractor(maps, rois, 1.5), extractor(maps[:1], rois)]
+        none = extractor(maps, rois[:0])
+    optimize_for_inference(model, dtype)
+    maps = [each.to(getattr(torch, dtype)) for each in maps]
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as profiled:
+        found = [extractor(maps, rois), extractor(maps, rois, 1.5), extractor(maps[:1], rois)]
+        assert extractor(maps, rois[:0]).shape == none.shape
+    assert not [event for event in profiled.events() if 'RoIAlign' in event.name]
+    for mine, theirs in zip(found, expected):
+        tolerance = 1e-5 if dtype == 'float32' else 1e-2
+        assert (mine.float() - theirs).norm() < tolerance * theirs.norm()
+
+
 class Doubled(nn.Conv2d):
     """A convolution of someone's own."""
 

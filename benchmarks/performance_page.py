@@ -5,13 +5,15 @@ python -m benchmarks.performance_page
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.counted import GPUS, LAUNCH_SECONDS, floors, totals
 from benchmarks.results_file import load, row_of
-from benchmarks.targets import TARGETS, Sections
+from benchmarks.targets import TARGETS, Sections, best
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'performance.md'
@@ -142,6 +144,46 @@ def parts_table(sections: Sections) -> str:
     return '\n'.join(lines)
 
 
+def floors_table(counted: list[dict[str, Any]], gpu: Sections) -> str:
+    """What a forward pass asks for, its lower bounds on several GPUs, and what was measured."""
+    lines = [
+        '| network | operators | host ms | GFLOP | GB | '
+        + ' | '.join(f'{name}, ms' for name in GPUS)
+        + ' | measured, ms |',
+        '|---' * (6 + len(GPUS)) + '|',
+    ]
+    for row in counted:
+        total = totals(row['steps'])
+        bounds = [floors(row['steps'], rates) for rates in GPUS.values()]
+        section = f'swin {row["side"]}'
+        time = best(gpu, section, row['network'], batch=row['batch'], dtype='fp16')
+        cells = [
+            row['network'],
+            str(total['launches']),
+            f'{total["launches"] * LAUNCH_SECONDS * 1e3:.1f}',
+            f'{total["operations"] / 1e9:.0f}',
+            f'{total["bytes"] / 1e9:.2f}',
+            *(f'{bound["operations"]:.2f} / {bound["bytes"]:.2f}' for bound in bounds),
+            NOT_MEASURED if time is None else f'{time:.2f}',
+        ]
+        lines.append(f'| {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def steps_table(counted: list[dict[str, Any]], network: str) -> str:
+    """The steps of one forward pass."""
+    (row,) = [row for row in counted if row['network'] == network]
+    every = totals(row['steps'])['bytes']
+    lines = ['| step | operators | GFLOP | MB | share of the bytes |', '|---|---|---|---|---|']
+    for name, step in sorted(row['steps'].items(), key=lambda item: -item[1]['bytes']):
+        operations, moved = step.get('operations', 0) / 1e9, step['bytes']
+        lines.append(
+            f'| {name} | {step["launches"]} | {operations:.1f} | {moved / 1e6:.0f} '
+            f'| {moved / every:.0%} |'
+        )
+    return '\n'.join(lines)
+
+
 def conditions(sections: Sections, device: str) -> str:
     """The machine and the versions, in a sentence."""
     if not sections:
@@ -164,12 +206,15 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
         results: Folder of the results files.
     """
     cpu, gpu = (load(results / f'performance_{name}.json') for name in ('cpu', 'cuda'))
+    counted = json.loads((results / 'counted.json').read_text())
     parts: dict[str, Callable[[], str]] = {
         'targets': lambda: targets_table(cpu, gpu),
         'cpu conditions': lambda: f'{conditions(cpu, "CPU")}.',
         'gpu conditions': lambda: f'{conditions(gpu, "GPU")}.',
         'cpu latency': lambda: latency_tables(cpu),
         'gpu latency': lambda: latency_tables(gpu) or 'Not measured: no GPU at hand.',
+        'counted floors': lambda: floors_table(counted, gpu),
+        'counted steps': lambda: steps_table(counted, 'SparseViT-T cfg2'),
         'training': lambda: training_table(cpu),
         'memory': lambda: memory_table(cpu),
         'operators': lambda: operators_table(cpu),

@@ -231,17 +231,28 @@ def _sample(
     return small, num_heads, random_like(bias, *bias.shape), masks, ids, scale
 
 
-def _is_meant(qkv: Tensor, num_heads: int, *args: Any) -> bool:
+def pays(dtype: torch.dtype, head_dims: int, capability: tuple[int, int] | None) -> bool:
     """Whether tensor cores compute the products and nothing spills; else PyTorch is faster.
 
     The figures are in benchmarks/results/kernel_resources.md.
+
+    Args:
+        dtype: Of queries, keys and values.
+        head_dims: Channels of a head.
+        capability: Compute capability of an NVIDIA GPU; None for one of AMD.
     """
-    if not qkv.is_cuda:
-        return True
-    is_half, is_small = qkv.dtype != torch.float32, qkv.shape[-1] // (3 * num_heads) <= 64
-    if torch.version.hip is not None:
+    is_half, is_small = dtype != torch.float32, head_dims <= 64
+    if capability is None:
         return is_half and is_small
-    return (is_half or is_small) and torch.cuda.get_device_capability(qkv.device) >= (8, 0)
+    return capability >= (8, 0) and (is_half or is_small)
+
+
+def _is_meant(qkv: Tensor, num_heads: int, *args: Any) -> bool:
+    if not qkv.is_cuda:  # Triton's interpreter
+        return True
+    is_nvidia = torch.version.hip is None
+    capability = torch.cuda.get_device_capability(qkv.device) if is_nvidia else None
+    return pays(qkv.dtype, qkv.shape[-1] // (3 * num_heads), capability)
 
 
 TRUST = Trusted('window_attention', _launch, _plain, _sample, _is_meant)

@@ -74,7 +74,9 @@ def add_schedule(parser: argparse.ArgumentParser, required: bool = False) -> Any
     """
     group = parser.add_mutually_exclusive_group(required=required)
     group.add_argument(
-        '--ratios', help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"'
+        '--ratios',
+        help='pruning ratios, such as 0.5 or "[[0.6], [0], [0.2, 0.4, 0.5], [0]]"; with those of '
+        'sparse heads: \'{"ratios": 0.5, "head_ratios": [0.7, 0.5, 0, 0]}\'',
     )
     group.add_argument('--schedule', metavar='FILE', help='JSON file with a pruning schedule')
     return group

@@ -13,8 +13,9 @@ def parse_ratios(text: str) -> Any:
     """Reads pruning ratios from a command line.
 
     Args:
-        text: A number or a list in Python's or JSON's notation, such as '0.5' or
-            '[[0.6], [0], [0.2, 0.4, 0.5], [0]]'.
+        text: A number, a list or a dict in Python's or JSON's notation, such as '0.5',
+            '[[0.6], [0], [0.2, 0.4, 0.5], [0]]' or
+            '{"ratios": 0.5, "head_ratios": [0.7, 0.5, 0, 0]}'.
 
     Raises:
         ConfigError: If it is neither.
@@ -23,7 +24,7 @@ def parse_ratios(text: str) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two if deeply nested
         value = None
-    if isinstance(value, (int, float, list, tuple)):
+    if isinstance(value, (int, float, list, tuple, dict)):
         return value
     shown = text if len(text) <= 60 else f'{text[:57]}...'
     raise ConfigError(

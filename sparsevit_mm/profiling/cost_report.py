@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.head_windows import HeadConvolution, head_convolutions
 from sparsevit_mm.profiling.inputs import check_shape, input_channels
 from sparsevit_mm.profiling.macs import backbone_macs, ranking_operations
 from sparsevit_mm.profiling.model_macs import model_macs
@@ -74,6 +75,8 @@ class CostReport:
         parts: MACs of backbone, neck and heads.
         parameters: Number of parameters.
         part_parameters: Parameters of backbone, neck and heads.
+        dense_parts: MACs of backbone, neck and heads if neck and head compute all windows.
+        head: The convolutions of a sparse neck and head; empty for others.
         backbone: Details of a backbone with a schedule; None for others.
     """
 
@@ -84,6 +87,8 @@ class CostReport:
     parts: dict[str, int]
     parameters: int
     part_parameters: dict[str, int]
+    dense_parts: dict[str, int]
+    head: tuple[HeadConvolution, ...]
     backbone: BackboneCost | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +159,14 @@ def cost_report(
     """
     check_shape(height, width, batch)
     model.eval()
-    macs = model_macs(model, _run_on_noise(model, cfg, height, width, batch))
+    run = _run_on_noise(model, cfg, height, width, batch)
+    macs = model_macs(model, run)
+    dense_parts = macs.parts
+    if backbone is not None and backbone.pruning_schedule.head_ratios:
+        own = backbone.pruning_schedule
+        backbone.pruning_schedule = replace(own, head_ratios=())
+        dense_parts = model_macs(model, run).parts
+        backbone.pruning_schedule = own
     part_parameters = {name: _num_parameters(child) for name, child in model.named_children()}
     return CostReport(
         height=height,
@@ -164,6 +176,8 @@ def cost_report(
         parts=macs.parts,
         parameters=_num_parameters(model),
         part_parameters={name: number for name, number in part_parameters.items() if number},
+        dense_parts=dense_parts,
+        head=head_convolutions(model, height, width),
         backbone=None if backbone is None else backbone_cost(backbone, height, width, batch),
     )
 
@@ -195,15 +209,19 @@ def cost_table(report: CostReport) -> Table:
         add('  between stages', detail.merging)
     for name in {**report.part_parameters, **report.parts}:
         macs = report.parts.get(name, 0)
-        dense = macs + saved if name == 'backbone' else macs
+        dense = report.dense_parts.get(name, 0) + (saved if name == 'backbone' else 0)
         add(name, macs, dense, count=report.part_parameters.get(name, 0))
+    sparse = {c.stage: f'{c.kept} of {c.total}' for c in report.head if c.kept < c.total}
+    for number, windows in sorted(sparse.items()):
+        add(f'  neck and head at stage {number}', 0, 0, windows)
     if detail is not None and detail.ranking:
         table.caption = (
             f'Ranking the windows takes {_giga(detail.ranking)} G element-wise operations, '
             'which are no MACs.'
         )
     table.add_section()
-    add('model', report.macs, report.macs + saved, count=report.parameters)
+    saved_by_heads = sum(report.dense_parts.values()) - sum(report.parts.values())
+    add('model', report.macs, report.macs + saved + saved_by_heads, count=report.parameters)
     return table
 
 

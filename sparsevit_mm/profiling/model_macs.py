@@ -48,7 +48,9 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
     """
     counter = FlopCounterMode(display=False)
     from_weights: dict[str, int] = defaultdict(int)
-    handles = [
+    inner: dict[str, int] = defaultdict(int)
+    handles = _note_calls_of_each_other(model, counter, inner)
+    handles += [
         handle
         for name, module in model.named_modules()
         if getattr(module, 'follows_from_weights', False)
@@ -65,13 +67,37 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
     by_module = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     root = type(model).__name__
     parts = {
-        name: (_inside(by_module, child, f'{root}.{name}') - from_weights[name]) // 2
+        name: (_inside(by_module, child, f'{root}.{name}') - from_weights[name] - inner[name]) // 2
         for name, child in model.named_children()
     }
     return ModelMacs(
         total=(counter.get_total_flops() - sum(from_weights.values())) // 2,
         parts={name: macs for name, macs in parts.items() if macs},
     )
+
+
+def _note_calls_of_each_other(
+    model: nn.Module, counter: FlopCounterMode, inner: dict[str, int]
+) -> list[Any]:
+    """Hooks that add what a child computes inside another, A, to `inner[A]`, as A's own it is not.
+
+    A sparse neck calls the head for its coarse pass.
+    """
+    running: list[tuple[str, int]] = []
+
+    def before(name: str) -> Callable[..., None]:
+        return lambda *_: running.append((name, counter.get_total_flops()))
+
+    def after(*_: Any) -> None:
+        start = running.pop()[1]
+        if running:
+            inner[running[-1][0]] += counter.get_total_flops() - start
+
+    handles: list[Any] = []
+    for name, child in model.named_children():
+        handles.append(child.register_forward_pre_hook(before(name)))
+        handles.append(child.register_forward_hook(after))
+    return handles
 
 
 def _note_flops(

@@ -189,8 +189,13 @@ class TwoPasses:
             self._begun[thread_id()] = work, result
         return result
 
+    def window_size(self, stage: int) -> int:
+        """Side of the windows at the resolution of a stage, in tokens."""
+        size: int = self.parts.backbone.arch.window_sizes[stage] or WINDOW_SIZE
+        return size
+
     def _grid(self, stage: int, size: tuple[int, int]) -> WindowGrid:
-        return WindowGrid(*size, self.parts.backbone.arch.window_sizes[stage] or WINDOW_SIZE)
+        return WindowGrid(*size, self.window_size(stage))
 
     def _pooled(
         self, part: Part, maps: Maps, levels: Sequence[int | None], stages: frozenset[int]

@@ -137,6 +137,11 @@ def use_triton(tokens: Tensor) -> bool:
     return tokens.is_cuda or (_interprets and tokens.device.type == 'cpu')
 
 
+def interprets() -> bool:
+    """Whether Triton's kernels can run on a CPU, in Triton's interpreter."""
+    return HAS_TRITON and os.environ.get('TRITON_INTERPRET') == '1'
+
+
 def takes_kernels_on_faith() -> bool:
     """Whether Triton's kernels run without being compared with PyTorch first."""
     return _choice == 'triton'

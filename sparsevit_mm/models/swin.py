@@ -26,7 +26,7 @@ from sparsevit_mm.models.pretrained import PretrainedBackbone
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.models.window_pruning import WindowPruning
 from sparsevit_mm.ops.attention import Masks, attend, edge_masks, relative_position_bias
-from sparsevit_mm.ops.backend import is_certain, use_chunks
+from sparsevit_mm.ops.backend import chunk_bytes, is_certain, use_chunks
 from sparsevit_mm.ops.resizing import resize_position_embedding
 from sparsevit_mm.ops.tokens import (
     add_and_norm,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 PADDINGS = ('swin', 'sparsevit')
 
 _MERGED_BYTES = 2**21
-"""Bytes of tokens that are merged at a time in inference on a CPU."""
+"""Bytes of tokens that a thread merges at a time in inference on a CPU."""
 
 
 class PatchEmbed(nn.Module):
@@ -121,7 +121,7 @@ class PatchMerging(nn.Module):
             feature_map = F.pad(feature_map, (0, 0, 0, width % 2, 0, height % 2))
         rows, cols = (height + 1) // 2, (width + 1) // 2
         pairs = feature_map.view(batch_size * rows, 2, cols, 2, -1)
-        cut = chunks(pairs, _MERGED_BYTES) if use_chunks(tokens) else (pairs,)
+        cut = chunks(pairs, chunk_bytes(_MERGED_BYTES)) if use_chunks(tokens) else (pairs,)
         first, merged = 0, tokens
         for chunk in cut:
             # First whole tokens are moved, then one large matrix is transposed: both are fast.

@@ -185,6 +185,15 @@ def use_chunks(tokens: Tensor) -> bool:
     )
 
 
+def chunk_bytes(bytes_of_a_thread: int) -> int:
+    """Bytes of a chunk that the threads of a CPU compute together, each its part in its own cache.
+
+    Args:
+        bytes_of_a_thread: What the cache of a core holds.
+    """
+    return bytes_of_a_thread * torch.get_num_threads()
+
+
 def is_plain(module: nn.Module, kind: type[_Module]) -> TypeGuard[_Module]:
     """Whether calling a module does what its class does, and nothing else.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sparsevit_mm.ops.backend import (
     HAS_ONEDNN,
     autocast_dtype,
+    chunk_bytes,
     in_graph,
     is_plain,
     use_chunks,
@@ -24,6 +25,7 @@ from sparsevit_mm.ops.operators import define
 from sparsevit_mm.ops.windows import MapWindows, Windows
 
 _CHUNK_BYTES = 2**17
+"""Bytes of tokens that a thread norms at a time in inference on a CPU."""
 
 
 def linear(layer: nn.Module, rows: Tensor) -> Tensor:
@@ -207,7 +209,7 @@ def norm_tokens(tokens: Tensor, norm: nn.Module) -> Tensor:
     """
     if not use_chunks(tokens):
         return norm(tokens)
-    for chunk in chunks(tokens):
+    for chunk in chunks(tokens, chunk_bytes(_CHUNK_BYTES)):
         chunk.copy_(norm(chunk))
     return tokens
 
@@ -234,7 +236,7 @@ def norm_to_nchw(
     out = tokens.new_empty(batch_size, images.shape[2], height * width)
     for image, made in zip(images, out):
         first = 0
-        for chunk in chunks(image):
+        for chunk in chunks(image, chunk_bytes(_CHUNK_BYTES)):
             made[:, first : first + len(chunk)] = norm(chunk).t()
             first += len(chunk)
     return out.view(batch_size, -1, height, width)
@@ -281,7 +283,7 @@ def to_nchw(feature_map: Tensor) -> Tensor:
     return together.view(feature_map.shape)
 
 
-def chunks(rows: Tensor, num_bytes: int = _CHUNK_BYTES) -> tuple[Tensor, ...]:
+def chunks(rows: Tensor, num_bytes: int) -> tuple[Tensor, ...]:
     """Cuts along the first dimension into chunks of about so many bytes, at least one row each."""
     row_bytes = rows[0].numel() * rows.element_size()
     return rows.split(max(1, num_bytes // row_bytes))

@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sparsevit_mm.ops.backend import cached_by_grid, in_graph, is_certain, use_triton
+from sparsevit_mm.ops.backend import cached_by_grid, chunk_bytes, in_graph, is_certain, use_triton
 
 _CPU_BYTES, _OTHER_BYTES = 4 * 2**20, 256 * 2**20
-"""Largest activation of a chunk: on a CPU what a core's cache holds, elsewhere to save memory."""
+"""Largest activation of a chunk: for each thread of a CPU what a core's cache holds, elsewhere to
+save memory."""
 
 
 @dataclass(frozen=True)
@@ -426,7 +427,8 @@ def update_windows(base: Tensor, tokens: Tensor, windows: Windows, block: Window
     # Stochastic depth needs the windows of an image together, even without gradients.
     if not (is_graph or torch.is_grad_enabled() or block.training or block.hidden_dims is None):
         window_bytes = windows.num_tokens * block.hidden_dims * tokens.element_size()
-        most_bytes = _CPU_BYTES if tokens.device.type == 'cpu' else _OTHER_BYTES
+        on_cpu = tokens.device.type == 'cpu'
+        most_bytes = chunk_bytes(_CPU_BYTES) if on_cpu else _OTHER_BYTES
         chunk_size = max(1, most_bytes // window_bytes)
     for chunk in windows.chunks(chunk_size):
         if use_triton(tokens) and not is_split:

@@ -15,13 +15,13 @@ from mmengine.registry import Registry
 from torch import Tensor
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops.backend import use_chunks
+from sparsevit_mm.ops.backend import chunk_bytes, use_chunks
 from sparsevit_mm.ops.tokens import chunks
 from sparsevit_mm.ops.windows import WindowGrid, Windows, gather, index_maps
 
 IMPORTANCES = Registry('importance', locations=['sparsevit_mm.pruning.importance'])
 
-_WINDOWS_BYTES = 2**20
+_WINDOWS_BYTES, _TOKENS_BYTES = 2**20, 2**19
 """Tokens of windows that are scored at a time in inference on a CPU."""
 
 
@@ -130,7 +130,7 @@ class DeviationImportance(Importance):
         chunk_size = None
         if use_chunks(summary):
             window_bytes = windows.num_tokens * summary.shape[1] * summary.element_size()
-            chunk_size = max(1, _WINDOWS_BYTES // window_bytes)
+            chunk_size = max(1, chunk_bytes(_WINDOWS_BYTES) // window_bytes)
         dtype = torch.promote_types(summary.dtype, torch.float32)
         scores: Tensor | None = None
         for chunk in windows.chunks(chunk_size):
@@ -222,7 +222,9 @@ def token_importance(tokens: Tensor) -> Tensor:
     dtype = torch.promote_types(tokens.dtype, torch.float32)
     if not use_chunks(tokens):
         return tokens.abs().sum(dim=-1, dtype=dtype) / tokens.shape[-1]
-    sums = [chunk.abs().sum(dim=-1, dtype=dtype) for chunk in chunks(tokens, 2**19)]
+    sums = [
+        chunk.abs().sum(dim=-1, dtype=dtype) for chunk in chunks(tokens, chunk_bytes(_TOKENS_BYTES))
+    ]
     return torch.cat(sums) / tokens.shape[-1]
 
 

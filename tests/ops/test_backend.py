@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from sparsevit_mm import SparseViT
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops import backend
+from sparsevit_mm.ops import backend, windows
 
 ROOT = Path(__file__).parents[2]
 TOKENS = torch.zeros(2, 4)
@@ -112,3 +113,32 @@ def test_triton_is_not_imported_before_it_runs():
         [sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert result.stdout.strip() == '[]'
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of threads; a test leaves it as it was."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_chunks_hold_what_the_caches_of_all_threads_hold(threads, monkeypatch):
+    """A chunk is computed by all threads, each a part of it: as many windows a thread as on one."""
+    net = SparseViT(embed_dims=8, depths=(2,), num_heads=(1,), out_indices=(0,)).eval()
+    monkeypatch.setattr(windows, '_CPU_BYTES', 2 * 49 * 32 * 4)
+    chunks_of, asked = windows.Windows.chunks, []
+
+    def record(self, chunk_size):
+        asked.append(chunk_size)
+        return chunks_of(self, chunk_size)
+
+    monkeypatch.setattr(windows.Windows, 'chunks', record)
+    images, found = torch.randn(1, 3, 28 * 8, 28 * 8), []
+    for number in (1, 2, 3):
+        threads(number)
+        with torch.no_grad():
+            found += net(images)
+    assert asked == [2, 2, 4, 4, 6, 6]
+    for maps in found[1:]:
+        torch.testing.assert_close(maps, found[0], rtol=1e-5, atol=1e-5)

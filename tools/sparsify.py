@@ -11,6 +11,7 @@ from rich.console import Console
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.sparsify import comparison_table, sparsify_model
 from sparsevit_mm.apis.user_errors import user_errors_exit
+from sparsevit_mm.search.cost import PARTS
 
 
 def share(text: str) -> float:
@@ -25,7 +26,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='the trained weights')
     wanted = add_schedule(parser, required=True)
     wanted.add_argument(
-        '--latency', type=share, metavar='0.7x', help='latency of the backbone over the dense one'
+        '--latency', type=share, metavar='0.7x', help='latency of the model over the dense one'
+    )
+    parser.add_argument(
+        '--of',
+        choices=PARTS,
+        help='what is timed: the whole model on the first test image, from the batch to the '
+        'predictions, or the backbone on noise; default: the model, but the backbone if there is '
+        'no test set or --shape is given',
     )
     add_importance(parser)
     add_optimize(parser)
@@ -54,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.out_dir,
             ratios=read_schedule(args.ratios, args.schedule),
             latency=args.latency,
+            of=args.of,
             importance=args.importance,
             shape=None if args.shape is None else tuple(args.shape),
             evaluate=not args.no_test,
@@ -61,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             optimize=args.optimize,
             cfg_options=args.cfg_options,
         )
+    if found.dial is not None:
+        print(found.dial)
     Console().print(comparison_table(found))
     for path in (found.config, found.checkpoint, *found.images):
         print(path)

@@ -34,6 +34,8 @@ def count_config(
 ) -> CostReport:
     """Counts MACs and parameters, prints them as a table, and writes them if asked.
 
+    The first line says which share of the model the dial reaches.
+
     Args:
         config: Path of the config.
         height: Height of the network's input in pixels.
@@ -62,6 +64,8 @@ def count_config(
         check_importance(wanted, cfg)
         find_prunable_backbone(model).pruning_schedule = wanted
     report = cost_report(model, cfg, height, width, batch, prunable_or_none(model))
+    if report.dial is not None:
+        print(report.dial)
     Console().print(cost_table(report))
     if out is not None:
         data = {'config': config, **report.to_dict()}

@@ -22,7 +22,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from rich.table import Table
 from torch import nn
 
-from sparsevit_mm.apis.configs import innermost_dataset, read_config, register_framework
+from sparsevit_mm.apis.configs import read_config, register_framework
 from sparsevit_mm.apis.inference import ImagePredictor
 from sparsevit_mm.apis.test import test
 from sparsevit_mm.checkpoints.files import write_checkpoint
@@ -31,19 +31,23 @@ from sparsevit_mm.checks.configs import (
     build_model,
     check_checkpoint_exists,
     check_datasets,
+    check_weights_fit,
     check_writable_folder,
-    type_name,
 )
 from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.deployment.inference_form import optimize_for_inference
+from sparsevit_mm.engine.input_scale import resized_shape
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text, written_whole
+from sparsevit_mm.profiling.cost_report import count_dial
+from sparsevit_mm.profiling.dial import DialShare
 from sparsevit_mm.profiling.inputs import backbone_input_shape, conditions, input_channels
 from sparsevit_mm.profiling.latency import measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.importance import check_importance_name
-from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
+from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.search.cost import BACKBONE, MODEL, PARTS
 from sparsevit_mm.swap.config_file import write_config
 from sparsevit_mm.swap.swap import sparsify
 from sparsevit_mm.visualization.images import write_image
@@ -60,7 +64,8 @@ class Column:
         ratios: Pruning ratio of every block, by stage.
         metrics: Metrics of the config's evaluator; empty if nothing was evaluated.
         macs: MACs of the backbone for one image.
-        latency: Median milliseconds of the backbone on one image, measured in turns with the other.
+        latency: Median milliseconds of the model or its backbone on one image, measured in turns
+            with the other.
     """
 
     ratios: tuple[tuple[float, ...], ...]
@@ -82,6 +87,8 @@ class Comparison:
         shape: Height and width of the input that MACs and latency are for.
         test_shape: Height and width of the first test image as the backbone sees it; None if there
             is no test set on disk.
+        of: What was timed, the 'model' or the 'backbone'.
+        dial: Which share of the model ratios can reach; None where it cannot be counted.
         dtype: What both models were tested and timed in.
     """
 
@@ -93,6 +100,8 @@ class Comparison:
     shape: tuple[int, int]
     test_shape: tuple[int, int] | None
     dtype: str = 'float32'
+    of: str = BACKBONE
+    dial: DialShare | None = None
 
     @property
     def timed_on(self) -> str:
@@ -113,6 +122,7 @@ def sparsify_model(
     *,
     ratios: Any = None,
     latency: float | None = None,
+    of: str | None = None,
     importance: str | None = None,
     shape: tuple[int, int] | None = None,
     evaluate: bool = True,
@@ -127,8 +137,11 @@ def sparsify_model(
         checkpoint: The trained weights.
         out_dir: Gets config, checkpoint, comparison and images.
         ratios: Pruning ratios in any form `pruning_ratios` takes.
-        latency: Instead of ratios: the latency of the backbone over the dense one, in (0, 1); the
-            uniform ratio that comes closest on this machine is taken.
+        latency: Instead of ratios: the latency over the dense one, in (0, 1); the uniform ratio
+            that comes closest on this machine is taken.
+        of: What is timed: the whole 'model' on the first test image, from the batch to the
+            predictions, or the 'backbone' on noise. By default the model, but the backbone if there
+            is no test set or a shape is given.
         importance: Name of what windows are ranked by; None takes that of the schedule or the
             config, if one names it, else the default.
         shape: Height and width of the input that MACs and latency are for; by default what the
@@ -149,6 +162,8 @@ def sparsify_model(
         raise ConfigError('exactly one of ratios and latency must be given.')
     if latency is not None and not 0 < latency < 1:
         raise ConfigError(f'latency is {latency}, but must lie between 0 and 1 times dense.')
+    if of not in (None, *PARTS):
+        raise ConfigError(f"of is {of!r}, but must be 'model' or 'backbone'.")
     if importance is not None:
         check_importance_name(importance)
     out_dir = Path(out_dir)
@@ -173,12 +188,28 @@ def sparsify_model(
     dense_cfg = sparsify(original, dense_ratios, importance).cfg
     model = build_model(dense_cfg)
     backbone = find_prunable_backbone(model)
-    test_shape = _test_shape(dense_cfg, model)
+    batch = _first_test_image(dense_cfg)
+    test_shape = None
+    if batch is not None:
+        test_shape = backbone_input_shape(revert_sync_batchnorm(model).eval(), batch)
+    can_be_model = batch is not None and shape is None
+    if of == MODEL and not can_be_model:
+        raise ConfigError(
+            "of is 'model', but must be 'backbone' where a shape is given or the test set is "
+            'not on disk: the whole model is timed on the first test image.'
+        )
+    of = of or (MODEL if can_be_model else BACKBONE)
     if shape is None:
         shape = test_shape or _resized_shape(dense_cfg)
     backbone.pruning_schedule = dense_ratios
     dense = backbone.pruning_schedule
-    run = _runner(backbone, shape, optimize)
+    dial = count_dial(model, dense_cfg, *shape)
+    if of == MODEL:
+        check_weights_fit(model, checkpoint)
+        run = _runner(model, batch, optimize)
+    else:
+        assert isinstance(backbone, nn.Module)
+        run = _runner(backbone, torch.randn(1, input_channels(backbone), *shape), optimize)
     sparse = (
         _uniform_for(latency, run, backbone.arch)
         if latency is not None
@@ -228,11 +259,15 @@ def sparsify_model(
         shape,
         test_shape,
         optimize or 'float32',
+        of,
+        None if dial is None else replace(dial, now=dial.dense - columns[0].macs + columns[1].macs),
     )
     report = dict(
         dense=asdict(columns[0]),
         sparse=asdict(columns[1]),
         shape=shape,
+        of=of,
+        dial=None if comparison.dial is None else asdict(comparison.dial),
         timed_on=comparison.timed_on,
         tested_on=comparison.tested_on if evaluate else None,
     )
@@ -261,7 +296,7 @@ def comparison_table(comparison: Comparison) -> Table:
         f'1 x {comparison.shape[0]} x {comparison.shape[1]}',
     )
     table.add_row(
-        'backbone ms, measured here',
+        f'{comparison.of} ms, measured here',
         f'{dense.latency:.1f}',
         f'{sparse.latency:.1f} ({sparse.latency / dense.latency:.2f}x)',
         comparison.timed_on,
@@ -269,46 +304,43 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def _test_shape(cfg: Config, model: nn.Module) -> tuple[int, int] | None:
-    """Height and width of the first test image as the backbone sees it; None without a test set."""
+def _first_test_image(cfg: Config) -> Any:
+    """A batch of the first test image; None without a test set."""
     try:
         check_datasets(cfg, ['test_dataloader'], [])
     except ConfigError:
         return None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         item = DATASETS.build(deepcopy(cfg.test_dataloader.dataset))[0]
-    tester = revert_sync_batchnorm(model).eval()
-    return backbone_input_shape(tester, pseudo_collate([item]))
+    return pseudo_collate([item])
 
 
 def _resized_shape(cfg: Config) -> tuple[int, int]:
     """Height and width that the test pipeline resizes to at most, for want of a test set."""
-    steps = innermost_dataset(cfg.test_dataloader).pipeline if cfg.get('test_dataloader') else ()
-    scales = [step['scale'] for step in steps if type_name(step) == 'Resize' and 'scale' in step]
-    if not scales or isinstance(scales[-1], (int, float)):
+    shape = resized_shape(cfg)
+    if shape is None:
         raise ConfigError(
             'shape is missing, but must be given: there is no test set, and the test pipeline has '
             'no Resize with a scale.'
         )
-    width, height = scales[-1]
-    return int(height), int(width)
+    return shape
 
 
 def _runner(
-    backbone: PrunableBackbone, shape: tuple[int, int], optimize: str | None
+    network: nn.Module, batch: Any, optimize: str | None
 ) -> Callable[[PruningSchedule], Callable[[], None]]:
-    """Makes runs of the backbone on one random image, for each schedule."""
-    assert isinstance(backbone, torch.nn.Module)
-    network: Any = backbone.eval()
+    """Makes runs of a model on a batch, or of a backbone on images, for each schedule."""
+    network.eval()
     if optimize is not None:
         optimize_for_inference(network, optimize)
-    images = torch.randn(1, input_channels(network), *shape)
+    backbone = find_prunable_backbone(network)
+    compute: Any = network if backbone is network else network.test_step
 
     def of(schedule: PruningSchedule) -> Callable[[], None]:
         @torch.inference_mode()
         def run() -> None:
-            network.pruning_schedule = schedule
-            network(images)
+            backbone.pruning_schedule = schedule
+            compute(batch)
 
         return run
 

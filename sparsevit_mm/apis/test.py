@@ -6,6 +6,7 @@ Everything that can be wrong with a run is checked before anything is built or w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
+from torch import nn
 
 from sparsevit_mm.apis.configs import (
     innermost_dataset,
@@ -34,10 +36,12 @@ from sparsevit_mm.checks.configs import (
 )
 from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.det3d.datasets.infos import check_infos
-from sparsevit_mm.engine.input_scale import apply_to_config
+from sparsevit_mm.engine.input_scale import apply_to_config, resized_shape
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.cost_report import count_dial
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
+_PROCESS_NUMBERS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 _PRUNING_HOOK = 'WindowPruningHook'
 
 
@@ -107,10 +111,24 @@ def test(
     check_schedules(model, cfg)
     check_weights_fit(model, checkpoint)
     check_classes_of_checkpoint(cfg, checkpoint, 'test_dataloader')
+    _say_share(model, cfg)
     del model
     if tta:
         _average_over_flips(cfg)
     return build_runner(cfg, launcher).test()
+
+
+def _say_share(model: nn.Module, cfg: Config) -> None:
+    """Prints which share of the model the dial reaches, at a size of the test pipeline.
+
+    Bounds that no image fills are taken as those of an image of 2:1.
+    """
+    numbers = (os.environ.get(name, '0') for name in _PROCESS_NUMBERS)
+    size = resized_shape(cfg)
+    if size is not None and all(number == '0' for number in numbers):
+        share = count_dial(model, cfg, *(min(side, 2 * min(size)) for side in size))
+        if share is not None:
+            print(share)
 
 
 def _set_schedule(cfg: Config, schedule: Any) -> None:

@@ -56,6 +56,17 @@ def size_divisor(cfg: Config) -> int:
     return max(part.get(name) or 1 for part in parts for name in _DIVISORS)
 
 
+def resized_shape(cfg: Config) -> tuple[int, int] | None:
+    """Height and width that the test pipeline resizes to at most; None if it names no size."""
+    for _, dataset in dataset_configs(cfg.get('test_dataloader'), 'test_dataloader'):
+        for step in reversed(dataset.get('pipeline') or []):
+            size = step.get('scale')
+            if type_name(step) == 'Resize' and size is not None:
+                width, height = _pair(size)
+                return int(height), int(width)
+    return None
+
+
 def scaled_pipeline(pipeline: Sequence[Any], scale: float, divisor: int, field: str) -> list[Any]:
     """A test pipeline that resizes images to other sizes.
 

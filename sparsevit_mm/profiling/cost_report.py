@@ -14,11 +14,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.dial import DialShare, window_macs
 from sparsevit_mm.profiling.head_windows import HeadConvolution, head_convolutions
 from sparsevit_mm.profiling.inputs import check_shape, input_channels
 from sparsevit_mm.profiling.macs import backbone_macs, ranking_operations
 from sparsevit_mm.profiling.model_macs import model_macs
-from sparsevit_mm.pruning.prunable import PrunableBackbone
+from sparsevit_mm.pruning.prunable import PrunableBackbone, prunable_or_none
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
 
@@ -78,6 +79,7 @@ class CostReport:
         dense_parts: MACs of backbone, neck and heads if neck and head compute all windows.
         head: The convolutions of a sparse neck and head; empty for others.
         backbone: Details of a backbone with a schedule; None for others.
+        dial: What ratios can reach; None without a schedule.
     """
 
     height: int
@@ -90,6 +92,7 @@ class CostReport:
     dense_parts: dict[str, int]
     head: tuple[HeadConvolution, ...]
     backbone: BackboneCost | None
+    dial: DialShare | None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready data."""
@@ -167,6 +170,13 @@ def cost_report(
         backbone.pruning_schedule = replace(own, head_ratios=())
         dense_parts = model_macs(model, run).parts
         backbone.pruning_schedule = own
+    detail = None if backbone is None else backbone_cost(backbone, height, width, batch)
+    dial = None
+    if backbone is not None and detail is not None:
+        saved = detail.dense_macs - detail.macs
+        saved += sum(dense_parts.values()) - sum(macs.parts.values())
+        windows = window_macs(model, backbone, height, width, batch)
+        dial = DialShare(macs.total + saved, windows, macs.total)
     part_parameters = {name: _num_parameters(child) for name, child in model.named_children()}
     return CostReport(
         height=height,
@@ -178,8 +188,28 @@ def cost_report(
         part_parameters={name: number for name, number in part_parameters.items() if number},
         dense_parts=dense_parts,
         head=head_convolutions(model, height, width),
-        backbone=None if backbone is None else backbone_cost(backbone, height, width, batch),
+        backbone=detail,
+        dial=dial,
     )
+
+
+def count_dial(model: nn.Module, cfg: Config, height: int, width: int) -> DialShare | None:
+    """Counts what the ratios of a model reach, on one image of noise.
+
+    Args:
+        model: The model; it is in evaluation mode afterwards.
+        cfg: Its config.
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+
+    Returns:
+        The share; None if the backbone has no schedule, or models of this framework are not
+        counted.
+    """
+    backbone = prunable_or_none(model)
+    if backbone is None or cfg.get('default_scope') not in (*_SAMPLES, 'mmdet3d'):
+        return None
+    return cost_report(model, cfg, height, width, backbone=backbone).dial
 
 
 def cost_table(report: CostReport) -> Table:

@@ -57,3 +57,22 @@ def test_rows_of_table_2(capsys, tmp_path):
     report = json.loads((tmp_path / 'cost.json').read_text())
     assert report['backbone']['macs'] * 4 / 1e9 == pytest.approx(116.3, abs=0.05)
     assert '29.08' in capsys.readouterr().out
+
+
+def test_the_first_line_says_which_share_of_the_model_the_dial_reaches(tiny, tmp_path, capsys):
+    dense_file, half_file = tmp_path / 'dense.json', tmp_path / 'half.json'
+    call_tool('get_flops', tiny.detector, '--shape', 64, 96, '--ratios', 0, '--out', dense_file)
+    dense_line = capsys.readouterr().out.splitlines()[0]
+    call_tool('get_flops', tiny.detector, '--shape', 64, 96, '--ratios', 0.5, '--out', half_file)
+    half_line = capsys.readouterr().out.splitlines()[0]
+    dense, half = (json.loads(path.read_text()) for path in (dense_file, half_file))
+    # Half of the windows less is half of what the dial reaches.
+    windows, total = 2 * (dense['macs'] - half['macs']), dense['macs']
+    assert half['dial'] == {'dense': total, 'windows': windows, 'now': half['macs']}
+    share = f'{windows / total:.1%}'
+    assert dense_line == (
+        f'The dial reaches {share} of this model: {windows / 1e9:.4g} of {total / 1e9:.4g} GMACs '
+        'are computed in windows.'
+    )
+    saved = f'{windows / 2e9:.4g} GMACs, {windows / 2 / total:.1%}'
+    assert half_line == f'{dense_line} Its ratios save {saved}.'

@@ -6,8 +6,10 @@ import json
 
 import pytest
 import torch
+from mmdet.models.dense_heads import RetinaHead
 from mmengine.config import Config
 
+from sparsevit_mm import SparseViT
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.models.swin_arch import SwinArch
@@ -159,3 +161,45 @@ def test_both_columns_in_their_inference_form(tiny, trained, tmp_path):
         assert optimized[column]['metrics'].keys() == plain[column]['metrics'].keys()
     assert '1 x 60 x 84, bfloat16, cpu' in optimized['tested_on']
     assert ', float32, ' in plain['timed_on']
+
+
+def test_the_whole_model_is_timed_on_a_test_image(tiny, trained, tmp_path, capsys, monkeypatch):
+    """On a clock that a second of the backbone and two of the head move."""
+    now, forward, head = [0.0], SparseViT.forward, RetinaHead.predict
+    monkeypatch.setattr('time.perf_counter', lambda: now[0])
+
+    def timed(function, seconds):
+        def run(self, *args, **kwargs):
+            now[0] += seconds(self)
+            return function(self, *args, **kwargs)
+
+        return run
+
+    monkeypatch.setattr(SparseViT, 'forward', timed(forward, lambda _: 1.0))
+    monkeypatch.setattr(RetinaHead, 'predict', timed(head, lambda _: 2.0))
+    flags = ['--ratios', '[0.5, 0]', '--no-test', '--pictures', '0']
+    found = {}
+    for name, more in dict(
+        default=[],
+        model=['--of', 'model'],
+        backbone=['--of', 'backbone'],
+        shape=['--shape', '64', '96'],
+    ).items():
+        out = tmp_path / name
+        call_tool('sparsify', tiny.plain, trained, *flags, *more, '--out-dir', out)
+        said = capsys.readouterr().out
+        report = json.loads((out / 'plain_comparison.json').read_text())
+        found[name] = (report['of'], report['sparse']['latency'])
+        assert f'{report["of"]} ms, measured here' in said
+        assert said.index('The dial reaches ') < said.index('The same weights')
+        saved = report['dense']['macs'] - report['sparse']['macs']
+        assert report['dial']['dense'] - report['dial']['now'] == saved
+    assert found['default'] == found['model'] == ('model', pytest.approx(3000))
+    assert found['backbone'] == found['shape'] == ('backbone', pytest.approx(1000))
+    with pytest.raises(SystemExit):
+        call_tool(
+            'sparsify', tiny.plain, trained, *flags, '--of', 'model', '--shape', '64', '96',
+            '--out-dir', tmp_path / 'wrong',
+        )  # fmt: skip
+    assert "of is 'model', but must be 'backbone' where a shape is given" in capsys.readouterr().err
+    assert not (tmp_path / 'wrong').exists()

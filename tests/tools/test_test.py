@@ -112,3 +112,15 @@ def _runners(monkeypatch):
 
     monkeypatch.setattr(Runner, 'from_cfg', classmethod(from_cfg))
     return built
+
+
+def test_the_first_line_says_which_share_of_the_model_the_dial_reaches(tiny, trained, tmp_path):
+    arguments = ['--ratios', '0.5']
+    run = run_tool(
+        'test', tiny.detector, trained / 'epoch_3.pth', '--work-dir', tmp_path, *arguments
+    )
+    assert run.code == 0, run.stderr
+    counted = run_tool('get_flops', tiny.detector, '--shape', 60, 84, *arguments)
+    first = run.stdout.splitlines()[0]
+    assert first == counted.stdout.splitlines()[0]
+    assert first.startswith('The dial reaches ')

@@ -166,7 +166,7 @@ def _launch(
 
 
 def _tile(num_tokens: int, head_dims: int, dtype: torch.dtype) -> dict[str, int]:
-    """What a program computes, such that nothing spills (benchmarks/results/kernel_resources.md).
+    """What a program computes, such that nothing spills (docs/performance.md).
 
     A window of 7 x 7 and its carriers is one block of 64 keys; 12 x 12 tokens are 160 keys in
     blocks of 32, where the next power of 2 would be 256.
@@ -181,7 +181,8 @@ def _tile(num_tokens: int, head_dims: int, dtype: torch.dtype) -> dict[str, int]
         BLOCK_KEYS=block_keys,
         BLOCK_DIMS=block_dims,
         num_warps=8 if block_queries == 64 and block_dims > 32 else 4,
-        num_stages=1,
+        # Reading ahead costs registers that larger heads need.
+        num_stages=2 if num_tokens > block_keys and block_dims <= 32 else 1,
     )
 
 
@@ -234,7 +235,7 @@ def _sample(
 def pays(dtype: torch.dtype, head_dims: int, capability: tuple[int, int] | None) -> bool:
     """Whether tensor cores compute the products and nothing spills; else PyTorch is faster.
 
-    The figures are in benchmarks/results/kernel_resources.md.
+    The figures are in docs/performance.md.
 
     Args:
         dtype: Of queries, keys and values.

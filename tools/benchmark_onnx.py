@@ -12,6 +12,7 @@ from sparsevit_mm.apis.benchmark_onnx import benchmark_config
 from sparsevit_mm.apis.schedules import parse_ratios
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.deployment.parts import PARTS
+from sparsevit_mm.deployment.runtimes import RUNTIMES
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,7 +30,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--shape', nargs=2, type=int, required=True, metavar=('HEIGHT', 'WIDTH'), help='in pixels'
     )
-    parser.add_argument('--part', default=PARTS[0], help=f'one of {", ".join(PARTS)}')
+    parser.add_argument(
+        '--part',
+        help=f'one of {", ".join(PARTS)}; predictions if a file can hold them, else backbone',
+    )
+    parser.add_argument(
+        '--runtime',
+        nargs='+',
+        default=[RUNTIMES[0]],
+        metavar='NAME',
+        help=f'what runs the files: {", ".join(RUNTIMES)}',
+    )
     parser.add_argument('--batch', type=int, default=1, help='images at once')
     parser.add_argument('--runs', type=int, default=20, help='timed rounds')
     parser.add_argument('--with-torch', action='store_true', help='time the models on torch, too')
@@ -50,13 +61,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             part=args.part,
             batch=args.batch,
             runs=args.runs,
+            runtimes=args.runtime,
             with_torch=args.with_torch,
             out=args.out,
             cfg_options=args.cfg_options,
         )
     for name, latency in timed.items():
-        print(f'{name}: {latency}, {latency.median / timed["dense"].median:.2f} of dense')
-    print(f'ONNX Runtime on the CPU, {torch.get_num_threads()} threads, {args.runs} rounds in turn')
+        dense = timed[f'dense, {name.rpartition(", ")[2]}']
+        print(f'{name}: {latency}, {latency.median / dense.median:.2f} of dense')
+    print(f'on the CPU, {torch.get_num_threads()} threads, {args.runs} rounds in turn')
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ from _arguments import add_cfg_options, add_schedule, tool_parser
 from sparsevit_mm.apis.export_onnx import export_config
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.user_errors import user_errors_exit
+from sparsevit_mm.deployment.description import INPUTS
 from sparsevit_mm.deployment.parts import PARTS
 
 
@@ -27,7 +28,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=('HEIGHT', 'WIDTH'),
         help='size of the images in pixels',
     )
-    parser.add_argument('--part', default=PARTS[0], help=f'one of {", ".join(PARTS)}')
+    parser.add_argument(
+        '--part',
+        help=f'one of {", ".join(PARTS)}; predictions if the file can hold them, else backbone',
+    )
+    parser.add_argument(
+        '--input',
+        help=f'one of {", ".join(INPUTS)}; uint8 for predictions, else normalized',
+    )
     parser.add_argument('--batch', type=int, default=1, help='images at once')
     parser.add_argument('--dynamic-batch', action='store_true', help='for any number of images')
     parser.add_argument(
@@ -49,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             *args.shape,
             checkpoint=args.checkpoint,
             part=args.part,
+            input_form=args.input,
             batch=args.batch,
             dynamic_batch=args.dynamic_batch,
             dynamic_size=args.dynamic_size,
@@ -57,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             cfg_options=args.cfg_options,
         )
     outputs = ', '.join('×'.join(map(str, shape)) for shape in exported.outputs)
-    print(f'{exported.path}: {"×".join(map(str, exported.inputs))} to {outputs}')
-    if exported.difference is not None:
-        print(f'largest difference from the model on noise: {exported.difference:.1e}')
+    print(f'{exported.path}, {exported.part}: {"×".join(map(str, exported.inputs))} to {outputs}')
+    if exported.parity is not None:
+        print(exported.parity)
 
 
 if __name__ == '__main__':

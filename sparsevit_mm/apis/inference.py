@@ -128,7 +128,7 @@ class ImagePredictor:
             meta = load_checkpoint(model, checkpoint, map_location='cpu').get('meta', {})
         self.model = revert_sync_batchnorm(model).to(self.device).eval()
         with DefaultScope.overwrite_default_scope(self.scope):
-            self.dataset_meta = meta.get('dataset_meta') or _dataset_meta(self.cfg)
+            self.dataset_meta = meta.get('dataset_meta') or dataset_meta(self.cfg)
             self.prepare = Compose(_pipeline_without_loading(self.cfg))
             loading = _special_loading(self.cfg)
             self._loading = None if loading is None else Compose([loading])
@@ -310,7 +310,7 @@ def _camera(cam2img: NDArray[np.float64] | None) -> dict[str, Any]:
     return dict(cam2img=cam2img.tolist(), box_type_3d=box_type, box_mode_3d=box_mode)
 
 
-def _dataset_meta(cfg: Config) -> dict[str, Any]:
+def dataset_meta(cfg: Config) -> dict[str, Any]:
     """Class names and colors of the config's test set, which need not be on disk."""
     dataset = innermost_dataset(cfg.test_dataloader)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from sparsevit_mm.deployment.predictions import exportable_post_processing
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.fastervit import FasterViT
 from sparsevit_mm.ops.compat import plain_attention
@@ -28,7 +29,7 @@ def export_graph(
 
     Args:
         model: The model; it is switched to evaluation mode.
-        images: (B, C, H, W) of the size to export for.
+        images: (B, C, H, W) of the size to export for, or (B, H, W, C) for `FromBytes`.
         dynamic_batch: Whether the graph accepts any number of images.
         dynamic_size: Whether the graph accepts any size from 32 pixels on; only for a FasterViT
             that computes all windows.
@@ -66,7 +67,7 @@ def export_graph(
     # The exporter must not assume that a size is neither 0 nor 1: a stage may be a single window.
     oblivious = symbols.patch(backed_size_oblivious=True)
     # The graph would otherwise depend on the memory layout that only fused attention returns.
-    with torch.no_grad(), plain_attention(), oblivious:
+    with torch.no_grad(), plain_attention(), oblivious, exportable_post_processing():
         model(images)  # builds the index maps for this size, which become constants
         program = torch.export.export(
             model,

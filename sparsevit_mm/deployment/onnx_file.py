@@ -7,7 +7,7 @@ import logging
 import re
 import shlex
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from sparsevit_mm.deployment.description import KEY, Description
+from sparsevit_mm.deployment.onnx_operators import onnx_forms
+from sparsevit_mm.deployment.runtimes import RUNTIMES, open_session, run_session
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import written_whole
 from sparsevit_mm.ops.compat import plain_attention
@@ -39,12 +42,19 @@ def check_onnx() -> None:
         )
 
 
-def write_onnx(program: ExportedProgram, path: str | Path) -> None:
+def write_onnx(
+    program: ExportedProgram,
+    path: str | Path,
+    outputs: Sequence[str] | None = None,
+    description: Description | None = None,
+) -> None:
     """Writes a graph as an ONNX file.
 
     Args:
         program: Returned by `export_graph`.
         path: The file; weights above 2 GiB go into a second file beside it.
+        outputs: Names of the outputs.
+        description: What the file says about itself.
 
     Raises:
         ConfigError: If a package is missing.
@@ -52,58 +62,53 @@ def write_onnx(program: ExportedProgram, path: str | Path) -> None:
     check_onnx()
     with _quiet(), plain_attention():
         written = torch.onnx.export(
-            program, dynamo=True, opset_version=OPSET, input_names=[INPUT], verbose=False
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=outputs,
+            verbose=False,
+            custom_translation_table=onnx_forms(),
         )
         assert written is not None
         _name_sides(written.model.graph)
+        if description is not None:
+            written.model.metadata_props[KEY] = description.to_json()
         with written_whole(path) as file:
             written.save(str(file))
 
 
 class OnnxModel:
-    """Runs an ONNX file with ONNX Runtime.
+    """Runs an ONNX file on tensors.
 
     Args:
         path: The file.
         threads: Number of CPU threads; by default that of torch.
-        providers: Execution providers of ONNX Runtime.
+        runtime: One of `sparsevit_mm.deployment.runtimes.RUNTIMES`.
 
     Raises:
         ConfigError: If a package is missing or the file cannot be read.
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        threads: int | None = None,
-        providers: tuple[str, ...] = ('CPUExecutionProvider',),
+        self, path: str | Path, threads: int | None = None, runtime: str = RUNTIMES[0]
     ) -> None:
-        check_onnx()
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=list(providers)
-            )
-        except Exception as error:  # its exceptions have no common base
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f'{path} cannot be run by ONNX Runtime: {reason}') from error
-        self.input = self.session.get_inputs()[0].name
+        self.session = open_session(path, runtime, threads or torch.get_num_threads())
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Runs a batch.
 
         Args:
-            images: (B, C, H, W) on the CPU.
+            images: (B, C, H, W), or what else the file takes, on the CPU.
 
         Returns:
             The outputs.
+
+        Raises:
+            ConfigError: If the file does not take images of this shape or type.
         """
-        outputs: list[Any] = self.session.run(None, {self.input: images.numpy()})
-        return [torch.from_numpy(output) for output in outputs]
+        outputs = run_session(self.session, images.numpy())
+        return [torch.from_numpy(output) for output in outputs.values()]
 
 
 @torch.no_grad()

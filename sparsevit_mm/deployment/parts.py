@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparsevit_mm.deployment.predictions import (
+    SegmentorLogits,
+    is_dense_segmentor,
+    predictions_of,
+)
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.classifier import ImageClassifier
 
-PARTS = ('backbone', 'model')
+PARTS = ('predictions', 'model', 'backbone')
 
 
 class FlatOutputs(nn.Module):
@@ -29,29 +34,6 @@ class FlatOutputs(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """All tensors of the module's output, in order."""
         return tuple(_tensors(self.module(images)))
-
-
-class SegmentorLogits(nn.Module):
-    """A segmentor that returns the logits of every input pixel.
-
-    Args:
-        segmentor: MMSegmentation's EncoderDecoder.
-    """
-
-    def __init__(self, segmentor: Any) -> None:
-        super().__init__()
-        self.segmentor = segmentor
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps (B, C, H, W) images to (B, classes, H, W) logits."""
-        features = self.segmentor.extract_feat(images)
-        logits = self.segmentor.decode_head(features)
-        return F.interpolate(
-            logits,
-            size=images.shape[2:],
-            mode='bilinear',
-            align_corners=self.segmentor.align_corners,
-        )
 
 
 class DenseDetections(nn.Module):
@@ -82,16 +64,19 @@ def exportable(model: nn.Module, part: str) -> nn.Module:
 
     Args:
         model: The model of a config.
-        part: 'backbone', or 'model' for as much of the model as maps tensors to tensors.
+        part: 'predictions' for all of it; 'model' for the network without what follows it, such as
+            NMS; 'backbone'.
 
     Returns:
         A module whose output is a tensor or a tuple of tensors.
 
     Raises:
-        ConfigError: If the part is unknown, or the whole model cannot be exported.
+        ConfigError: If the part is unknown, or that much of the model cannot be exported.
     """
     if part not in PARTS:
         raise ConfigError(f'part is {part!r}, but must be one of {", ".join(PARTS)}.')
+    if part == 'predictions':
+        return predictions_of(model)
     if part == 'backbone':
         backbone = getattr(model, 'backbone', None)
         if not isinstance(backbone, nn.Module):
@@ -99,12 +84,8 @@ def exportable(model: nn.Module, part: str) -> nn.Module:
         return backbone
     if isinstance(model, ImageClassifier):
         return model
-    if find_spec('mmseg') is not None:
-        from mmseg.models import EncoderDecoder
-        from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-
-        if isinstance(model, EncoderDecoder) and isinstance(model.decode_head, BaseDecodeHead):
-            return SegmentorLogits(model)
+    if is_dense_segmentor(model):
+        return SegmentorLogits(model)
     if find_spec('mmdet') is not None:
         from mmdet.models import SingleStageDetector, TwoStageDetector
 
@@ -115,6 +96,20 @@ def exportable(model: nn.Module, part: str) -> nn.Module:
         f'part is model, but of {type(model).__name__} only the backbone can be exported: what '
         "comes after it does not map tensors to tensors. Use part='backbone'."
     )
+
+
+def default_part(model: nn.Module, path: str) -> str:
+    """What is exported where nothing is said: the predictions if they can be, else the backbone.
+
+    Args:
+        model: The model of a config.
+        path: The file; only ONNX files hold predictions.
+    """
+    if path.endswith('.onnx'):
+        with contextlib.suppress(ConfigError):
+            predictions_of(model)
+            return 'predictions'
+    return 'backbone'
 
 
 def _tensors(outputs: Any) -> list[Tensor]:

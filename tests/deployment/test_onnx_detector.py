@@ -1,0 +1,185 @@
+"""The runner without torch: its pictures are OpenCV's, its predictions are those of the model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import sparsevit_mm
+from sparsevit_mm.deployment import OnnxDetector
+from sparsevit_mm.deployment.description import Description
+from sparsevit_mm.deployment.picture import resize
+from sparsevit_mm.errors import ConfigError
+from tests.helpers.small_detectors import detector_config
+from tests.helpers.tiny_data import SEGMENTOR, write_config, write_tiny_data
+from tests.tools.conftest import call_tool
+
+PHOTO = (75, 120)
+"""Height and width of the image that is predicted on."""
+
+
+@pytest.fixture(scope='module')
+def photo(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    smooth = cv2.resize(rng.integers(0, 256, (8, 12, 3), dtype=np.uint8), PHOTO[::-1])
+    path = tmp_path_factory.mktemp('photo') / 'photo.png'
+    Image.fromarray(smooth).save(path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def mask_detector(tmp_path_factory):
+    """Config, weights and file of a tiny Mask R-CNN."""
+    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+    folder = tmp_path_factory.mktemp('mask_detector')
+    data = write_tiny_data(folder / 'data')
+    config = write_config(folder / 'config.py', detector_config('Mask R-CNN'), data)
+    return exported(config, folder)
+
+
+def exported(config, folder, *flags):
+    import torch
+
+    from sparsevit_mm.apis.export_onnx import load_model
+
+    model = load_model(str(config), None, None, None)
+    model.init_weights()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if 'head' in name:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    torch.save({'state_dict': model.state_dict()}, folder / 'weights.pth')
+    out = folder / 'model.onnx'
+    call_tool(
+        'export_onnx', config, folder / 'weights.pth', '--shape', 60, 84, '--out', out, *flags
+    )
+    return config, folder / 'weights.pth', out
+
+
+@pytest.mark.parametrize('new', [(60, 84), (31, 300), (224, 224), (75, 120)])
+def test_resizing_is_that_of_opencv(new):
+    image = np.random.default_rng(0).integers(0, 256, (*PHOTO, 3), dtype=np.uint8)
+    wanted = cv2.resize(image, new[::-1])
+    apart = np.abs(resize(image, *new).astype(int) - wanted)
+    assert apart.max() <= 1 and (apart > 0).mean() < 0.02
+
+
+def test_finds_what_the_model_finds(mask_detector, photo):
+    from sparsevit_mm.apis.inference import ImagePredictor
+
+    config, weights, path = mask_detector
+    predictor = ImagePredictor(str(config), str(weights), device='cpu')
+    wanted = predictor.predict(predictor.read(photo)).sample.pred_instances
+    detector = OnnxDetector(path, 'onnxruntime', threads=1)
+    found = detector(photo)
+    assert detector.classes == ('person', 'car')
+    np.testing.assert_allclose(found.boxes, wanted.bboxes.numpy(), atol=0.5)
+    np.testing.assert_allclose(found.scores, wanted.scores.numpy(), atol=1e-3)
+    np.testing.assert_array_equal(found.labels, wanted.labels.numpy())
+    both, either = (found.masks & wanted.masks.numpy()), (found.masks | wanted.masks.numpy())
+    assert both.sum() / either.sum() > 0.99
+    assert detector.draw(photo, found, threshold=0.0).shape == (*PHOTO, 3)
+    assert len(detector.lines(found, threshold=0.0)) == len(found.boxes)
+
+
+def test_normalized_input_and_a_letterbox(photo, tmp_path):
+    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+    text = detector_config('RetinaNet').replace('keep_ratio=False', 'keep_ratio=True')
+    config = write_config(tmp_path / 'config.py', text, write_tiny_data(tmp_path / 'data'))
+    config, weights, path = exported(config, tmp_path, '--input', 'normalized')
+    detector = OnnxDetector(path, 'onnxruntime', threads=1)
+    assert detector.description.fitting == 'letterbox'
+    entered, placement = detector.enter(detector.read(photo))
+    assert entered.shape == (1, 3, 60, 84)
+    assert (placement.height, placement.width) == (53, 84)  # 75 x 120 in 60 x 84
+    assert (entered[:, :, 53:] == 0).all()  # the preprocessor pads after the normalization
+
+
+def test_segments_and_classifies(photo, tmp_path):
+    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+    from tests.tools.test_export_onnx import CLASSIFIER
+
+    config = write_config(tmp_path / 'config.py', SEGMENTOR, write_tiny_data(tmp_path / 'data'))
+    _, _, path = exported(config, tmp_path)
+    detector = OnnxDetector(path, 'onnxruntime', threads=1)
+    found = detector(photo)
+    assert found.label_map.shape == PHOTO
+    assert detector.draw(photo, found).shape == (*PHOTO, 3)
+    assert detector.lines(found)
+    config.write_text(CLASSIFIER)
+    _, _, path = exported(config, tmp_path)
+    scores = OnnxDetector(path, 'onnxruntime', threads=1)(photo).scores
+    assert scores.shape == (2,) and abs(scores.sum() - 1) < 1e-5
+
+
+def test_wrong_input_is_one_sentence(mask_detector, photo, tmp_path):
+    _, _, path = mask_detector
+    detector = OnnxDetector(path, 'onnxruntime', threads=1)
+    with pytest.raises(ConfigError, match='the image is 8 x 8 x 4 uint8, but must be'):
+        detector(np.zeros((8, 8, 4), dtype=np.uint8))
+    from sparsevit_mm.deployment.runtimes import run_session
+
+    images = np.zeros((1, 64, 84, 3), dtype=np.uint8)
+    with pytest.raises(ConfigError, match='images are 1 x 64 x 84 x 3 uint8, but the file takes'):
+        run_session(detector.session, images)
+    with pytest.raises(ConfigError, match='the image .* cannot be read'):
+        detector(tmp_path / 'none.png')
+    with pytest.raises(ConfigError, match=r'model file .*none\.onnx does not exist'):
+        OnnxDetector(tmp_path / 'none.onnx', 'onnxruntime')
+    with pytest.raises(ConfigError, match="runtime is 'tvm', but must be one of onnxruntime"):
+        OnnxDetector(path, 'tvm')
+    (tmp_path / 'broken.onnx').write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match='cannot be run by onnxruntime'):
+        OnnxDetector(tmp_path / 'broken.onnx', 'onnxruntime')
+    with pytest.raises(ConfigError, match='does not say how to run it'):
+        Description.from_json(None, 'other.onnx')
+    with pytest.raises(ConfigError, match='is described by .* not understood'):
+        Description.from_json('{"task": "detection", "input": "uint16"}', 'other.onnx')
+
+
+def test_runs_where_torch_and_mmengine_are_not_installed(mask_detector, photo, tmp_path):
+    """In a folder with this package, NumPy, Pillow and ONNX Runtime, and no other package."""
+    _, _, path = mask_detector
+    packages = tmp_path / 'packages'
+    packages.mkdir()
+    names = ('numpy', 'PIL', 'onnxruntime', 'flatbuffers', 'google', 'packaging')
+    for name in names:
+        origin = find_spec(name)
+        if origin is not None:
+            place = Path(next(iter(origin.submodule_search_locations)))
+            (packages / name).symlink_to(place)
+            for libraries in place.parent.glob(f'{"pillow" if name == "PIL" else name}.libs'):
+                (packages / libraries.name).symlink_to(libraries)
+    (packages / 'sparsevit_mm').symlink_to(Path(sparsevit_mm.__file__).parent)
+    program = 'import sys, sparsevit_mm.deployment; print("torch" in sys.modules)'
+    environment = {**os.environ, 'PYTHONPATH': str(packages)}
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, '-S', *map(str, arguments)],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    imported = run('-c', program)
+    assert imported.stdout == 'False\n', imported.stderr
+    ran = run('-m', 'sparsevit_mm.deployment', path, photo, '--threshold', 0, '--out-dir', 'drawn')
+    assert ran.returncode == 0, ran.stderr
+    assert 'person' in ran.stdout or 'car' in ran.stdout
+    assert (tmp_path / 'drawn' / 'photo.png').is_file()
+    wrong = run('-m', 'sparsevit_mm.deployment', 'none.onnx', photo)
+    assert wrong.returncode == 1
+    assert wrong.stderr == 'the model file none.onnx does not exist.\n'
+    asked = run('-c', 'from sparsevit_mm import SparseViT')
+    assert 'SparseViT needs torch and mmengine, which are not installed' in asked.stderr

@@ -19,6 +19,7 @@ EXTRAS = {
     'mmseg': [PINNED['mmsegmentation'], *NEEDS['mmseg']],
     'mmdet3d': [PINNED['mmdet3d'], VERSIONS['NUMPY'], *NEEDS['mmdet3d']],
     'onnx': list(VERSIONS['ONNX']),
+    'openvino': list(VERSIONS['OPENVINO']),
     'dev': list(VERSIONS['DEV_TOOLS']),
 }
 

@@ -86,6 +86,9 @@ ONNX = (
 )
 """Writing and running ONNX files; optional."""
 
+OPENVINO = ('openvino==2026.4.1', 'nncf==3.4.0')
+"""Running exported files on OpenVINO, and quantizing them for it; optional."""
+
 TRITON = 'triton==3.6.0'
 """Runs the GPU kernels in its interpreter in tests; torch for CPUs does not include it."""
 

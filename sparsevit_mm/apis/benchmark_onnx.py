@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,10 @@ def benchmark_config(
             )
             write_onnx(export_graph(module, images), path, None, description)
             if with_torch:
-                candidates[f'{name}, torch'] = lambda m=module, images=images: m(images)  # type: ignore[misc]
+                candidates[f'{name}, torch'] = partial(module, images)
             for runtime in runtimes:
                 written = OnnxModel(path, runtime=runtime)
-                candidates[f'{name}, {runtime}'] = (  # type: ignore[misc]
-                    lambda written=written, images=images: written(images)
-                )
+                candidates[f'{name}, {runtime}'] = partial(written, images)
         with torch.inference_mode():
             timed = measure_latency(candidates, runs=runs, device='cpu')
     if out is not None:

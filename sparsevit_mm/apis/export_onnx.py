@@ -171,7 +171,9 @@ def exported_module(
     description = None
     if isinstance(module, Predictions):
         input_form = input_form or 'uint8'
-        pipeline = innermost_dataset(cfg.test_dataloader).pipeline if 'test_dataloader' in cfg else ()
+        pipeline = (
+            innermost_dataset(cfg.test_dataloader).pipeline if 'test_dataloader' in cfg else ()
+        )
         description = describe(module, pipeline, class_names(cfg), input_form)
     if input_form == 'uint8':
         module = FromBytes(module, getattr(model, 'data_preprocessor', None)).eval()
@@ -194,7 +196,7 @@ def _same_predictions(module: nn.Module, names: Sequence[str], path: str, images
     same = agreement(expected, found)
     if same.share < FEWEST_SAME:
         raise ParityError(
-            f"{path} differs from the model on noise: {same}, but {FEWEST_SAME:.0%} must be."
+            f'{path} differs from the model on noise: {same}, but {FEWEST_SAME:.0%} must be.'
         )
     return f'{same} as those of the model on noise'
 

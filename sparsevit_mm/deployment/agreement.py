@@ -39,9 +39,7 @@ class Agreement:
         return f'{self.agreeing} of {self.total} {self.what} are the same'
 
 
-def agreement(
-    expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]
-) -> Agreement:
+def agreement(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) -> Agreement:
     """Compares the outputs of two files or models for one batch.
 
     Args:
@@ -56,7 +54,9 @@ def agreement(
         return Agreement(int((apart <= SCORE_TOLERANCE).sum()), len(apart), 'images')
     return sum(
         (
-            _boxes(*({name: value[image] for name, value in of.items()} for of in (expected, found)))
+            _boxes(
+                *({name: value[image] for name, value in of.items()} for of in (expected, found))
+            )
             for image in range(len(expected['boxes']))
         ),
         start=Agreement(0, 0, 'boxes'),

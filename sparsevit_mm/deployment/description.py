@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sparsevit_mm.errors import ConfigError
 
@@ -72,15 +73,13 @@ class Description:
                 '--part predictions.'
             )
         try:
-            values = json.loads(text)
-            read = cls(
-                **{
-                    name: tuple(value) if isinstance(value, list) else value
-                    for name, value in values.items()
-                }
-            )
+            values: dict[str, Any] = json.loads(text)
+            lists = {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
+            read = cls(**{**values, **lists})
         except (ValueError, TypeError, AttributeError):
-            raise ConfigError(f'{path} is described by {text!r}, which is not understood.') from None
+            raise ConfigError(
+                f'{path} is described by {text!r}, which is not understood.'
+            ) from None
         if read.task not in TASKS or read.input not in INPUTS or read.fitting not in FITTINGS:
             raise ConfigError(f'{path} is described by {text!r}, which is not understood.')
         return read

@@ -1,6 +1,6 @@
 """MMDetection's decoding, NMS and second stage with fixed numbers of boxes, for exported graphs.
 
-MMDetection keeps as many boxes as there are, image by image, and branches on how many that is, which
+MMDetection keeps as many boxes as there are in each image and branches on how many that is, which
 `torch.export` refuses. Here every image has the same number of places; one without a box has the
 score `NO_BOX`. The heads themselves and their box coders are MMDetection's.
 """

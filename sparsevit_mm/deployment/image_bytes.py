@@ -16,6 +16,9 @@ class FromBytes(nn.Module):
         preprocessor: mmengine's `ImgDataPreprocessor` or a framework's.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, module: nn.Module, preprocessor: Any) -> None:
         super().__init__()
         self.module = module
@@ -44,7 +47,5 @@ def normalization(preprocessor: Any) -> tuple[tuple[float, ...], tuple[float, ..
     is_bgr = not getattr(preprocessor, '_channel_conversion', False)
     if not getattr(preprocessor, '_enable_normalize', False):
         return (0.0,), (1.0,), is_bgr
-    mean, std = (
-        tuple(value.flatten().tolist()) for value in (preprocessor.mean, preprocessor.std)
-    )
+    mean, std = (tuple(value.flatten().tolist()) for value in (preprocessor.mean, preprocessor.std))
     return mean, std, is_bgr

@@ -6,6 +6,7 @@ They stand for mmcv's compiled NMS and RoIAlign in exported graphs, and call the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -111,7 +112,7 @@ def _shape_of_pool_regions(
 
 def onnx_forms() -> dict[Any, Callable[..., Any]]:
     """The operators' forms in ONNX, for `torch.onnx.export(custom_translation_table=...)`."""
-    from onnxscript import opset18 as op
+    op: Any = import_module('onnxscript').opset18
 
     def onnx_suppress(boxes: Any, scores: Any, iou_threshold: float, limit: int) -> Any:
         chosen = op.NonMaxSuppression(

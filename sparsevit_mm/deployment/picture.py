@@ -75,9 +75,7 @@ def resize(
     left, right, left_weight, right_weight = _neighbors(image.shape[1], width)
     top, bottom, top_weight, bottom_weight = _neighbors(image.shape[0], height)
     pixels = image.astype(np.int32)
-    rows = (
-        pixels[:, left] * left_weight[:, None] + pixels[:, right] * right_weight[:, None]
-    ) >> 4
+    rows = (pixels[:, left] * left_weight[:, None] + pixels[:, right] * right_weight[:, None]) >> 4
     upper = (rows[top] * top_weight[:, None, None]) >> 16
     lower = (rows[bottom] * bottom_weight[:, None, None]) >> 16
     return ((upper + lower + 2) >> 2).astype(np.uint8)
@@ -142,7 +140,10 @@ def color_of(label: int) -> tuple[int, int, int]:
 
 
 def draw_boxes(
-    image: NDArray[np.uint8], boxes: NDArray[np.float32], labels: Sequence[int], texts: Sequence[str]
+    image: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    labels: Sequence[int],
+    texts: Sequence[str],
 ) -> NDArray[np.uint8]:
     """Draws boxes with a text at each.
 

@@ -104,7 +104,11 @@ def run_session(session: Session, images: NDArray[Any]) -> dict[str, NDArray[Any
 
 
 class OnnxRuntimeSession:
-    """A file in ONNX Runtime, see `Session`."""
+    """A file in ONNX Runtime, see `Session`.
+
+    Attributes:
+        native: ONNX Runtime's own session.
+    """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         import onnxruntime
@@ -112,20 +116,20 @@ class OnnxRuntimeSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
+        self.native = onnxruntime.InferenceSession(
             str(path), options, providers=['CPUExecutionProvider']
         )
-        (images,) = self._session.get_inputs()
+        (images,) = self.native.get_inputs()
         self._input = images.name
         self.shape = tuple(side if isinstance(side, int) else None for side in images.shape)
         names = {'tensor(float)': 'float32', 'tensor(uint8)': 'uint8'}
         self.dtype = np.dtype(names[images.type])
-        self.outputs = tuple(output.name for output in self._session.get_outputs())
-        self.description = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        self.outputs = tuple(output.name for output in self.native.get_outputs())
+        self.description = self.native.get_modelmeta().custom_metadata_map.get(KEY)
 
     def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         """The outputs for images of the right shape and type."""
-        outputs: list[NDArray[Any]] = self._session.run(None, {self._input: images})
+        outputs: list[NDArray[Any]] = self.native.run(None, {self._input: images})
         return outputs
 
 

@@ -123,7 +123,7 @@ def test_one_file_of_fastervit_for_any_size_and_batch(variant, tmp_path, onnx):
     backbone = build(FasterViT, **FASTERVITS[variant])
     program = export_graph(backbone, noise(1, 256, 320), dynamic_batch=True, dynamic_size=True)
     exported = run_onnx(program, tmp_path)
-    assert exported.session.get_inputs()[0].shape == ['batch', 3, 'height', 'width']
+    assert exported.session.native.get_inputs()[0].shape == ['batch', 3, 'height', 'width']
     for batch, size in enumerate([*SIZES, (33, 64)], start=1):
         check_equal(backbone, exported, noise(batch, *size))
         check_equal(backbone, program.module(), noise(batch, *size))

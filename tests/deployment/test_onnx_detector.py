@@ -22,16 +22,15 @@ from tests.helpers.small_detectors import detector_config
 from tests.helpers.tiny_data import SEGMENTOR, write_config, write_tiny_data
 from tests.tools.conftest import call_tool
 
-PHOTO = (75, 120)
-"""Height and width of the image that is predicted on."""
+PHOTO = (120, 168)
+"""Height and width of the image that is predicted on: OpenCV halves it without rounding."""
 
 
 @pytest.fixture(scope='module')
 def photo(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    smooth = cv2.resize(rng.integers(0, 256, (8, 12, 3), dtype=np.uint8), PHOTO[::-1])
+    noise = np.random.default_rng(0).integers(0, 256, (*PHOTO, 3), dtype=np.uint8)
     path = tmp_path_factory.mktemp('photo') / 'photo.png'
-    Image.fromarray(smooth).save(path)
+    Image.fromarray(noise).save(path)
     return path
 
 
@@ -42,7 +41,7 @@ def mask_detector(tmp_path_factory):
     folder = tmp_path_factory.mktemp('mask_detector')
     data = write_tiny_data(folder / 'data')
     config = write_config(folder / 'config.py', detector_config('Mask R-CNN'), data)
-    return exported(config, folder)
+    return exported(config, folder, '--ratios', 0.5)
 
 
 def exported(config, folder, *flags):
@@ -55,7 +54,8 @@ def exported(config, folder, *flags):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if 'head' in name:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
+                scale = 0.4 if 'mask_head' in name else 0.1
+                parameter.add_(torch.randn_like(parameter) * scale)
     torch.save({'state_dict': model.state_dict()}, folder / 'weights.pth')
     out = folder / 'model.onnx'
     call_tool(
@@ -64,7 +64,7 @@ def exported(config, folder, *flags):
     return config, folder / 'weights.pth', out
 
 
-@pytest.mark.parametrize('new', [(60, 84), (31, 300), (224, 224), (75, 120)])
+@pytest.mark.parametrize('new', [(60, 84), (31, 300), (224, 224), PHOTO])
 def test_resizing_is_that_of_opencv(new):
     image = np.random.default_rng(0).integers(0, 256, (*PHOTO, 3), dtype=np.uint8)
     wanted = cv2.resize(image, new[::-1])
@@ -76,7 +76,7 @@ def test_finds_what_the_model_finds(mask_detector, photo):
     from sparsevit_mm.apis.inference import ImagePredictor
 
     config, weights, path = mask_detector
-    predictor = ImagePredictor(str(config), str(weights), device='cpu')
+    predictor = ImagePredictor(str(config), str(weights), device='cpu', schedule=0.5)
     wanted = predictor.predict(predictor.read(photo)).sample.pred_instances
     detector = OnnxDetector(path, 'onnxruntime', threads=1)
     found = detector(photo)
@@ -84,20 +84,23 @@ def test_finds_what_the_model_finds(mask_detector, photo):
     np.testing.assert_allclose(found.boxes, wanted.bboxes.numpy(), atol=0.5)
     np.testing.assert_allclose(found.scores, wanted.scores.numpy(), atol=1e-3)
     np.testing.assert_array_equal(found.labels, wanted.labels.numpy())
-    both, either = (found.masks & wanted.masks.numpy()), (found.masks | wanted.masks.numpy())
-    assert both.sum() / either.sum() > 0.99
+    # MMDetection fills a strip where a box has no width or height; here such a mask is empty.
+    wide = np.minimum(*(found.boxes[:, 2:] - found.boxes[:, :2]).T) > 0
+    ours, theirs = found.masks[wide], wanted.masks.numpy()[wide]
+    assert (ours & theirs).sum() / (ours | theirs).sum() > 0.99 and wide.sum() > 5
     assert detector.draw(photo, found, threshold=0.0).shape == (*PHOTO, 3)
     assert len(detector.lines(found, threshold=0.0)) == len(found.boxes)
 
 
-def test_normalized_input_and_a_letterbox(photo, tmp_path):
+def test_normalized_input_and_a_letterbox(tmp_path):
     pytest.importorskip('onnxscript', reason='onnxscript is not installed')
     text = detector_config('RetinaNet').replace('keep_ratio=False', 'keep_ratio=True')
     config = write_config(tmp_path / 'config.py', text, write_tiny_data(tmp_path / 'data'))
-    config, weights, path = exported(config, tmp_path, '--input', 'normalized')
+    _, _, path = exported(config, tmp_path, '--input', 'normalized')
     detector = OnnxDetector(path, 'onnxruntime', threads=1)
     assert detector.description.fitting == 'letterbox'
-    entered, placement = detector.enter(detector.read(photo))
+    image = np.random.default_rng(0).integers(0, 256, (75, 120, 3), dtype=np.uint8)
+    entered, placement = detector.enter(detector.read(image))
     assert entered.shape == (1, 3, 60, 84)
     assert (placement.height, placement.width) == (53, 84)  # 75 x 120 in 60 x 84
     assert (entered[:, :, 53:] == 0).all()  # the preprocessor pads after the normalization

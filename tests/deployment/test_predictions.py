@@ -1,4 +1,4 @@
-"""Whole models in files find what MMDetection, MMSegmentation and the classifier find themselves."""
+"""Whole detectors in files find what MMDetection itself finds."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def small_detector(kind, folder, schedule=0.5):
 @torch.no_grad()
 def predicted(model, images):
     """What MMDetection itself finds in normalized images, in their own pixels."""
-    meta = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'))
-    meta = {name: (HEIGHT, WIDTH) for name in meta}
+    names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    meta = dict.fromkeys(names, (HEIGHT, WIDTH))
     samples = [DetDataSample(metainfo=dict(scale_factor=(1.0, 1.0), **meta)) for _ in images]
     return [sample.pred_instances for sample in model.predict(images, samples)]

@@ -107,13 +107,14 @@ def test_benchmark_compares_schedules(tmp_path, onnx, capsys):
     config = write(tmp_path, DETECTOR)
     call_tool(
         'benchmark_onnx', config, '--shape', 60, 84, '--ratios', '[[0.5], [0.8]]',
-        '--runs', 3, '--with-torch', '--out', tmp_path / 'times.json',
+        '--part', 'backbone', '--runs', 3, '--with-torch', '--out', tmp_path / 'times.json',
     )  # fmt: skip
     times = json.loads((tmp_path / 'times.json').read_text())['milliseconds']
     names = ['dense', '[[0.5], [0.8]]']
-    assert list(times) == [text for name in names for text in (name, f'{name}, torch')]
+    of = ('torch', 'onnxruntime')
+    assert list(times) == [f'{name}, {what}' for name in names for what in of]
     assert {len(runs) for runs in times.values()} == {3}
-    assert 'dense: ' in capsys.readouterr().out
+    assert 'dense, onnxruntime: ' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,8 @@ def test_benchmark_compares_schedules(tmp_path, onnx, capsys):
     [
         (['--out', 'model.tflite'], 'out is model.tflite'),
         (['--out', 'model.pt2', '--part', 'head'], "part is 'head'"),
+        (['--out', 'model.pt2', '--part', 'predictions'], 'part is predictions, but only ONNX'),
+        (['--out', 'model.pt2', '--input', 'uint16'], "input is 'uint16'"),
         (['--out', 'model.pt2', '--dynamic-size'], 'dynamic_size is asked for SparseViT'),
         (['--out', 'model.pt2', '--batch', '0'], 'the input is 0 x'),
     ],

@@ -25,6 +25,9 @@ DENSE, LONGER, NEUTRAL = 'dense', 'longer', 'random'
 """Names of trainings: from scratch, trained further without skipping, and the one whose weights
 favor no ranking."""
 
+HEADS = 'heads'
+"""Behind the name of a training: its neck and head skip windows, too."""
+
 FURTHER_RATE, FURTHER_WARMUP = 5e-4, 10
 """Learning rate of further trainings, and the iterations in which it rises."""
 
@@ -172,17 +175,21 @@ class Case:
         importance: What ranks the windows.
         ratio: Ratio of skipped windows in every block.
         scale: Factor of the input's size.
+        head_ratios: Ratios of windows that the neck and head skip, one for each stage; for weights
+            with `+heads` alone.
     """
 
     weights: str
     importance: str = 'l2'
     ratio: float = 0.0
     scale: float = 1.0
+    head_ratios: tuple[float, ...] = ()
 
     @property
     def key(self) -> str:
         """Name in files."""
-        return f'{self.weights}-{self.importance}-{self.ratio:g}-{self.scale:g}'
+        heads = ''.join(f'-{ratio:g}' for ratio in self.head_ratios)
+        return f'{self.weights}-{self.importance}-{self.ratio:g}-{self.scale:g}{heads}'
 
 
 def compared_cases(data: DataSet) -> list[Case]:

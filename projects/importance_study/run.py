@@ -20,6 +20,7 @@ from projects.importance_study.plan import (
     DENSE,
     FURTHER_RATE,
     FURTHER_WARMUP,
+    HEADS,
     LONGER,
     Case,
     DataSet,
@@ -74,7 +75,8 @@ class StudyRun:
 
         Args:
             name: 'dense', 'longer', or the importance that the network is adapted with; with
-                '+batch' behind it, the images of a batch share their windows.
+                '+batch' behind it, the images of a batch share their windows, and with '+heads',
+                the neck and head skip windows, too.
         """
         cfg = self._config(name)
         if name != DENSE:
@@ -82,8 +84,11 @@ class StudyRun:
             start = str(self.weights(DENSE))
             cfg.model.init_cfg = dict(type='Pretrained', checkpoint=start)
         if name not in (DENSE, LONGER):
-            importance, _, allocation = name.partition('+')
-            cfg.model.backbone.update(importance=importance, allocation=allocation or 'image')
+            importance, *added = name.split('+')
+            allocation = 'batch' if 'batch' in added else 'image'
+            cfg.model.backbone.update(importance=importance, allocation=allocation)
+            if HEADS in added:
+                cfg.model.update(type='sparsevit_mm.SparseHeads', of=cfg.model.type)
             cfg.custom_hooks = [_ADAPTATION]
         register_framework(cfg)
         return train_with_progress(cfg, Console(stderr=True))
@@ -101,16 +106,13 @@ class StudyRun:
         path.parent.mkdir(exist_ok=True)
         hook = dict(type='ObjectShareHook', out=str(measured), objects=self.data.objects)
         metrics = test(
-            self._config_file,
+            self.config_file,
             str(weights),
             work_dir=str(self.folder / 'logs' / case.key),
             cfg_options={
-                **self._where_data_are(),
+                **self.test_options(case),
                 'randomness.seed': self.seed,
                 'custom_hooks': [dict(type='OracleHook'), hook],
-                'model.backbone.importance': case.importance,
-                'model.backbone.pruning_ratios': case.ratio,
-                'test_dataloader.dataset.pipeline.1.scale_factor': case.scale,
             },
         )
         found = {
@@ -129,8 +131,22 @@ class StudyRun:
         replace_text(path, json.dumps(found, indent=1) + '\n')
         return found
 
+    def test_options(self, case: Case) -> dict[str, Any]:
+        """Fields of the config that make it test a case."""
+        options = {
+            **self._where_data_are(),
+            'model.backbone.importance': case.importance,
+            'model.backbone.pruning_ratios': case.ratio,
+            'test_dataloader.dataset.pipeline.1.scale_factor': case.scale,
+        }
+        if HEADS in case.weights.split('+'):
+            kind = load_config(self.config_file).model.type
+            options |= {'model.type': 'sparsevit_mm.SparseHeads', 'model.of': kind}
+            options['model.head_ratios'] = list(case.head_ratios)
+        return options
+
     def _config(self, name: str) -> Config:
-        cfg = load_config(self._config_file, self._where_data_are(), str(self.folder / name))
+        cfg = load_config(self.config_file, self._where_data_are(), str(self.folder / name))
         if name != DENSE:
             _train_further(cfg, self.data.further)
         cfg.merge_from_dict({'randomness.seed': self.seed, **self.cfg_options})
@@ -139,7 +155,8 @@ class StudyRun:
         return cfg
 
     @property
-    def _config_file(self) -> str:
+    def config_file(self) -> str:
+        """Path of the config of the dense network."""
         return str(CONFIGS / f'{self.data.config}.py')
 
     def _where_data_are(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""A study of models whose backbone, neck and head skip windows."""

@@ -26,7 +26,7 @@ def model_gmacs(run: StudyRun, case: Case) -> float:
     register_framework(cfg)
     model = build_model(cfg)
     backbone = find_prunable_backbone(model)
-    divisor = cfg.model.data_preprocessor.pad_size_divisor
+    divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 1)
     sizes: Counter[tuple[int, int]] = Counter()
     for frame in _frames(cfg):
         height, width = (-(-side // divisor) * divisor for side in frame['inputs'].shape[1:])

@@ -21,12 +21,19 @@ def command(folder, *flags):
     main(['--smoke', *where, '--weights', 'random', *flags])
 
 
+def found_macs(run, case):
+    return json.loads(run.result_file(case).read_text())['macs']
+
+
 def test_study_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch):
     command(tmp_path, '--steps', 'compare', 'report')
     run = StudyRun(DATA_SETS['drawn_segmentation'], 0, tmp_path, SMOKE_TRAINING)
     run.measure(Case('random', 'change', 0.7))
-    shared = torch.load(run.weights('contrast+batch'), weights_only=True)
-    assert "allocation='batch'" in shared['meta']['cfg']
+    heads = Case('contrast+batch+heads', 'contrast', 0.5, head_ratios=(0.5, 0.5, 0, 0))
+    assert run.measure(heads)['macs'] < found_macs(run, Case('random', 'random', 0.0))
+    weights = torch.load(run.weights(heads.weights), weights_only=True)
+    assert "allocation='batch'" in weights['meta']['cfg']
+    assert "type='sparsevit_mm.SparseHeads'" in weights['meta']['cfg']
     command(tmp_path, '--steps', 'report')
     report = json.loads((tmp_path / 'importances.json').read_text())
     found = report['results']['drawn_segmentation']

@@ -21,7 +21,7 @@ from benchmarks.conditions import command_of, describe
 from benchmarks.floors import measure_rates
 from benchmarks.networks import NETWORKS
 from benchmarks.results_file import save_section
-from benchmarks.side_by_side import DTYPES, MODES, Case, compare
+from benchmarks.side_by_side import DTYPES, MODES, Case, compare, using_threads
 
 SWINS = (
     'mmdet Swin-T',
@@ -56,20 +56,30 @@ def measure(
     Returns:
         The conditions, the `rates` of each dtype and the `rows`.
     """
-    dtypes = dict.fromkeys(case.dtype for case in cases)
-    rates = {name: measure_rates(DTYPES[name], device) for name in dtypes}
+    rates = {}
+    for case in cases:
+        if rate_of(case) not in rates:
+            with using_threads(case.threads):
+                rates[rate_of(case)] = measure_rates(DTYPES[case.dtype], device)
     rows = []
     for case in cases:
-        rows += compare(networks, case, rates[case.dtype], device=device, runs=runs, warmup=warmup)
+        rate = rates[rate_of(case)]
+        rows += compare(networks, case, rate, device=device, runs=runs, warmup=warmup)
         torch.compiler.reset()
     found = {name: rate.as_dict() for name, rate in rates.items()}
     return dict(**describe(command, device), runs=runs, warmup=warmup, rates=found, rows=rows)
+
+
+def rate_of(case: Case) -> str:
+    """Which rate of the machine bounds a case: that of its dtype and threads."""
+    return case.dtype if case.threads is None else f'{case.dtype}, {case.threads} threads'
 
 
 def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """One line a row."""
     for row in rows:
         case = f'{row["height"]}x{row["width"]} b{row["batch"]} {row["dtype"]} {row["mode"]}'
+        case += f' {row["threads"]} threads' if 'threads' in row else ''
         if 'skipped' in row:
             print(f'{case}  {row["network"]:32} skipped: {row["skipped"]}')
             continue
@@ -122,13 +132,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--batch', type=int, nargs='+', default=[1])
     parser.add_argument('--dtype', choices=DTYPES, nargs='+', default=['fp32'])
     parser.add_argument('--mode', choices=MODES, nargs='+', default=['eager'])
+    parser.add_argument('--threads', type=int, nargs='+', default=[None])
     parser.add_argument('--warmup', type=int, default=3)
     parse_device(parser)
     args = parser.parse_args(argv)
     cases = [
-        Case(*shape, batch, dtype, mode)
-        for shape, batch, dtype, mode in itertools.product(
-            args.shape or [(672, 672)], args.batch, args.dtype, args.mode
+        Case(*shape, batch, dtype, mode, threads)
+        for shape, batch, dtype, mode, threads in itertools.product(
+            args.shape or [(672, 672)], args.batch, args.dtype, args.mode, args.threads
         )
     ]
     words = sys.argv[1:] if argv is None else argv

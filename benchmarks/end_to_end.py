@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from benchmarks.conditions import command_of, describe
 from benchmarks.networks import SCHEDULES
 from benchmarks.peers import declare_torchvision_operators
 from benchmarks.results_file import save_section
+from benchmarks.side_by_side import Clocked
 from sparsevit_mm.apis.configs import register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.profiling.latency import measure_latency
@@ -41,10 +42,15 @@ class Detector:
         schedule: Of the backbone.
         images: (1, 3, H, W), normalized.
         options: Fields of the config to replace.
+        prepare: Changes the model, in place, before its parts are timed.
     """
 
     def __init__(
-        self, schedule: Any, images: Tensor, options: dict[str, Any] | None = None
+        self,
+        schedule: Any,
+        images: Tensor,
+        options: dict[str, Any] | None = None,
+        prepare: Callable[[nn.Module], Any] | None = None,
     ) -> None:
         from mmdet.structures import DetDataSample
 
@@ -55,6 +61,8 @@ class Detector:
         model = build_model(cfg)
         self.model: nn.Module = model.to(images.device)
         self.model.eval()
+        if prepare is not None:
+            prepare(self.model)
         self._images = images
         side = tuple(images.shape[-2:])
         shapes = dict(img_shape=side, ori_shape=side, batch_input_shape=side, pad_shape=side)
@@ -113,24 +121,52 @@ def measure(
     """
     declare_torchvision_operators()
     images = torch.randn(1, 3, *shape, device=device)
-    detectors = {name: Detector(SCHEDULES[name], images, options) for name in schedules}
-    timed = measure_latency(detectors, warmup=1, runs=runs, device=device)
+    detectors = {
+        f'Mask R-CNN, SparseViT-T {name}': Detector(SCHEDULES[name], images, options)
+        for name in schedules
+    }
+    rows = time_detectors(detectors, shape, device=device, runs=runs)
+    return dict(**describe(command, device), runs=runs, warmup=1, rows=rows)
+
+
+def time_detectors(
+    detectors: Mapping[str, Detector],
+    shape: tuple[int, int],
+    *,
+    device: torch.device,
+    runs: int,
+) -> list[dict[str, Any]]:
+    """Times detectors that take turns.
+
+    Args:
+        detectors: By name.
+        shape: Height and width of their image in pixels.
+        device: Where.
+        runs: Timed rounds, after one that is not.
+
+    Returns:
+        For each a row with the times of the whole and the medians of its `parts`; on a CPU
+        `cpu_median`, the processor time, which other processes do not lengthen.
+    """
+    clocks = {name: Clocked(detector) for name, detector in detectors.items()}
+    timed = measure_latency(clocks, warmup=1, runs=runs, device=device)
     rows = []
     for name, latency in timed.items():
         parts = detectors[name].parts
-        rows.append(
-            dict(
-                network=f'Mask R-CNN, SparseViT-T {name}',
-                height=shape[0],
-                width=shape[1],
-                batch=1,
-                milliseconds=[round(value, 3) for value in latency.runs],
-                median=round(latency.median, 3),
-                quartiles=[round(value, 3) for value in latency.quartiles],
-                parts={part: round(statistics.median(parts[part][-runs:]), 3) for part in PARTS},
-            )
+        row = dict(
+            network=name,
+            height=shape[0],
+            width=shape[1],
+            batch=1,
+            milliseconds=[round(value, 3) for value in latency.runs],
+            median=round(latency.median, 3),
+            quartiles=[round(value, 3) for value in latency.quartiles],
+            parts={part: round(statistics.median(parts[part][-runs:]), 3) for part in PARTS},
         )
-    return dict(**describe(command, device), runs=runs, warmup=1, rows=rows)
+        if device.type == 'cpu':
+            row['cpu_median'] = round(clocks[name].median(runs), 3)
+        rows.append(row)
+    return rows
 
 
 def main(argv: Sequence[str] | None = None) -> None:

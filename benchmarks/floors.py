@@ -93,8 +93,8 @@ def measure_rates(
     candidates['copy'] = lambda: target.copy_(source)
     with torch.inference_mode():
         timed = measure_latency(candidates, warmup=2, runs=10, device=device)
-    # The fastest run is the one that nothing else on the machine held up.
-    fastest = {name: min(found.runs) / 1e3 for name, found in timed.items()}
+    # A fast run is one that nothing else on the machine held up; a clock may err about one of them.
+    fastest = {name: sorted(found.runs)[1] / 1e3 for name, found in timed.items()}
     copy = fastest.pop('copy')
     return Rates(
         flops=max(2 * int(name.split()[0]) ** 3 / seconds for name, seconds in fastest.items()),

@@ -46,9 +46,9 @@ def latency_tables(sections: Sections) -> str:
         lines = [
             f'**{name}**: `{section["command"]}`',
             '',
-            '| network | size | batch | dtype | mode | GMACs | ms (middle half) '
+            '| network | size | batch | dtype | mode | threads | GMACs | ms (middle half) '
             '| processor ms | floor ms | over the floor |',
-            '|---|---|---|---|---|---|---|---|---|---|',
+            '|---|---|---|---|---|---|---|---|---|---|---|',
         ]
         for row in rows:
             first, third = row['quartiles']
@@ -56,7 +56,8 @@ def latency_tables(sections: Sections) -> str:
             spent = row.get('cpu_median')
             lines.append(
                 f'| {row["network"]} | {row["height"]}×{row["width"]} | {row["batch"]} '
-                f'| {row["dtype"]} | {row["mode"]} | {row["gmacs"]:.1f} '
+                f'| {row["dtype"]} | {row["mode"]} | {row.get("threads", section["threads"])} '
+                f'| {row["gmacs"]:.1f} '
                 f'| {row["median"]:.0f} ({first:.0f}–{third:.0f}) '
                 f'| {"" if spent is None else f"{spent:.0f}"} | {floor:.0f} '
                 f'| {row["over_floor"]:.2f} |'
@@ -127,6 +128,16 @@ def forms_table(sections: Sections, section: str, forms: Mapping[str, str]) -> s
         found = [row_of(sections[section], form, **shape) for form in forms]
         times = [f'{row["cpu_median"]:.2f}' for row in found if row is not None]
         lines.append(f'| {" | ".join(map(str, (*shape.values(), *times)))} |')
+    return '\n'.join(lines)
+
+
+def forms_of_detectors_table(sections: Sections) -> str:
+    """Processor time of whole detectors in their inference form, over the first of them."""
+    rows = sections.get('inference form', {}).get('rows', ())
+    lines = ['| detector | processor ms | faster |', '|---|---|---|']
+    for row in rows:
+        faster = rows[0]['cpu_median'] / row['cpu_median']
+        lines.append(f'| {row["network"]} | {row["cpu_median"]:.0f} | {faster:.2f}× |')
     return '\n'.join(lines)
 
 
@@ -220,6 +231,7 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
         'operators': lambda: operators_table(cpu),
         'products': lambda: forms_table(cpu, 'products', PRODUCTS),
         'detector': lambda: parts_table(cpu),
+        'inference form': lambda: forms_of_detectors_table(cpu),
     }
     for name, write in parts.items():
         pattern = re.compile(rf'(<!-- {name} -->\n).*?(<!-- end -->)', re.DOTALL)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks import (
     backbone,
     end_to_end,
+    inference_form,
     memory,
     operators,
     product_libraries,
@@ -99,10 +101,21 @@ def _cpu() -> list[Section]:
         ),
         Section('training', training.main, ('--shape', '448', '448', '--runs', '8')),
         Section('end to end', end_to_end.main, ('--runs', '4')),
+        Section('inference form', inference_form.main, ('--runs', '7')),
+        Section(
+            'threads 672',
+            backbone.main,
+            ('--networks', *sweep[1:], *_shapes(672), '--threads', *_threads(), '--runs', '7'),
+        ),
         Section('memory', memory.main, ('--side', '2688')),
         Section('operators', operators.main),
         Section('products', product_libraries.main, ('--runs', '30')),
     ]
+
+
+def _threads() -> list[str]:
+    """1, 2, 4 … as far as there are cores."""
+    return [str(2**power) for power in range((os.cpu_count() or 1).bit_length())]
 
 
 def _gpu() -> list[Section]:
@@ -147,6 +160,7 @@ def _quick() -> list[Section]:
         Section('swin 672', backbone.main, (*swins, *_shapes(64), '--runs', '1', '--warmup', '0')),
         Section('training', training.main, ('--shape', '64', '64', '--runs', '1')),
         Section('end to end', end_to_end.main, ('--shape', '64', '64', '--runs', '1')),
+        Section('inference form', inference_form.main, ('--shape', '64', '64', '--runs', '1')),
     ]
 
 

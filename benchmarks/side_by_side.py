@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ class Case:
         dtype: A key of `DTYPES`; weights and images are of this type.
         mode: One of `MODES`: 'compiled' by `torch.compile`, 'graph' replays a CUDA graph of the
             eager network.
+        threads: Threads of a CPU; None for those that the process has.
     """
 
     height: int
@@ -40,6 +42,23 @@ class Case:
     batch: int = 1
     dtype: str = 'fp32'
     mode: str = 'eager'
+    threads: int | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """For a row: the threads only if they were chosen."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@contextmanager
+def using_threads(number: int | None) -> Iterator[None]:
+    """Computes with so many threads; None for those that the process has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def compare(
@@ -64,12 +83,13 @@ def compare(
     Returns:
         For each network a row: the case; `milliseconds` of every run, `median`, `quartiles`;
         on a CPU `cpu_median`, the processor time of a run, which other processes do not lengthen;
-        on a GPU `peak_mib`; `gmacs`, `floor` and `over_floor`. A network that cannot run has
+        on a GPU `peak_mib`; `gmacs`, `floor` and `over_floor`: by processor time for one thread,
+        by the clock for several. A network that cannot run has
         `skipped`, the reason, instead.
     """
     rows, ready = [], {}
     for name in names:
-        row: dict[str, Any] = dict(network=name, **asdict(case))
+        row: dict[str, Any] = dict(network=name, **case.fields)
         rows.append(row)
         try:
             ready[name] = _prepare(name, case, rates, device, row)
@@ -79,7 +99,9 @@ def compare(
     if not ready:
         return rows
     clocks = {name: Clocked(run) for name, run in ready.items()}
-    timed = measure_latency(clocks, warmup=warmup, runs=runs, device=device)
+    with using_threads(case.threads):
+        timed = measure_latency(clocks, warmup=warmup, runs=runs, device=device)
+    alone = (case.threads or torch.get_num_threads()) == 1
     for row in rows:
         if row['network'] not in timed:
             continue
@@ -89,7 +111,8 @@ def compare(
         row['quartiles'] = [round(value, 3) for value in latency.quartiles]
         if device.type == 'cpu':
             row['cpu_median'] = round(clocks[row['network']].median(runs), 3)
-        spent = row.get('cpu_median', row['median'])
+        # The processor time of several threads is the sum of theirs; the floors are of the clock.
+        spent = row.get('cpu_median', row['median']) if alone else row['median']
         row['over_floor'] = round(spent / max(row['floor'].values()), 3)
     return rows
 

@@ -16,6 +16,7 @@ from benchmarks.results_file import row_of
 Sections = dict[str, Any]
 _DENSE = 'SparseViT-T dense'
 _PYTORCH = ', pytorch'
+_STOCK = "mmdet's Swin-T"
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,29 @@ def _end_to_end(sections: Sections) -> str | None:
     return f'{dense["median"] / sparse["median"]:.2f}×; {share:.0%} of it is the backbone'
 
 
+def _form(under: str) -> Callable[[Sections], str | None]:
+    """How much faster a detector of `benchmarks.inference_form` is than MMDetection's own."""
+
+    def read(sections: Sections) -> str | None:
+        section = sections.get('inference form', {})
+        stock, ours = (row_of(section, f'Mask R-CNN, {name}') for name in (_STOCK, under))
+        if stock is None or ours is None:
+            return None
+        return _times(stock['cpu_median'] / ours['cpu_median'])
+
+    return read
+
+
+def _two_threads(sections: Sections) -> str | None:
+    """By the clock: the processor time of two threads is the sum of theirs."""
+    section, found = sections.get('threads 672', {}), []
+    for name in ('dense', 'cfg2'):
+        rows = [row_of(section, f'SparseViT-T {name}', threads=number) for number in (1, 2)]
+        if rows[0] is not None and rows[1] is not None:
+            found.append((name, rows[0]['median'] / rows[1]['median']))
+    return _several(found, '×')
+
+
 def _against_dense(sections: Sections) -> str | None:
     return _several(
         (
@@ -228,6 +252,22 @@ TARGETS = (
     Target('cfg1, cfg2, cfg3 over dense, 672²', 'above 1.16, 1.40, 1.45×', gpu=_against_dense),
     Target("dense over timm's and mmdet's Swin, compiled, fp16", 'hoped ≥ 1.3×', gpu=_peers),
     Target('Mask R-CNN at cfg2 over dense, batch 1', 'reported', _end_to_end, _end_to_end),
+    Target(
+        "dense Mask R-CNN in its inference form over MMDetection's with its own Swin-T, 672²",
+        '≥ 1.5×',
+        cpu=_form('SparseViT-T dense, inference form float32'),
+    ),
+    Target(
+        'the same in bfloat16',
+        '≥ 2.2×',
+        cpu=_form('SparseViT-T dense, inference form bfloat16'),
+    ),
+    Target(
+        'the same in bfloat16, at cfg2',
+        '≥ 3×',
+        cpu=_form('SparseViT-T cfg2, inference form bfloat16'),
+    ),
+    Target('two threads over one, 672²', '≥ 1.8×', cpu=_two_threads),
     Target(
         'FasterViT (deployed) over the package, 224²',
         '≥ 1.15× on a CPU (batch 1), ≥ 1.2× on a GPU (batch 128, fp16)',

@@ -8,6 +8,7 @@ import torch
 from benchmarks import (
     backbone,
     end_to_end,
+    inference_form,
     memory,
     networks,
     operators,
@@ -121,6 +122,35 @@ def test_a_whole_detector_is_taken_apart():
         assert 0 < sum(row['parts'].values()) <= row['median']
 
 
+def test_detectors_in_their_inference_form_take_turns_with_the_stock_one(monkeypatch):
+    depths = dict(depths=(1, 1, 1, 1))
+    small = {'model.backbone.depths': (1, 1, 1, 1), 'model.test_cfg.rpn.max_per_img': 10}
+    forms = dict(inference_form.FORMS)
+    stock = partial(inference_form.with_stock_backbone, **depths)
+    monkeypatch.setattr(inference_form, 'FORMS', forms | {inference_form.STOCK: ('dense', stock)})
+    monkeypatch.setitem(networks.SCHEDULES, 'cfg2', 0.5)
+    section = inference_form.measure((64, 64), device=CPU, runs=1, options=small)
+    assert [row['network'] for row in section['rows']] == list(forms)
+    assert min(row['cpu_median'] for row in section['rows']) > 0
+
+
+def test_several_threads_are_compared_by_the_clock(small):
+    """Their processor time is the sum of all; rates and floors are those of the clock."""
+    rates = Rates(flops=440e9, bandwidth=1e15)
+    case = Case(64, 64, threads=2)
+    (row,) = compare(['SparseViT-T dense'], case, rates, device=CPU, runs=3, warmup=1)
+    assert row['threads'] == 2
+    floor = 2 * row['gmacs'] / 440 * 1e3
+    assert row['floor']['products'] == pytest.approx(floor, abs=1e-3)
+    assert row['over_floor'] == pytest.approx(row['median'] / max(row['floor'].values()), rel=1e-2)
+    before = torch.get_num_threads()
+    cases = [Case(64, 64, threads=number) for number in (1, 2)]
+    section = backbone.measure(['SparseViT-T dense'], cases, device=CPU, runs=2, warmup=0)
+    assert set(section['rates']) == {'fp32, 1 threads', 'fp32, 2 threads'}
+    assert [row['threads'] for row in section['rows']] == [1, 2]
+    assert torch.get_num_threads() == before
+
+
 def test_operators_share_the_time(monkeypatch):
     small = dict(small=lambda h, w: SparseViT(embed_dims=12, num_heads=(1, 1, 2, 2)).eval())
     monkeypatch.setattr(operators, 'NETWORKS', small)
@@ -152,7 +182,15 @@ def test_memory_is_measured_in_a_process_of_its_own():
 
 @pytest.mark.parametrize('device', ['cpu', 'cuda'])
 def test_the_plan_has_arguments_that_are_understood(device, monkeypatch, tmp_path):
-    modules = backbone, training, end_to_end, memory, operators, product_libraries
+    modules = (
+        backbone,
+        training,
+        end_to_end,
+        inference_form,
+        memory,
+        operators,
+        product_libraries,
+    )
     for module in modules:
         monkeypatch.setattr(module, 'measure', lambda *args, **kwargs: dict(rows=[]))
     plan = sections(device)

@@ -2,6 +2,7 @@ import torch
 from torch import nn
 
 from benchmarks.floors import Rates, Work, count_work, measure_rates
+from sparsevit_mm.profiling.latency import Latency
 
 
 def test_work_is_what_the_layers_say():
@@ -17,6 +18,23 @@ def test_floors_follow_from_work_and_rates():
     rates = Rates(flops=1e9, bandwidth=1e6)
     floors = Work(flops=10**6, parameters=500, images=1000).floors(rates, 2, torch.float16)
     assert floors == dict(products=2.0, memory=5.0)
+
+
+def test_the_floor_of_a_known_network_at_a_known_rate():
+    """40.4 GMACs are 80.8 GFLOP, which 440 GFLOP/s take 184 ms."""
+    rates = Rates(flops=440e9, bandwidth=40e9)
+    floors = Work(2 * 40_400_000_000, 28_000_000, 8_000_000).floors(rates, 1, torch.float32)
+    assert floors == dict(products=183.636, memory=3.6)
+
+
+def test_a_clock_that_errs_once_changes_no_rate(monkeypatch):
+    times = (0.5, 1.0, 1.1, 1.2)
+    monkeypatch.setattr(
+        'benchmarks.floors.measure_latency',
+        lambda candidates, **_: {name: Latency(times) for name in candidates},
+    )
+    rates = measure_rates(torch.float32, torch.device('cpu'), sides=(100,), copied=2**20)
+    assert rates == Rates(flops=2 * 100**3 / 1e-3, bandwidth=2 * 2**20 / 1e-3)
 
 
 def test_rates_are_measured():

@@ -44,9 +44,15 @@ SHARED_LIMITS = {
 }
 """Shared memory that a program may take on each architecture, in KiB."""
 
-MOST_REGISTERS = {name: 96 if name == 'gfx1100' else 64 for name in SHARED_LIMITS}
-"""Of a thread in kernels that memory limits. At 64, an NVIDIA GPU holds half of its threads and a
-gfx942 all of them; a gfx1100, with more registers, holds all of them at 96."""
+MOST_REGISTERS = dict.fromkeys(SHARED_LIMITS, 64) | {'sm_75': 72, 'gfx1100': 96}
+"""Of a thread in kernels that memory limits, so that a GPU holds many threads that wait for it.
+
+At 64, an NVIDIA GPU holds at least half of its threads, and a gfx942 all of them. So does a gfx1100
+at 96, and an sm_75, which has room for fewer threads, holds seven eighths at 72.
+"""
+
+KEYS = ('kernel', 'dtype', 'channels', 'tokens', 'architecture')
+"""What a row is about."""
 
 ROW_KERNELS = ('gather_norm', 'residual_norm', 'residual_norm of windows', 'residual_scatter')
 MINI = (32, 64, 128, 256)
@@ -70,24 +76,36 @@ class Case:
     tokens: int = 49
 
 
-def cases(dtypes: Sequence[str] = tuple(DTYPES), quick: bool = False) -> list[Case]:
-    """Every kernel, dtype and shape of the shipped architectures."""
+SHAPES = ('one', 'main', 'all')
+
+
+def cases(dtypes: Sequence[str] = tuple(DTYPES), shapes: str = 'all') -> list[Case]:
+    """Kernels, dtypes and shapes of the shipped architectures.
+
+    Args:
+        dtypes: Keys of `DTYPES`.
+        shapes: 'all'; 'main': SparseViT-T's, and those whose tiles differ most from these; 'one' of
+            each kernel.
+    """
     swin = {dims * 2**stage for dims, *_ in SWINS.values() for stage in range(4)} | set(MINI)
-    faster = [(arch, stage) for arch in FASTERVITS.values() for stage in (2, 3)]
+    faster = {arch.stage_dims[stage] for arch in FASTERVITS.values() for stage in (2, 3)}
     attended = {(size**2, 32) for size in (7, 12)} | {(49, 8)}  # of Swin; of the small one
-    for arch, stage in faster:
-        head_dims = arch.stage_dims[stage] // arch.num_heads[stage]
-        carriers = arch.ct_size**2 * arch.hat[stage]
-        attended.add((arch.window_size[stage] ** 2 + carriers, head_dims))
-        if carriers:
-            attended.add((4 * carriers, head_dims))  # the carriers of an image of 224 x 224
-    if quick:
-        swin, faster, attended = {96}, faster[:1], {(49, 32)}
+    for arch in FASTERVITS.values():
+        for stage in (2, 3):
+            head_dims = arch.stage_dims[stage] // arch.num_heads[stage]
+            carriers = arch.ct_size**2 * arch.hat[stage]
+            attended.add((arch.window_size[stage] ** 2 + carriers, head_dims))
+            if carriers:
+                attended.add((4 * carriers, head_dims))  # the carriers of an image of 224 x 224
+    if shapes == 'main':
+        swin, faster = {96, 256, 384}, {256, 784}
+        attended = {(49, 32), (53, 49), (53, 64), (49, 80), (144, 32)}
+    if shapes == 'one':
+        swin, faster, attended = {96}, {256}, {(49, 32)}
     found = []
     for dtype in dtypes:
         for kernel in ROW_KERNELS:
-            of_swin = kernel != 'residual_norm of windows'
-            channels = swin if of_swin else {arch.stage_dims[stage] for arch, stage in faster}
+            channels = faster if kernel == 'residual_norm of windows' else swin
             found += [Case(kernel, dtype, number) for number in sorted(channels)]
         found += [
             Case('window_attention', dtype, head_dims, tokens)
@@ -194,34 +212,27 @@ def takes_kernels(backend: Any) -> contextlib.AbstractContextManager[Any]:
     return chosen
 
 
-def measure(names: Sequence[str], wanted: Sequence[Case]) -> list[dict[str, Any]]:
+def measure(architecture: str, case: Case) -> dict[str, Any]:
     """Compiles and reads.
 
     Args:
-        names: Architectures, keys of `SHARED_LIMITS`.
-        wanted: What to compile.
+        architecture: A key of `SHARED_LIMITS`.
+        case: What to compile.
 
     Returns:
-        A row for each: the case and the architecture; `registers` of a thread, `spilled` bytes,
-        `shared` bytes, `instructions`, and how many reads and writes of memory have which width in
-        bytes. `path` is 'PyTorch' where the kernel is not meant to run, `error` where Triton does
-        not compile.
+        The case and the architecture; `registers` of a thread, `spilled` bytes, `shared` bytes,
+        `instructions`, and how many reads and writes of memory have which width in bytes. `path` is
+        'PyTorch' where the kernel is not meant to run, `error` where Triton does not compile.
     """
-    rows = []
-    for name in names:
-        with compiling_for(name) as compiled:
-            for case in wanted:
-                row: dict[str, Any] = dict(**vars(case), architecture=name)
-                rows.append(row)
-                if not is_meant(case, name):
-                    row['path'] = 'PyTorch'
-                    continue
-                try:
-                    launch(case)
-                    row |= read(compiled.pop())
-                except Exception as error:  # Triton's own, of any kind
-                    row['error'] = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
-    return rows
+    row: dict[str, Any] = dict(**vars(case), architecture=architecture)
+    if not is_meant(case, architecture):
+        return dict(row, path='PyTorch')
+    try:
+        with compiling_for(architecture) as compiled:
+            launch(case)
+        return row | read(compiled.pop())
+    except Exception as error:  # Triton's own, of any kind
+        return dict(row, error=f'{type(error).__name__}: {error}'.splitlines()[0][:200])
 
 
 def is_meant(case: Case, architecture: str) -> bool:
@@ -293,6 +304,10 @@ def _read_amd(asm: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def _in_order(row: dict[str, Any]) -> tuple[Any, ...]:
+    return list(SHARED_LIMITS).index(row['architecture']), *(row[key] for key in KEYS)
+
+
 def _counted(values: list[int]) -> dict[str, int]:
     return {str(value): values.count(value) for value in sorted(set(values), reverse=True)}
 
@@ -323,22 +338,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     every = tuple(SHARED_LIMITS)
     parser.add_argument('--architectures', nargs='+', choices=every, default=every)
     parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=tuple(DTYPES))
-    parser.add_argument('--quick', action='store_true', help='one shape of each kernel')
-    parser.add_argument('--out', type=Path, help='JSON file; a table is written beside it')
+    parser.add_argument('--shapes', choices=SHAPES, default='all', help='%(default)s by default')
+    parser.add_argument('--out', type=Path, help='JSON file; what is in it is not compiled again')
     args = parser.parse_args(argv)
     if os.environ.get('TRITON_INTERPRET') == '1':
         parser.error('TRITON_INTERPRET is 1, but must be unset: an interpreter compiles nothing.')
-    rows = measure(args.architectures, cases(args.dtypes, args.quick))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text('[\n' + ',\n'.join(map(json.dumps, rows)) + '\n]\n')
+    is_there = args.out is not None and args.out.exists()
+    rows: list[dict[str, Any]] = json.loads(args.out.read_text()) if is_there else []
+    known = {tuple(row[key] for key in KEYS) for row in rows}
+    for dtype in args.dtypes:
+        for name in args.architectures:
+            for case in cases([dtype], args.shapes):
+                if (*vars(case).values(), name) not in known:
+                    rows.append(measure(name, case))
+            if args.out is not None:
+                lines = ',\n'.join(json.dumps(row) for row in sorted(rows, key=_in_order))
+                args.out.write_text(f'[\n{lines}\n]\n')
     failed = [row for row in rows if 'error' in row]
     exceeding = [(row, excess) for row in rows if (excess := excesses(row))]
     for row in failed:
         print({**row})
     for row, excess in exceeding:
-        print({key: row[key] for key in ('kernel', 'dtype', 'channels', 'tokens', 'architecture')},
-              *excess)  # fmt: skip
+        print({key: row[key] for key in KEYS}, *excess)
     compiled = sum('registers' in row for row in rows)
     print(f'{compiled} compiled, {len(failed)} not, {len(exceeding)} beyond the bounds.')
     sys.exit(bool(failed or exceeding))

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _TORCHVISION_OPERATORS = (
     ('nms', 'Tensor dets, Tensor scores, float iou_threshold'),
@@ -49,15 +49,27 @@ def declare_torchvision_operators() -> Any:
 
 
 def mmdet_swin(height: int, width: int) -> nn.Module:
-    """MMDetection's Swin-T, which takes images of any size.
+    """MMDetection's Swin-T, which takes images of any size, in half precision under autocast.
 
     Raises:
         MissingPeer: If it does not import.
     """
     declare_torchvision_operators()
-    network: nn.Module = _imported('mmdet.models.backbones').SwinTransformer()
-    network.eval()
-    return network
+    return _UnderAutocast(_imported('mmdet.models.backbones').SwinTransformer()).eval()
+
+
+class _UnderAutocast(nn.Module):
+    """A network whose masks are float32, so that it takes half precision under autocast alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Any:
+        if images.dtype == torch.float32:
+            return self.network(images)
+        with torch.autocast(images.device.type, images.dtype):
+            return self.network(images)
 
 
 def timm_swin(height: int, width: int) -> nn.Module:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.counted import GPUS, LAUNCH_SECONDS, floors, totals
+from benchmarks.kernel_tables import changes_table, most_table
 from benchmarks.results_file import load, row_of
 from benchmarks.targets import TARGETS, Sections, best
 
@@ -218,12 +219,18 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
     """
     cpu, gpu = (load(results / f'performance_{name}.json') for name in ('cpu', 'cuda'))
     counted = json.loads((results / 'counted.json').read_text())
+    kernels, before = (
+        json.loads((results / f'kernel_resources{name}.json').read_text())
+        for name in ('', '_before')
+    )
     parts: dict[str, Callable[[], str]] = {
         'targets': lambda: targets_table(cpu, gpu),
         'cpu conditions': lambda: f'{conditions(cpu, "CPU")}.',
         'gpu conditions': lambda: f'{conditions(gpu, "GPU")}.',
         'cpu latency': lambda: latency_tables(cpu),
         'gpu latency': lambda: latency_tables(gpu) or 'Not measured: no GPU at hand.',
+        'kernel resources': lambda: most_table(kernels),
+        'kernel changes': lambda: changes_table(before, kernels),
         'counted floors': lambda: floors_table(counted, gpu),
         'counted steps': lambda: steps_table(counted, 'SparseViT-T cfg2'),
         'training': lambda: training_table(cpu),

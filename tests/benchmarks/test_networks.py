@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from benchmarks.networks import SCHEDULES
-from benchmarks.peers import MissingPeer, _imported
+from benchmarks.peers import MissingPeer, _imported, mmdet_swin
 from benchmarks.plain_sparsevit import PlainSparseViT
 from sparsevit_mm import SparseViT
 
@@ -28,3 +28,11 @@ def test_the_plain_one_computes_the_same(schedule):
 def test_a_peer_that_does_not_import_is_named():
     with pytest.raises(MissingPeer, match='no_such_package does not import here'):
         _imported('no_such_package')
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_mmdets_swin_runs_in_half_precision(dtype):
+    network = mmdet_swin(64, 64).to(dtype)
+    with torch.no_grad():
+        maps = network(torch.rand(1, 3, 64, 64).to(dtype))
+    assert [level.dtype for level in maps] == [dtype] * 4

@@ -115,10 +115,9 @@ def _note_flops(
 
 
 def _inside(by_module: Mapping[str, int], module: nn.Module, name: str) -> int:
-    """Operations of a module or, if it was not called itself, of its children."""
-    if name in by_module:
-        return by_module[name]
-    return sum(
+    """Operations of a module, or of its children where its `forward` was called past it."""
+    children = sum(
         _inside(by_module, child, f'{name}.{child_name}')
         for child_name, child in module.named_children()
     )
+    return max(by_module.get(name, 0), children)

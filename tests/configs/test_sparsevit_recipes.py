@@ -89,6 +89,11 @@ def test_differs_from_its_dense_network_in_the_backbone_alone(name):
         and other.rpartition('_')[2] == name.rpartition('_')[2]
     ]
     dense_model = config_of(dense).model
+    if '-heads_' in name:
+        ratios = cfg.model.pop('head_ratios', None)
+        assert (ratios is not None and any(ratios)) == ('finetune' in name)
+        assert cfg.model.type == 'sparsevit_mm.SparseHeads'
+        cfg.model.type = cfg.model.pop('of')
     assert {k: v for k, v in cfg.model.items() if k != 'backbone'} == {
         k: v for k, v in dense_model.items() if k != 'backbone'
     }

@@ -59,16 +59,20 @@ def test_names_stages_and_windows():
     assert found['bbox_head.retina_cls', 2].kept == found['bbox_head.retina_cls', 2].total == 8
 
 
-def test_the_report_has_the_dense_cost_beside_it_and_each_part_its_own():
-    model = make_heads_sparse(two_stage().eval(), (0.7, 0.5, 0, 0))
+@pytest.mark.parametrize(
+    'build, head, ratios',
+    [(two_stage, 'rpn_head', (0.7, 0.5, 0, 0)), (detector, 'bbox_head', (0, 0.7, 0.5, 0))],
+)
+def test_the_report_has_the_dense_cost_beside_it_and_each_part_its_own(build, head, ratios):
+    model = make_heads_sparse(build().eval(), ratios)
     cfg = Config(dict(default_scope='mmdet'))
     report = cost_report(model, cfg, *SIDES, backbone=model.backbone)
     assert sum(report.parts.values()) == report.macs
     assert report.parts['neck'] < report.dense_parts['neck']
-    assert report.parts['rpn_head'] < report.dense_parts['rpn_head']
+    assert report.parts[head] < report.dense_parts[head]
     model.backbone.pruning_schedule = 0.0
     dense = cost_report(model, cfg, *SIDES, backbone=model.backbone)
     assert report.dense_parts == dense.parts == dense.dense_parts
     text = io.StringIO()
     Console(file=text, width=120).print(cost_table(report))
-    assert 'neck and head at stage 0' in text.getvalue()
+    assert f'neck and head at stage {int(ratios[0] == 0)}' in text.getvalue()

@@ -54,7 +54,7 @@ def evaluate_file(
         for place in range(len(dataset)):
             found = detector(_path(dataset, place))
             sample = dataset[place]['data_samples']
-            evaluator.process(data_samples=[_with_predictions(sample, found)], data_batch=None)
+            evaluator.process(data_samples=[with_predictions(sample, found)], data_batch=None)
         metrics: dict[str, float] = evaluator.evaluate(len(dataset))
     return metrics
 
@@ -78,8 +78,16 @@ def _path(dataset: Any, place: int) -> str:
     return str(dataset.get_data_info(place)['img_path'])
 
 
-def _with_predictions(sample: Any, found: Found) -> Any:
-    """The data sample of an image, or its label, with what was found in the image."""
+def with_predictions(sample: Any, found: Found) -> Any:
+    """Puts what was found in an image into what metrics take.
+
+    Args:
+        sample: The data sample of the image, which is changed, or its label for a classifier.
+        found: What was found.
+
+    Raises:
+        ConfigError: If boxes were found, but the test set gives no data samples.
+    """
     if found.label_map is not None:
         sample.pred_sem_seg = PixelData(data=torch.from_numpy(found.label_map)[None])
         return sample

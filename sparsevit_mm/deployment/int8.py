@@ -24,7 +24,7 @@ QUANTIZED = ('Conv', 'MatMul', 'Gemm')
 """Operators of ONNX that are computed in int8."""
 
 KEPT_IN_FLOAT = (
-    'MVN', 'TopK', 'ReduceL2', 'ReduceSum', 'ReduceMean', 'ReduceMax', 'Sqrt', 'Power', 'SoftMax',
+    'ConvolutionBackpropData', 'MVN', 'TopK', 'ReduceL2', 'ReduceSum', 'ReduceMean', 'ReduceMax', 'Sqrt', 'Power', 'SoftMax',
     'Softmax', 'Interpolate', 'NonMaxSuppression', 'ROIAlign', 'ScatterNDUpdate', 'Gather',
     'GatherND', 'Exp', 'Sigmoid', 'Divide', 'Maximum', 'Minimum', 'Clamp', 'Select', 'Add',
     'Subtract', 'Multiply',

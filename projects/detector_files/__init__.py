@@ -1,0 +1,1 @@
+"""Files of three trained detectors, compared with the detectors themselves."""

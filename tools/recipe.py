@@ -28,7 +28,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--validation', type=int, default=SCENES.validation, help='validation scenes'
     )
-    parser.add_argument('--macs', metavar='BOUNDS', help='budget, such as 0.6x of dense')
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        '--macs', metavar='BOUNDS', help="budget of the model's MACs, such as 0.8x of dense"
+    )
+    budget.add_argument(
+        '--latency',
+        metavar='BOUNDS',
+        help="budget of the model's latency, such as 0.8x or 35ms; "
+        "default: 0.6x of the backbone's MACs",
+    )
+    parser.add_argument(
+        '--scales', nargs='+', type=float, metavar='SCALE', help='input scales to choose from, too'
+    )
     parser.add_argument('--evaluations', type=int, help='schedules the evolution evaluates')
     parser.add_argument('--configs', type=Path, default=CONFIGS, help='their folder')
     add_cfg_options(parser, of="every step's config", default={})
@@ -51,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 ),
                 cfg_options=args.cfg_options,
                 search_options={
-                    'budget': {'macs': args.macs},
+                    'budget': {'macs': args.macs, 'latency': args.latency},
+                    'scales': args.scales,
                     'evolution': {'max_evaluations': args.evaluations},
                     'random_evaluations': args.evaluations,
                 },

@@ -1,21 +1,27 @@
 """The pipeline demo: SparseViT's whole training pipeline on the demo's label maps.
 
-Dense training, sparsity-aware adaptation, search under a MACs budget, finetuning; then a comparison
-on the validation scenes, which no step has used. Every step saves its result to disk, so that an
+Dense training, sparsity-aware adaptation, search under a budget, finetuning; then a comparison on
+the validation scenes, which no step has used: mIoU, MACs, and milliseconds of the whole model.
+Every step saves its result to disk, so that an
 interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DATASETS, DefaultScope
 from rich.console import Console
 from rich.table import Table
 
@@ -25,9 +31,12 @@ from projects.street_scenes.dataset import DemoSettings, make_dataset
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.search import search
 from sparsevit_mm.apis.test import test
-from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.checks.configs import build_model, check_weights_fit
+from sparsevit_mm.engine.input_scale import scaled_pipeline, size_divisor
 from sparsevit_mm.engine.search_loop import SCHEDULE_FILE
+from sparsevit_mm.engine.timed_images import timed_images
 from sparsevit_mm.files import replace_text
+from sparsevit_mm.profiling.latency import Latency, measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -43,6 +52,7 @@ CONFIGS = {
 SCENES = DemoSettings(training=128, validation=48)
 METRIC = 'mIoU'
 _HALF = 0.5
+_RUNS = 20
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ class Row:
         schedule: Pruning schedule.
         width: Width in pixels that images are resized to.
         height: Height in pixels.
+        scale: Input scale that the search chose; None if it did not choose the size.
         ends_section: Whether a line is drawn below.
     """
 
@@ -102,6 +113,7 @@ class Row:
     schedule: PruningSchedule
     width: int
     height: int
+    scale: float | None = 1.0
     ends_section: bool = False
 
 
@@ -134,12 +146,14 @@ def run_pipeline_demo(demo: PipelineDemo) -> None:
         schedule = str(demo.folder('search') / SCHEDULE_FILE)
         tuned = demo.config('finetune')
         tuned.custom_hooks[0].schedule = schedule
+        _scale_images(tuned, PruningSchedule.load(schedule).scale)
         weights['finetune'] = _train_from(tuned, weights['saa'], console)
 
         console.print('[bold]6/6 Comparison[/] on the validation scenes')
         rows = _rows(demo, found)
         metrics = _evaluate(demo, rows, weights, console)
-        table = _table(demo, rows, metrics, found)
+        latencies = _model_latencies(demo, rows, weights['finetune'])
+        table = _table(demo, rows, metrics, latencies, found)
     console.print(table)
     console.print(
         f'The schedule is {schedule}; use it with\n'
@@ -187,7 +201,17 @@ def _rows(demo: PipelineDemo, found: Mapping[str, Any]) -> list[Row]:
         name: PruningSchedule.parse(row['schedule'], arch.depths)
         for name, row in found['rows'].items()
     }
+    for name, schedule in schedules.items():
+        if not schedule.is_dense:
+            importance = found['rows'][name].get('importance', found['importance'])
+            schedules[name] = replace(schedule, importance=importance)
+    scales = {name: row.get('scale', 1.0) for name, row in found['rows'].items()}
     size = (demo.settings.width, demo.settings.height)
+
+    def searched(name: str, key: str, step: str = 'saa') -> Row:
+        width, height = (round(side * scales[key]) for side in size)
+        return Row(name, step, schedules[key], width, height, scales[key])
+
     evolved = schedules['evolution']
     _, _, smaller = list_candidates(arch, *size, {'evolved': evolved})
     dense, half = PruningSchedule.dense(arch.depths), PruningSchedule.parse(_HALF, arch.depths)
@@ -196,17 +220,26 @@ def _rows(demo: PipelineDemo, found: Mapping[str, Any]) -> list[Row]:
         Row('uniform 50%, before adaptation', 'dense', half, *size),
         Row('uniform 50%, adapted', 'saa', half, *size, ends_section=True),
         Row('dense', 'saa', dense, *size),
-        Row('lower resolution at equal cost', 'saa', dense, smaller.width, smaller.height),
+        Row('lower resolution at equal cost', 'saa', dense, smaller.width, smaller.height, None),
     ]
     others = {
         'uniform within the budget': 'uniform at equal cost', 'random': 'random-searched',
     }  # fmt: skip
-    rows += [
-        Row(name, 'saa', schedules[key], *size) for key, name in others.items() if key in schedules
-    ]
-    rows.append(Row('evolved', 'saa', evolved, *size))
-    rows.append(Row('evolved + finetuned', 'finetune', evolved, *size))
+    rows += [searched(name, key) for key, name in others.items() if key in schedules]
+    rows.append(searched('evolved', 'evolution'))
+    rows.append(searched('evolved + finetuned', 'evolution', 'finetune'))
     return rows
+
+
+def _scale_images(cfg: Config, scale: float) -> None:
+    """Makes the images of all pipelines those of an input scale, for training at it."""
+    if scale != 1:
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            dataset = innermost_dataset(cfg[loader])
+            dataset.pipeline = scaled_pipeline(
+                dataset.pipeline, scale, size_divisor(cfg), f'{loader}.dataset.pipeline'
+            )
+        cfg.input_scale = scale
 
 
 def _evaluate(
@@ -241,29 +274,70 @@ def _evaluate(
     return [results[row.name][METRIC] for row in rows]
 
 
+def _model_latencies(demo: PipelineDemo, rows: list[Row], checkpoint: Path) -> list[Latency]:
+    """Times the whole model under every row, in turns, on validation scenes.
+
+    All rows are timed with the same weights: they take as long with others.
+    """
+    cfg = demo.config('dense')
+    model: Any = build_model(cfg)
+    check_weights_fit(model, str(checkpoint))
+    model = revert_sync_batchnorm(model).eval()
+    backbone, images = find_prunable_backbone(model), {}
+    dataset = cfg.test_dataloader.dataset
+    resize = [step['type'] for step in dataset.pipeline].index('Resize')
+    for size in {(row.width, row.height) for row in rows}:
+        dataset.pipeline[resize].scale = size
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            images[size] = timed_images(DATASETS.build(dataset), pseudo_collate, model)
+
+    def run(row: Row) -> Callable[[], None]:
+        batches = itertools.cycle(images[row.width, row.height].batches)
+
+        def once() -> None:
+            backbone.pruning_schedule = row.schedule
+            model.test_step(next(batches))
+
+        return once
+
+    with torch.no_grad():
+        timed = measure_latency({row.name: run(row) for row in rows}, runs=_RUNS, device='cpu')
+    return [timed[row.name] for row in rows]
+
+
 def _table(
-    demo: PipelineDemo, rows: list[Row], metrics: list[float], found: Mapping[str, Any]
+    demo: PipelineDemo,
+    rows: list[Row],
+    metrics: list[float],
+    latencies: list[Latency],
+    found: Mapping[str, Any],
 ) -> Table:
     arch = find_prunable_backbone(build_model(demo.config('dense'))).arch
     table = Table(
         title="SparseViT's pipeline on the demo scenes",
         caption=(
-            'MACs are counted, of the backbone on one image. Held out: the part of the training '
-            'scenes that the search used. Validation: scenes that no step has used.'
+            'MACs are counted, of the backbone on one image. Milliseconds are of the whole model, '
+            'from one image to its labels, measured on this machine on validation scenes: the '
+            f'median of {_RUNS} runs that took turns. Held out: the part of the training scenes '
+            'that the search used. Validation: scenes that no step has used.'
         ),
     )
     table.add_column('', no_wrap=True)
-    for column in ('input', 'MMACs', f'{METRIC}, held out', f'{METRIC}, validation'):
+    for column in ('input', 'MMACs', 'model ms', f'{METRIC}, held out', f'{METRIC}, validation'):
         table.add_column(column, justify='right')
-    held_out = {str(row['schedule']): row['metrics'][METRIC] for row in found['rows'].values()}
-    for row, metric in zip(rows, metrics):
+    held_out = {
+        (str(row['schedule']), row.get('scale', 1.0)): row['metrics'][METRIC]
+        for row in found['rows'].values()
+    }
+    for row, metric, latency in zip(rows, metrics, latencies):
         macs = backbone_macs(arch, row.schedule, row.height, row.width).total
-        key = str([list(stage) for stage in row.schedule.ratios])
-        seen = row.step == 'saa' and row.width == demo.settings.width and key in held_out
+        key = (str([list(stage) for stage in row.schedule.ratios]), row.scale)
+        seen = row.step == 'saa' and key in held_out
         table.add_row(
             row.name,
             f'{row.width}×{row.height}',
             f'{macs / 1e6:.0f}',
+            f'{latency.median:.1f}',
             f'{held_out[key]:.1f}' if seen else '',
             f'{metric:.1f}',
             end_section=row.ends_section,

@@ -12,6 +12,7 @@ from projects.street_scenes.dataset import DemoSettings
 from projects.street_scenes.pipeline_demo import CONFIGS, PipelineDemo, run_pipeline_demo
 from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.profiling.latency import Latency
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
 FOLDER = Path(__file__).parents[3] / 'projects/street_scenes/configs'
@@ -69,7 +70,7 @@ def test_interrupted_pipeline_goes_on_and_a_finished_one_is_not_repeated(
     for row in (
         'uniform 50%, before adaptation', 'uniform 50%, adapted', 'dense',
         'lower resolution at equal cost', 'uniform at equal cost', 'random-searched', 'evolved',
-        'evolved + finetuned',
+        'evolved + finetuned', 'model ms',
     ):  # fmt: skip
         assert row in said.out
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -111,3 +112,36 @@ def test_folders_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(ConfigError, match='work_dir is'):
         run_pipeline_demo(tiny_pipeline(tmp_path, work_dir=tmp_path / 'file' / 'run'))
+
+
+def test_rows_have_the_scale_that_was_searched():
+    """Pictures, schedule and held-out metric of a row belong to its input scale."""
+    demo = tiny_pipeline(Path('x'), cfg_options={})
+    ratios = [[0.5, 0.5]] * 4
+    found = {
+        'importance': 'l2',
+        'rows': {
+            'dense': {'schedule': [[0.0, 0.0]] * 4, 'metrics': {'mIoU': 9.0}},
+            'random': {'schedule': ratios, 'metrics': {'mIoU': 5.0}},
+            'evolution': {'schedule': ratios, 'scale': 0.75, 'metrics': {'mIoU': 7.0}},
+        },
+    }
+    rows = module._rows(demo, found)
+    sizes = {row.name: (row.width, row.height, row.scale) for row in rows}
+    assert sizes['dense'] == sizes['random-searched'] == (128, 64, 1.0)
+    assert sizes['evolved'] == sizes['evolved + finetuned'] == (96, 48, 0.75)
+    latencies = [Latency((float(number),)) for number, _ in enumerate(rows)]
+    table = module._table(demo, rows, [50.0] * len(rows), latencies, found)
+    shown = dict(zip((row.name for row in rows), zip(*(c.cells for c in table.columns[1:]))))
+    assert shown['evolved'][0] == '96×48' and shown['evolved'][3] == '7.0'
+    assert shown['random-searched'][3] == '5.0' and shown['evolved + finetuned'][3] == ''
+    assert [cells[2] for cells in shown.values()] == [f'{n:.1f}' for n, _ in enumerate(rows)]
+
+
+def test_finetuning_sees_images_of_the_scale_that_was_found():
+    cfg = tiny_pipeline(Path('x'), cfg_options={}).config('finetune')
+    module._scale_images(cfg, 0.75)
+    for loader in (cfg.train_dataloader.dataset.dataset, cfg.test_dataloader.dataset):
+        (scale,) = [step.scale for step in loader.pipeline if step.type == 'Resize']
+        assert scale == (336, 168)
+    assert cfg.input_scale == 0.75

@@ -22,6 +22,7 @@ from sparsevit_mm.checks.configs import (
     check_weights_fit,
     check_writable_folder,
     type_name,
+    typed_configs,
 )
 from sparsevit_mm.checks.schedules import check_schedules
 from sparsevit_mm.det3d.datasets.infos import check_infos
@@ -127,6 +128,9 @@ def write_searched_config(
     for part in prunable_configs(cfg):
         part.pruning_ratios = [list(stage) for stage in schedule.ratios]
         part.update({key: value for key, value in beside.items() if value is not None})
+    for _, part in typed_configs(cfg.model):
+        if type_name(part) == 'SparseHeads':
+            part.head_ratios = list(schedule.head_ratios)
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) not in _SCHEDULING]
     cfg.custom_hooks = hooks
     own = cfg.get('test_cfg') or {}

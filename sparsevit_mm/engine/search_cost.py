@@ -110,7 +110,11 @@ class SearchCost:
         assert isinstance(bench, ModelBench)
         dense, images = PruningSchedule.dense(arch.depths), bench.images_seen()
         outside = bench.count_macs(dense) - backbone_macs(arch, dense, *shape, images).total
-        return MacsCost(arch, *shape, images, outside, bench.proposal_macs(space))
+        cost = MacsCost(arch, *shape, images, outside, bench.proposal_macs(space))
+        cost.heads = bench.head_cost(
+            space, lambda schedules: list(map(bench.count_macs, schedules))
+        )
+        return cost
 
     def table(
         self, space: SearchSpace, folder: Path, resume: bool, say: Callable[[str], None]
@@ -168,6 +172,8 @@ class SearchCost:
             one = table if scale == 1 else table.scaled[scale]
             differing = one.differences(self.bench(scale).conditions)
             lacking = one.lacks(space.importances, space.proposals)
+            if any(space.head_stages or ()) and any(space.choices) and one.heads is None:
+                lacking.append('ratios of neck and head')
             if differing or lacking:
                 return differing or f'it lacks {", ".join(lacking)}'
         return ''

@@ -40,7 +40,7 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import LOOPS
 from sparsevit_mm.search.baselines import all_uniform_within, uniform_schedules
 from sparsevit_mm.search.budget import Budget
-from sparsevit_mm.search.cost import MACS, AdditiveCost
+from sparsevit_mm.search.cost import MACS, MODEL, AdditiveCost
 from sparsevit_mm.search.evolution import (
     EvolutionSettings,
     Proposal,
@@ -133,6 +133,8 @@ class ScheduleSearchLoop(BaseLoop):
             settings.importances or (None,),
             settings.scales,
             settings.proposals or (None,),
+            # They cost the backbone nothing, so there would be no reason to skip their windows.
+            backbone.head_stages if settings.budget.of == MODEL else None,
         )
         self._own_importance = backbone.importance
         schedule_evaluator = ScheduleEvaluator(
@@ -288,6 +290,7 @@ class ScheduleSearchLoop(BaseLoop):
             'less_is_better': settings.objective.less_is_better,
             'budget': {**budget, 'shape': [height, width]},
             'space': {'depths': space.depths, 'choices': space.choices, 'per': space.per},
+            'head_stages': space.head_stages,
             'scales': space.scales,
             'proposals': settings.proposals,
             'importance': self._own_importance.name,

@@ -7,8 +7,9 @@ value over a whole search space can be computed exactly.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import replace
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sparsevit_mm.profiling.macs import Arch, backbone_macs
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -24,6 +25,69 @@ PARTS = (MODEL, BACKBONE)
 """What a cost can be of."""
 
 
+@dataclass(frozen=True)
+class HeadCost:
+    """What skipped windows of a sparse neck and head cost, over computing all of them.
+
+    Attributes:
+        coarse: Cost of the coarse pass, if any stage skips windows.
+        num_windows: Windows in the grid of each stage; 0 where neck and head skip none.
+        stages: For each stage, cost by the number of kept windows, interpolated between them;
+            empty where neck and head skip none.
+    """
+
+    coarse: float
+    num_windows: tuple[int, ...]
+    stages: tuple[Mapping[int, float], ...]
+
+    def of_stage(self, stage: int, ratio: float) -> float:
+        """Cost of a ratio in a stage; none at 0."""
+        if ratio == 0:
+            return 0
+        return interpolated(self.stages[stage], num_kept_windows(self.num_windows[stage], ratio))
+
+    def price(self, ratios: Sequence[float]) -> float:
+        """Cost of the ratios of all stages."""
+        if not any(ratios):
+            return 0
+        return self.coarse + sum(self.of_stage(stage, ratio) for stage, ratio in enumerate(ratios))
+
+    def reachable(
+        self, choices: Sequence[float], head_stages: Sequence[bool]
+    ) -> tuple[float, float]:
+        """Lowest and highest cost of all ratios from a list of choices."""
+        stages = [stage for stage, has in enumerate(head_stages) if has]
+        ends = []
+        for best in (min, max):
+            every = {s: best(self.of_stage(s, ratio) for ratio in choices) for s in stages}
+            found = [0.0] if 0 in choices else []
+            # At least one stage skips windows, or there is no coarse pass.
+            for skipping in stages if any(choices) else ():
+                of_skipping = best(self.of_stage(skipping, r) for r in choices if r)
+                others = sum(cost for stage, cost in every.items() if stage != skipping)
+                found.append(self.coarse + of_skipping + others)
+            ends.append(best(found))
+        return ends[0], ends[1]
+
+
+def interpolated(entries: Mapping[int, float], kept: int) -> float:
+    """A measured cost by the number of kept windows; on a line between, and beyond, two numbers.
+
+    Args:
+        entries: Costs by number, ascending; at least one.
+        kept: The number.
+    """
+    if kept in entries:
+        return entries[kept]
+    measured = list(entries)
+    if len(measured) == 1:
+        return entries[measured[0]]
+    above = min(max(bisect_left(measured, kept), 1), len(measured) - 1)
+    low, high = measured[above - 1], measured[above]
+    share = (kept - low) / (high - low)
+    return entries[low] + share * (entries[high] - entries[low])
+
+
 class AdditiveCost(ABC):
     """Cost of a schedule: a constant plus one term per block, and others for what is beside them.
 
@@ -34,6 +98,7 @@ class AdditiveCost(ABC):
         num_windows: Windows in the grid of each stage; 0 in stages without windows, whose cost is
             part of the constant.
         scaled: Costs at other input scales than the config's own, by scale.
+        heads: Cost of a sparse neck and head; None where they are dense.
     """
 
     unit: str
@@ -41,6 +106,7 @@ class AdditiveCost(ABC):
     outside: float = 0
     num_windows: tuple[int, ...]
     scaled: Mapping[float, AdditiveCost] = {}
+    heads: HeadCost | None = None
 
     @abstractmethod
     def block_cost(self, stage: int, block: int, kept: int) -> float:
@@ -78,6 +144,8 @@ class AdditiveCost(ABC):
         if schedule.scale != 1:
             return self.scaled[schedule.scale].price(replace(schedule, scale=1.0))
         total = self.constant + self.proposals_cost(schedule.proposals)
+        if self.heads is not None:
+            total += self.heads.price(schedule.head_ratios)
         for stage, ratios in enumerate(schedule.ratios):
             if self.num_windows[stage]:
                 total += sum(
@@ -98,7 +166,13 @@ class AdditiveCost(ABC):
         for cost in map(self.at, space.scales):
             found = [cost._reachable_by(space, importance) for importance in space.importances]
             proposals = [cost.proposals_cost(number) for number in space.proposals]
-            ends.append((min(found)[0] + min(proposals), max(f[1] for f in found) + max(proposals)))
+            low = min(found)[0] + min(proposals)
+            high = max(f[1] for f in found) + max(proposals)
+            if cost.heads is not None and any(space.head_stages or ()):
+                assert space.head_stages is not None
+                heads = cost.heads.reachable(space.choices, space.head_stages)
+                low, high = low + heads[0], high + heads[1]
+            ends.append((low, high))
         return min(low for low, _ in ends), max(high for _, high in ends)
 
     def _reachable_by(self, space: SearchSpace, importance: str | None) -> tuple[float, float]:

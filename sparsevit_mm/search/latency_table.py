@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import read_json, replace_text
-from sparsevit_mm.search.cost import BACKBONE, MILLISECONDS, AdditiveCost
+from sparsevit_mm.search.cost import BACKBONE, MILLISECONDS, AdditiveCost, HeadCost, interpolated
 
 _FORMAT = 'sparsevit_mm.LatencyTable'
 
@@ -97,6 +96,7 @@ class LatencyTable(AdditiveCost):
         outside: Milliseconds of the constant that the model takes outside its backbone.
         proposals: By number of proposals, the milliseconds over those of the model's own number.
         scaled: Tables at other input scales than the config's own, by scale.
+        heads: Milliseconds of a sparse neck and head; None where they are dense.
     """
 
     unit = MILLISECONDS
@@ -113,7 +113,9 @@ class LatencyTable(AdditiveCost):
         outside: float = 0.0,
         proposals: Mapping[int, float] | None = None,
         scaled: Mapping[float, LatencyTable] | None = None,
+        heads: HeadCost | None = None,
     ) -> None:
+        self.heads = heads
         self.proposals = dict(proposals or {})
         self.scaled: dict[float, LatencyTable] = dict(scaled or {})
         self.constant, self.outside = constant, outside
@@ -146,16 +148,7 @@ class LatencyTable(AdditiveCost):
 
     def block_cost(self, stage: int, block: int, kept: int) -> float:
         """Milliseconds of one block, including the merging or norms before it."""
-        entries = self.blocks[stage][block]
-        if kept in entries:
-            return entries[kept]
-        measured = list(entries)
-        above = min(max(bisect_left(measured, kept), 1), len(measured) - 1)
-        if len(measured) == 1:
-            return entries[measured[0]]
-        low, high = measured[above - 1], measured[above]
-        share = (kept - low) / (high - low)
-        return entries[low] + share * (entries[high] - entries[low])
+        return interpolated(self.blocks[stage][block], kept)
 
     def differences(self, conditions: LatencyConditions) -> str:
         """Describes how the conditions differ from others; empty if they are the same."""
@@ -180,6 +173,7 @@ class LatencyTable(AdditiveCost):
             'outside': self.outside,
             'num_windows': list(self.num_windows),
             'proposals': {str(number): ms for number, ms in self.proposals.items()},
+            'heads': None if self.heads is None else _head_dict(self.heads),
             'scaled': {str(scale): table.to_dict() for scale, table in self.scaled.items()},
             'rankings': {name: list(of_name) for name, of_name in self.rankings.items()},
             'blocks': [[{str(k): ms for k, ms in b.items()} for b in s] for s in self.blocks],
@@ -200,6 +194,7 @@ class LatencyTable(AdditiveCost):
             data['outside'],
             {int(number): ms for number, ms in data['proposals'].items()},
             {float(scale): cls.from_dict(one) for scale, one in data['scaled'].items()},
+            None if data['heads'] is None else _head_cost(data['heads']),
         )
 
     def save(self, path: str | Path) -> None:
@@ -240,6 +235,9 @@ class LatencyTable(AdditiveCost):
         for table in self.scaled.values():
             table.check_whole()
         constants = [self.constant, self.outside, *self.proposals.values()]
+        if self.heads is not None:
+            constants += [self.heads.coarse, *self.heads.num_windows]
+            constants += [ms for stage in self.heads.stages for ms in stage.values()]
         numbers = [*constants, *entries, *self.num_windows, *(ms for r in rankings for ms in r)]
         if any(len(of_name) != len(self.num_windows) for of_name in rankings):
             raise ValueError('a stage has no latency of its ranking.')
@@ -247,6 +245,16 @@ class LatencyTable(AdditiveCost):
             raise ValueError('a block has no latency.')
         if not all(_is_number(number) for number in numbers):
             raise ValueError('a latency is no number.')
+
+
+def _head_dict(heads: HeadCost) -> dict[str, Any]:
+    stages = [{str(kept): ms for kept, ms in stage.items()} for stage in heads.stages]
+    return {'coarse': heads.coarse, 'num_windows': list(heads.num_windows), 'stages': stages}
+
+
+def _head_cost(data: Mapping[str, Any]) -> HeadCost:
+    stages = tuple({int(kept): ms for kept, ms in stage.items()} for stage in data['stages'])
+    return HeadCost(data['coarse'], tuple(data['num_windows']), stages)
 
 
 def _is_number(value: Any) -> bool:

@@ -27,14 +27,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparsevit_mm.profiling.head_windows import head_convolutions
 from sparsevit_mm.profiling.inputs import check_dtype, check_shape
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 from sparsevit_mm.profiling.model_macs import model_macs
 from sparsevit_mm.pruning.proposals import Proposals
 from sparsevit_mm.pruning.prunable import find_prunable_backbone, predicting_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
-from sparsevit_mm.pruning.selection import WindowSelection
-from sparsevit_mm.search.cost import MODEL
+from sparsevit_mm.pruning.selection import WindowSelection, num_kept_windows
+from sparsevit_mm.search.cost import MODEL, HeadCost
 from sparsevit_mm.search.latency_table import LatencyConditions, LatencyTable, TableCheck
 from sparsevit_mm.search.space import SearchSpace
 from sparsevit_mm.versions import __version__
@@ -114,7 +115,7 @@ class Bench:
             space and of each number of proposals. It is for the input scale of this bench.
         """
         importances, proposals = space.importances, [n for n in space.proposals if n is not None]
-        space = replace(space, importances=(None,), proposals=(None,), scales=(1.0,))
+        everything, space = space, _ratios_alone(space)
         rng = random.Random(f'latency/{seed}')
         uniform = [space.uniform(choice) for choice in space.choices]
         shown = list(dict.fromkeys(uniform + [space.sample(rng) for _ in 2 * uniform]))
@@ -147,7 +148,53 @@ class Bench:
             table.outside = statistics.median(outside)
         table.rankings = self._rankings(space, table.lacks(importances), runs)
         table.proposals = self._proposal_times(space, proposals, runs)
+        table.heads = self.head_cost(
+            everything, lambda schedules: [found.median for found in self.time(schedules, runs)]
+        )
         return table
+
+    def head_cost(
+        self, space: SearchSpace, measure: Callable[[Sequence[PruningSchedule]], Sequence[float]]
+    ) -> HeadCost | None:
+        """What skipped windows of the neck and head cost, over computing all of them.
+
+        Args:
+            space: Its `head_stages` name the stages, its choices the ratios.
+            measure: Gives the cost of each of some schedules.
+
+        Returns:
+            The cost; None if the space has no ratios of neck and head.
+        """
+        stages = [stage for stage, has in enumerate(space.head_stages or ()) if has]
+        choices = [choice for choice in space.choices if choice]
+        if not stages or not choices:
+            return None
+        dense = _ratios_alone(space).uniform(0)
+
+        def with_heads(ratio: float, *chosen: int) -> PruningSchedule:
+            ratios = tuple(ratio * (stage in chosen) for stage in range(len(space.depths)))
+            return replace(dense, head_ratios=ratios)
+
+        keys = [(stage, choice) for stage in stages for choice in choices]
+        schedules = [with_heads(choice, stage) for stage, choice in keys]
+        own, together, *alone = measure([dense, with_heads(choices[-1], *stages), *schedules])
+        costs = {key: cost - own for key, cost in zip(keys, alone)}
+        # Each of the stages alone has the coarse pass, all together have it once.
+        coarse = 0.0
+        if len(stages) > 1:
+            apart = sum(costs[stage, choices[-1]] for stage in stages)
+            coarse = (apart - (together - own)) / (len(stages) - 1)
+        totals = self._head_windows(len(space.depths))
+        entries: list[dict[int, float]] = [{} for _ in space.depths]
+        for (stage, choice), cost in sorted(costs.items(), key=lambda item: -item[0][1]):
+            entries[stage][num_kept_windows(totals[stage], choice)] = cost - coarse
+        return HeadCost(coarse, totals, tuple(entries))
+
+    def _head_windows(self, depth: int) -> tuple[int, ...]:
+        """Windows in the grid of each stage at which neck and head skip some."""
+        found = head_convolutions(self.module, self.conditions.height, self.conditions.width)
+        totals = {convolution.stage: convolution.total for convolution in found}
+        return tuple(totals.get(stage, 0) for stage in range(depth))
 
     def _proposal_times(
         self, space: SearchSpace, numbers: Sequence[int], runs: int
@@ -161,7 +208,7 @@ class Bench:
     def proposal_macs(self, space: SearchSpace) -> dict[int, int]:
         """MACs of each number of proposals, over those of the model's own number."""
         numbers = [number for number in space.proposals if number is not None]
-        space = replace(space, proposals=(None,), scales=(1.0,))
+        space = _ratios_alone(space)
         own = self.count_macs(space.uniform(0)) if numbers else 0
         schedules = zip(numbers, _with_proposals(space, numbers))
         return {number: self.count_macs(schedule) - own for number, schedule in schedules}
@@ -395,6 +442,11 @@ class ModelBench(Bench):
             self._run_on(self.inputs[0])
         hook.remove()
         return sum(seen)
+
+
+def _ratios_alone(space: SearchSpace) -> SearchSpace:
+    """The space without what is chosen beside the ratios of the backbone."""
+    return SearchSpace(space.depths, space.choices, space.per, space.has_windows)
 
 
 def _with_proposals(space: SearchSpace, numbers: Sequence[int]) -> list[PruningSchedule]:

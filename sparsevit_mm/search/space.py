@@ -42,6 +42,8 @@ class SearchSpace:
             None leaves that to the backbone, as a dense schedule always does.
         scales: Input scales to choose from, ascending.
         proposals: Numbers of proposals to choose from, ascending; None leaves that to the model.
+        head_stages: At the resolutions of which stages the neck and head skip windows, with a ratio
+            of `choices` each; None for none.
 
     Raises:
         ConfigError: If there is no choice, one is out of range, or `per` or a name is unknown.
@@ -54,6 +56,7 @@ class SearchSpace:
     importances: tuple[str | None, ...] = (None,)
     scales: tuple[float, ...] = (1.0,)
     proposals: tuple[int | None, ...] = (None,)
+    head_stages: tuple[bool, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in self.importances:
@@ -88,7 +91,7 @@ class SearchSpace:
         ways = len(self.choices)
         found = math.prod(math.comb(genes + ways - 1, genes) for genes in self.num_genes)
         dense = int(0 in self.choices)  # ranks nothing
-        others = len(self.scales) * len(self.proposals)
+        others = len(self.scales) * len(self.proposals) * ways ** sum(self.head_stages or ())
         return ((found - dense) * len(self.importances) + dense) * others
 
     def blocks_of_gene(self, stage: int, gene: int) -> range:
@@ -114,6 +117,7 @@ class SearchSpace:
         schedule = PruningSchedule.parse(ratio, self.depths, self.has_windows)
         return replace(
             _ranked_by(importance or self.importances[0], schedule),
+            head_ratios=tuple(ratio * has for has in self.head_stages or ()),
             scale=scale or self.scales[-1],
             proposals=proposals or self.proposals[-1],
         )
@@ -121,7 +125,7 @@ class SearchSpace:
     def sample(self, rng: random.Random) -> PruningSchedule:
         """Draws every ratio uniformly, then sorts each stage; see `PruningSchedule.sample`."""
         schedule = PruningSchedule.sample(
-            self.depths, rng, self.choices, self.per, self.has_windows
+            self.depths, rng, self.choices, self.per, self.has_windows, self.head_stages
         )
         return replace(
             _ranked_by(_draw(self.importances, rng), schedule),
@@ -145,6 +149,10 @@ class SearchSpace:
                 for stage in self._genes(parent)
             ]
         )
+        heads = [
+            rng.choice(self.choices) if has and rng.random() < probability else ratio
+            for ratio, has in zip(self._head_genes(parent), self.head_stages or ())
+        ]
         importance = parent.importance
         if len(self.importances) > 1 and (importance is None or rng.random() < probability):
             importance = rng.choice(self.importances)
@@ -155,6 +163,7 @@ class SearchSpace:
 
         return replace(
             _ranked_by(importance or self.importances[0], schedule),
+            head_ratios=tuple(heads),
             scale=mutated(self.scales, parent.scale),
             proposals=mutated(self.proposals, parent.proposals),
         )
@@ -175,10 +184,15 @@ class SearchSpace:
                 for stages in zip(self._genes(first), self._genes(second))
             ]
         )
+        pairs = zip(self._head_genes(first), self._head_genes(second))
+        heads = [
+            rng.choice(pair) if has else 0.0 for pair, has in zip(pairs, self.head_stages or ())
+        ]
         named = [parent.importance for parent in (first, second) if parent.importance is not None]
         importance = rng.choice(named) if len(set(named)) > 1 else next(iter(named), None)
         return replace(
             _ranked_by(importance or _draw(self.importances, rng), schedule),
+            head_ratios=tuple(heads),
             scale=_draw(sorted({first.scale, second.scale}), rng),
             proposals=_draw([*dict.fromkeys([first.proposals, second.proposals])], rng),
         )
@@ -189,6 +203,9 @@ class SearchSpace:
             list(stage[::step]) if genes else []
             for stage, genes in zip(schedule.ratios, self.num_genes)
         ]
+
+    def _head_genes(self, schedule: PruningSchedule) -> tuple[float, ...]:
+        return schedule.head_ratios or (0.0,) * len(self.depths)
 
     def _schedule(self, genes: Sequence[Sequence[float]]) -> PruningSchedule:
         stages = [sorted(of_stage) or [0.0] for of_stage in genes]
@@ -201,5 +218,6 @@ def _draw(choices: Sequence[_Choice], rng: random.Random) -> _Choice:
 
 
 def _ranked_by(importance: str | None, schedule: PruningSchedule) -> PruningSchedule:
-    """The schedule with an importance, of which a dense one has no need."""
-    return replace(schedule, importance=None if schedule.is_dense else importance)
+    """The schedule with an importance, of which a dense backbone has no need."""
+    is_dense = not any(map(any, schedule.ratios))
+    return replace(schedule, importance=None if is_dense else importance)

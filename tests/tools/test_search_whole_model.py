@@ -158,3 +158,40 @@ def test_sparsify_takes_ratios_alone(two_stages, searched, tmp_path, capsys):
             'sparsify', *two_stages, '--schedule', searched / 'schedule.json', '--out-dir', tmp_path
         )
     assert 'at 0.6667x with' in capsys.readouterr().err
+
+
+def test_ratios_of_neck_and_head_are_searched_too(tiny, trained, tmp_path):
+    config = tmp_path / 'sparse_heads.py'
+    config.write_text(
+        f'_base_ = {str(tiny.detector)!r}\n'
+        "model = dict(type='sparsevit_mm.SparseHeads', of='RetinaNet')\n"
+    )
+    weights, out = trained / 'epoch_3.pth', tmp_path / 'search'
+    options = ['test_cfg.type=sparsevit_mm.ScheduleSearchLoop', 'test_cfg.choices=[0.5,0.8]']
+    call_tool(
+        'search', config, weights, '--macs', '9x', *FEW, '--work-dir', out, '--cfg-options',
+        *options,
+    )  # fmt: skip
+    result = json.loads((out / 'schedule.json').read_text())
+    # Whatever is drawn, neck and head skip windows: 0 is no choice.
+    assert result['head_ratios'] and set(result['head_ratios']) <= {0.5, 0.8}
+    assert result['cost']['predicted'] == pytest.approx(result['cost']['measured'], rel=1e-6)
+    cfg = Config.fromfile(out / 'searched.py')
+    assert cfg.model.head_ratios == result['head_ratios']
+    call_tool('test', out / 'searched.py', weights, '--work-dir', tmp_path / 'test')
+    seen = []
+    for one, wanted in (
+        (out / 'searched.py', None),
+        (config, PruningSchedule.load(out / 'schedule.json')),
+    ):
+        predictor = ImagePredictor(str(one), str(weights), 'cpu', wanted)
+        image = tiny.data / 'images' / '0.png'
+        sample = predictor.predict(predictor.read(image), str(image)).sample
+        seen.append(sample.pred_instances.bboxes)
+    torch.testing.assert_close(*seen, rtol=0, atol=0)
+    of_backbone = tmp_path / 'backbone'
+    call_tool(
+        'search', config, weights, '--macs', '9x', '--of', 'backbone', *FEW, '--work-dir',
+        of_backbone, '--cfg-options', *options,
+    )  # fmt: skip
+    assert 'head_ratios' not in json.loads((of_backbone / 'schedule.json').read_text())

@@ -70,7 +70,7 @@ def test_interrupted_pipeline_goes_on_and_a_finished_one_is_not_repeated(
     for row in (
         'uniform 50%, before adaptation', 'uniform 50%, adapted', 'dense',
         'lower resolution at equal cost', 'uniform at equal cost', 'random-searched', 'evolved',
-        'evolved + finetuned', 'model ms',
+        'evolved + finetuned', 'Milliseconds',
     ):  # fmt: skip
         assert row in said.out
     lines = [json.loads(line) for line in log.read_text().splitlines()]

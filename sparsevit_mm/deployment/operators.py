@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 _PACKAGE = 'mmcv.ops'
+_HEADS = ('TOODHead',)
+"""Classes that call a function of that package themselves: they are taken for an operator."""
+
 _CALLERS = ('BaseRoIExtractor',)
 """Classes that take places in pixels to the dtype of the maps, and write what operators give."""
 
@@ -33,12 +36,15 @@ def keep_operators_inputs(model: nn.Module, but: Collection[nn.Module] = ()) -> 
 
 
 def is_operator(module: nn.Module) -> bool:
-    """Whether a module is one of mmcv's operators.
+    """Whether a module is one of mmcv's operators, or a head that calls one by itself.
 
     Args:
         module: The module.
     """
-    return any(kind.__module__.startswith(_PACKAGE) for kind in type(module).__mro__)
+    return any(
+        kind.__module__.startswith(_PACKAGE) or kind.__name__ in _HEADS
+        for kind in type(module).__mro__
+    )
 
 
 def plain(tensor: Tensor) -> Tensor:

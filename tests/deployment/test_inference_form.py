@@ -18,8 +18,8 @@ from sparsevit_mm.pruning.prunable import prunable_or_none
 from tests.helpers.predicting import batch_for, build_trained, predict, raw_outputs
 
 MODELS = (
-    'mask-rcnn', 'cascade', 'retinanet', 'fcos', 'dino', 'mask2former', 'upernet', 'fcn', 'fcos3d',
-    'smoke', 'bevdet', 'classifier',
+    'mask-rcnn', 'cascade', 'retinanet', 'fcos', 'tood', 'dino', 'mask2former', 'upernet', 'fcn',
+    'fcos3d', 'smoke', 'bevdet', 'classifier',
 )  # fmt: skip
 PROPOSING = ('mask-rcnn', 'cascade', 'dino')
 """What comes after proposals depends on which were taken, and that on the last digit."""

@@ -45,13 +45,32 @@ FCOS = dict(
                   max_per_img=10),
 )  # fmt: skip
 
+TOOD = FCOS | dict(
+    type='TOOD',
+    bbox_head=dict(
+        type='TOODHead', num_classes=3, in_channels=16, feat_channels=16, stacked_convs=2,
+        norm_cfg=dict(type='GN', num_groups=4), anchor_type='anchor_free',
+        anchor_generator=dict(
+            type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1,
+            strides=[8, 16, 32, 64, 128]),
+        bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+    ),
+    train_cfg=dict(
+        initial_epoch=4,
+        initial_assigner=dict(type='ATSSAssigner', topk=9),
+        assigner=dict(type='TaskAlignedAssigner', topk=13),
+        alpha=1, beta=6, allowed_border=-1, pos_weight=-1, debug=False,
+    ),
+)  # fmt: skip
+
 
 def model_config(name):
-    """The config of a small model; names are those of `SHIPPED`, 'fcn', 'fcos' and 'bevdet'."""
+    """The config of a small model; names are those of `SHIPPED`, 'fcn', 'fcos', 'tood' and 'bevdet'."""
     if name == 'fcn':
         return Config.fromstring(SEGMENTOR, '.py')
-    if name == 'fcos':
-        return Config(dict(default_scope='mmdet', model=FCOS))
+    if name in ('fcos', 'tood'):
+        model = FCOS if name == 'fcos' else TOOD
+        return Config(dict(default_scope='mmdet', model=model))
     if name == 'bevdet':
         import_module('sparsevit_mm.det3d.bevdet')
         return Config(dict(default_scope='mmdet3d', model=bevdet_networks.small()))

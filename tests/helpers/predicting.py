@@ -65,7 +65,7 @@ TOOD = FCOS | dict(
 
 
 def model_config(name):
-    """The config of a small model; names are those of `SHIPPED`, 'fcn', 'fcos', 'tood' and 'bevdet'."""
+    """The config of a small model: one of `SHIPPED`, 'fcn', 'fcos', 'tood' or 'bevdet'."""
     if name == 'fcn':
         return Config.fromstring(SEGMENTOR, '.py')
     if name in ('fcos', 'tood'):

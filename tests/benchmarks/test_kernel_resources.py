@@ -61,10 +61,11 @@ def test_the_figures_kept_are_within_the_bounds():
 
 def test_what_is_too_much_is_named():
     row = dict(kernel='gather_norm', architecture='sm_86', spilled=0, shared=0, registers=64)
-    row |= dict(reads={'16': 9, '4': 1}, writes={'16': 3})
+    row |= dict(channels=96, reads={'16': 9, '4': 1}, writes={'16': 3})
     assert excesses(row) == []
     assert excesses(row | dict(spilled=8)) == ['spills 8 bytes']
     assert excesses(row | dict(registers=65)) == ['takes 65 registers']
+    assert excesses(row | dict(registers=72, channels=2560)) == []
     assert excesses(row | dict(shared=100 * 1024)) == ['takes 102400 bytes of shared memory']
     (narrow,) = excesses(row | dict(writes={'2': 24}))
     assert narrow.startswith('reads')

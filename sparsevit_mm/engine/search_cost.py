@@ -117,13 +117,13 @@ class SearchCost:
         return cost
 
     def table(
-        self, space: SearchSpace, folder: Path, resume: bool, say: Callable[[str], None]
+        self, space: SearchSpace, own: Path, resume: bool, say: Callable[[str], None]
     ) -> LatencyTable:
         """The latency table of an earlier run under the same conditions, or a new one.
 
         Args:
             space: Schedules that it must price.
-            folder: File of the table, unless the budget names another.
+            own: File of the table, unless the budget names another.
             resume: Whether the table there must be for this run.
             say: Takes a line for the log.
 
@@ -131,7 +131,7 @@ class SearchCost:
             ConfigError: If the table that is named is not for this run, or no schedule can keep the
                 budget.
         """
-        wanted, path = self._budget, Path(self._budget.table or folder)
+        wanted, path = self._budget, Path(self._budget.table or own)
         if wanted.table is not None or path.exists():
             try:
                 table = LatencyTable.load(path)
@@ -194,12 +194,12 @@ class SearchCost:
             )
 
     def of(
-        self, space: SearchSpace, folder: Path, resume: bool, say: Callable[[str], None]
+        self, space: SearchSpace, own: Path, resume: bool, say: Callable[[str], None]
     ) -> AdditiveCost:
         """The cost in the budget's unit; see `macs` and `table`."""
         if self._budget.unit == MACS:
             return self.macs(space)
-        return self.table(space, folder, resume, say)
+        return self.table(space, own, resume, say)
 
 
 def _no_cost(space: SearchSpace) -> dict[int, Any]:

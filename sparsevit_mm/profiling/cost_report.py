@@ -22,6 +22,12 @@ from sparsevit_mm.profiling.model_macs import model_macs
 from sparsevit_mm.pruning.prunable import PrunableBackbone, prunable_or_none
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
+_NOT_ON_NOISE = (
+    AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What models raise that need more than images, such as text or the boxes of another model."""
+
 
 @dataclass(frozen=True)
 class StageCost:
@@ -203,13 +209,16 @@ def count_dial(model: nn.Module, cfg: Config, height: int, width: int) -> DialSh
         width: Width of the network's input in pixels.
 
     Returns:
-        The share; None if the backbone has no schedule, or models of this framework are not
-        counted.
+        The share; None if the backbone has no schedule, models of this framework are not counted,
+        or the model does not run on noise alone.
     """
     backbone = prunable_or_none(model)
     if backbone is None or cfg.get('default_scope') not in (*_SAMPLES, 'mmdet3d'):
         return None
-    return cost_report(model, cfg, height, width, backbone=backbone).dial
+    try:
+        return cost_report(model, cfg, height, width, backbone=backbone).dial
+    except _NOT_ON_NOISE:
+        return None
 
 
 def cost_table(report: CostReport) -> Table:

@@ -7,8 +7,11 @@ import json
 import pytest
 
 from sparsevit_mm import PruningSchedule
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
+from sparsevit_mm.profiling.cost_report import count_dial
 from tests.helpers.tiny_data import DEPTHS
 from tests.tools.conftest import ROOT, call_tool, run_tool
 
@@ -76,3 +79,14 @@ def test_the_first_line_says_which_share_of_the_model_the_dial_reaches(tiny, tmp
     )
     saved = f'{windows / 2e9:.4g} GMACs, {windows / 2 / total:.1%}'
     assert half_line == f'{dense_line} Its ratios save {saved}.'
+
+
+def test_a_model_that_does_not_run_on_noise_has_no_share(tiny):
+    cfg = load_config(str(tiny.detector))
+    register_framework(cfg)
+    model = build_model(cfg)
+    assert count_dial(model, cfg, 64, 96).windows > 0
+    model.forward = None
+    assert count_dial(model, cfg, 64, 96) is None
+    cfg.default_scope = 'mmpretrain'
+    assert count_dial(model, cfg, 64, 96) is None

@@ -51,7 +51,7 @@ def _reading_tokens(kind: Any) -> type[nn.Module]:
     def forward(
         self: Any, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None
     ) -> Tensor:
-        """Maps of all levels and (R, 5) regions to (R, C, h, w), channels-last."""
+        """Maps of all levels and (R, 5) regions to (R, C, h, w)."""
         if feats[0].device.type != 'cpu' or torch.is_grad_enabled():
             found: Tensor = elsewhere.forward(self, feats, rois, roi_scale_factor)
             return found
@@ -73,6 +73,7 @@ def _reading_tokens(kind: Any) -> type[nn.Module]:
                 layer.aligned,
             )
             made[own] = sampled.permute(0, 2, 3, 1)
-        return made.permute(0, 3, 1, 2)
+        # Box heads flatten or view the features of a region, channel by channel.
+        return made.permute(0, 3, 1, 2).contiguous()
 
     return subclass(kind, forward)

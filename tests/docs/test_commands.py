@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,9 @@ def run(command):
         assert VENV in (ROOT / words[1]).parents
         return
     assert words[0] == 'python', f'{command}: the tests cannot run this; mark the block `shell`'
+    if words[1] == '-m':
+        subprocess.run([sys.executable, *words[1:]], check=True)
+        return
     named = dict(STAND_INS)
     if 'mIoU' in command:
         named |= {'CONFIG': 'segmentor.py', 'CHECKPOINT': 'segmentor.pth'}

@@ -3,6 +3,12 @@
 # the recipe: search your own for ADE20K and put them here.
 _base_ = '../_base_/swin-t_upernet_8xb2-160k_ade20k-512x512.py'
 
+max_iters = 80000
+train_cfg = dict(max_iters=max_iters)
+optim_wrapper = dict(optimizer=dict(lr=6e-6))
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].end = max_iters
+
 model = dict(
     type='sparsevit_mm.SparseHeads',
     of='EncoderDecoder',
@@ -13,9 +19,3 @@ model = dict(
         drop_path_rate=0.3))
 
 load_from = 'work_dirs/sparsevit-t-heads_upernet_8xb2-adaptation-40k_ade20k-512x512/iter_40000.pth'
-
-max_iters = 80000
-train_cfg = dict(max_iters=max_iters)
-optim_wrapper = dict(optimizer=dict(lr=6e-6))
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].end = max_iters

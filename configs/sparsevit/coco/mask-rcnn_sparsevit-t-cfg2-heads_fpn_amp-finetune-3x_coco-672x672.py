@@ -3,6 +3,8 @@
 # were adapted with sparse heads, learning rate 1e-5.
 _base_ = '../_base_/mask-rcnn_swin-t_fpn_amp-ms-crop-3x_coco-672x672.py'
 
+
+
 model = dict(
     type='sparsevit_mm.SparseHeads',
     of='MaskRCNN',

@@ -3,6 +3,15 @@
 # blocks and of neck and head. Its weights serve every schedule.
 _base_ = '../_base_/mask-rcnn_swin-t_fpn_amp-ms-crop-3x_coco-672x672.py'
 
+max_epochs = 12
+train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=1e-5))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
+    dict(type='MultiStepLR', begin=0, end=max_epochs, by_epoch=True, milestones=[8, 11], gamma=0.1)
+]
+custom_hooks = [dict(type='sparsevit_mm.SparsityAdaptationHook')]
+
 model = dict(
     type='sparsevit_mm.SparseHeads',
     of='MaskRCNN',
@@ -12,19 +21,3 @@ model = dict(
 # MMDetection's dense Mask R-CNN, trained by the recipe this config inherits; fetched when training
 # starts. A file of your own: --cfg-options load_from=...
 load_from = 'https://download.openmmlab.com/mmdetection/v2.0/swin/mask_rcnn_swin-t-p4-w7_fpn_fp16_ms-crop-3x_coco/mask_rcnn_swin-t-p4-w7_fpn_fp16_ms-crop-3x_coco_20210908_165006-90a4008c.pth'  # noqa
-
-custom_hooks = [dict(type='sparsevit_mm.SparsityAdaptationHook')]
-
-max_epochs = 12
-train_cfg = dict(max_epochs=max_epochs)
-optim_wrapper = dict(optimizer=dict(lr=1e-5))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
-    dict(
-        type='MultiStepLR',
-        begin=0,
-        end=max_epochs,
-        by_epoch=True,
-        milestones=[8, 11],
-        gamma=0.1),
-]

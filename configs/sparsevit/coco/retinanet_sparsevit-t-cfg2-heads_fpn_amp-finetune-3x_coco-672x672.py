@@ -2,6 +2,8 @@
 # those of stride 16 are skipped there, as a start; search your own. Learning rate 1e-5.
 _base_ = '../_base_/retinanet_swin-t_fpn_amp-ms-3x_coco-672x672.py'
 
+
+
 model = dict(
     type='sparsevit_mm.SparseHeads',
     of='RetinaNet',

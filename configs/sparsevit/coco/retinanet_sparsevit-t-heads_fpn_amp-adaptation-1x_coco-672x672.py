@@ -3,6 +3,13 @@
 # blocks and of neck and head.
 _base_ = '../_base_/retinanet_swin-t_fpn_amp-ms-3x_coco-672x672.py'
 
+# Twelve epochs are twelve passes here: the data set is not repeated.
+train_dataloader = dict(dataset=dict(times=1))
+optim_wrapper = dict(optimizer=dict(lr=1e-5))
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].milestones = [8, 11]
+custom_hooks = [dict(type='sparsevit_mm.SparsityAdaptationHook')]
+
 model = dict(
     type='sparsevit_mm.SparseHeads',
     of='RetinaNet',
@@ -14,10 +21,3 @@ model = dict(
         drop_path_rate=0.2))
 
 load_from = 'work_dirs/retinanet_swin-t-p4-w7_fpn_amp-ms-3x_coco-672x672/epoch_12.pth'
-custom_hooks = [dict(type='sparsevit_mm.SparsityAdaptationHook')]
-
-# Twelve epochs are twelve passes here: the data set is not repeated.
-train_dataloader = dict(dataset=dict(times=1))
-optim_wrapper = dict(optimizer=dict(lr=1e-5))
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].milestones = [8, 11]

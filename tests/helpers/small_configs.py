@@ -79,7 +79,7 @@ def with_small_backbone(cfg):
     if isinstance(cfg.model.get('in_channels'), int):
         cfg.model.in_channels = narrowed[cfg.model.in_channels]
     # With a neck only the neck reads from the backbone.
-    heads = [name for name, part in cfg.model.items() if 'head' in name and part is not None]
+    heads = [n for n, part in cfg.model.items() if 'head' in n and isinstance(part, Mapping)]
     readers = ['neck'] if 'neck' in cfg.model else heads
     for part in (cfg.model[name] for name in readers):
         found = part.get('in_channels')

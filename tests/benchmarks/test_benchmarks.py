@@ -23,7 +23,7 @@ from benchmarks.peers import MissingPeer
 from benchmarks.plan import sections
 from benchmarks.plots import draw
 from benchmarks.results_file import load, row_of, save_section
-from benchmarks.side_by_side import Case, compare
+from benchmarks.side_by_side import Case, compare, using_threads
 from benchmarks.training import saved_bytes
 from sparsevit_mm import SparseViT
 from sparsevit_mm.ops import backend
@@ -54,7 +54,8 @@ def small(monkeypatch):
 
 def test_backbones_take_turns_and_say_what_they_measured(small, tmp_path):
     cases = [Case(64, 64), Case(64, 64, batch=2, dtype='bf16')]
-    section = backbone.measure(list(small), cases, device=CPU, runs=3, warmup=0, command='x')
+    with using_threads(1):
+        section = backbone.measure(list(small), cases, device=CPU, runs=3, warmup=0, command='x')
     assert section['device'] == 'cpu'
     assert section['machine']
     assert set(section['rates']) == {'fp32', 'bf16'}

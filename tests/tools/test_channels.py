@@ -86,8 +86,9 @@ def test_costs_and_exports(segmentor, tmp_path, capsys):
     call_tool('export_onnx', config, '--out', tmp_path / 'm.onnx', '--shape', 64, 96)
     session = onnxruntime.InferenceSession(tmp_path / 'm.onnx')
     (asked,) = session.get_inputs()
-    assert asked.shape == [1, channels, 64, 96]
-    session.run(None, {asked.name: np.zeros(asked.shape, np.float32)})
+    assert asked.shape == [1, 64, 96, channels] and asked.type == 'tensor(uint8)'
+    (labels, *_) = session.run(None, {asked.name: np.zeros(asked.shape, np.uint8)})
+    assert labels.shape[-2:] == (64, 96)
 
 
 def test_the_network_sees_what_its_pipeline_would_load(segmentor, tmp_path, capsys):

@@ -62,6 +62,16 @@ def small_heap():
     gc.freeze()
 
 
+THREADS = torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_at_first():
+    """Numba, in MMDetection3D's metrics, sets OpenMP's threads anew: last bits depend on them."""
+    if torch.get_num_threads() != THREADS:
+        torch.set_num_threads(THREADS)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """The same random numbers for a test alone and for the same test in the whole suite."""

@@ -38,9 +38,10 @@ def model_gmacs(run: StudyRun, case: Case) -> float:
 def interleaved_seconds(
     run: StudyRun, cases: Mapping[str, Case], frames: Sequence[int], repeats: int
 ) -> dict[str, float]:
-    """Processor time of the whole model, from the batch to the boxes, on one thread.
+    """Processor time of the whole model, from the batch to the boxes.
 
     The cases take turns on every frame, so that whatever else the machine does meets all of them.
+    Several threads would be added up: start it with OMP_NUM_THREADS=1.
 
     Args:
         run: The study, whose weights are used.
@@ -51,7 +52,6 @@ def interleaved_seconds(
     Returns:
         For each case the mean over the frames.
     """
-    torch.set_num_threads(1)
     models, data = {}, {}
     for name, case in cases.items():
         cfg = load_config(run.config_file, run.test_options(case))

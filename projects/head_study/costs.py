@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 
@@ -62,7 +63,7 @@ def interleaved_seconds(
         data[name] = _frames(cfg)
     taken: dict[str, list[float]] = {name: [] for name in cases}
     for frame in frames:
-        batches = {name: _batch(data[name][frame]) for name in cases}
+        batches = {name: pseudo_collate([data[name][frame]]) for name in cases}
         rounds: dict[str, list[float]] = {name: [] for name in cases}
         for _ in range(repeats):
             for name, model in models.items():
@@ -78,7 +79,3 @@ def interleaved_seconds(
 def _frames(cfg: Any) -> Any:
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return Runner.build_dataloader({**cfg.test_dataloader, 'num_workers': 0}).dataset
-
-
-def _batch(frame: Mapping[str, Any]) -> dict[str, list[Any]]:
-    return {key: [value] for key, value in frame.items()}

@@ -174,8 +174,10 @@ def cost_report(
     if backbone is not None and backbone.pruning_schedule.head_ratios:
         own = backbone.pruning_schedule
         backbone.pruning_schedule = replace(own, head_ratios=())
-        dense_parts = model_macs(model, run).parts
-        backbone.pruning_schedule = own
+        try:
+            dense_parts = model_macs(model, run).parts
+        finally:
+            backbone.pruning_schedule = own
     detail = None if backbone is None else backbone_cost(backbone, height, width, batch)
     dial = None
     if backbone is not None and detail is not None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sparsevit_mm import PruningSchedule
+from sparsevit_mm.checkpoints.reading import read_content
 from tests.helpers.tiny_data import DEPTHS
 from tests.tools.conftest import call_tool, files_below, run_tool
 
@@ -75,7 +76,7 @@ def test_the_inference_form_has_the_same_metrics(tiny, trained, tmp_path):
 
 def test_averaged_weights_are_tested_in_their_inference_form(tiny, trained, tmp_path):
     """EMAHook swaps weights before and after a test; the model has others in between."""
-    weights = torch.load(trained / 'epoch_3.pth', weights_only=False)  # our own, just written
+    weights = read_content(trained / 'epoch_3.pth')
     averaged = {f'module.{name}': value for name, value in weights['state_dict'].items()}
     weights['ema_state_dict'] = {'steps': torch.tensor(1), **averaged}
     torch.save(weights, tmp_path / 'averaged.pth')

@@ -105,6 +105,17 @@ DATA_SETS = {
             folder='aerial_cars',
         ),
         DataSet(
+            'aerial_cars_long',
+            'retinanet_sparsevit-micro_fpn_1200it_aerial-cars',
+            'aerial_cars, RetinaNet trained three times as long',
+            'coco/bbox_mAP',
+            'box AP',
+            further=300,
+            annotations='annotations/test.json',
+            folder='aerial_cars',
+            importances=('l2', 'contrast'),
+        ),
+        DataSet(
             'aerial_fastervit',
             'retinanet_fastervit-micro_fpn_400it_aerial-cars',
             'aerial_cars, RetinaNet with FasterViT',

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-import resource
-import signal
+import subprocess
 import sys
-import traceback
 
 import pytest
 
-from tests.tools.conftest import call_tool
+from tests.tools.conftest import ROOT
 
 SHAPE = ['--shape', '64', '96']
 WRITES = {
@@ -34,43 +33,26 @@ WRITES = {
 LOGS = ('.log', '.lock', 'vis_data/config.py', 'vis_data/scalars.json')
 
 
-def fill(folder):
-    """From the first file or folder that is made in a folder on, files may have 10 bytes."""
+@pytest.fixture(scope='module')
+def on_a_full_disk():
+    """Calls a tool: its status and what it wrote to stderr."""
+    if not hasattr(os, 'fork'):
+        pytest.skip('the limit is set in a forked process')
+    with subprocess.Popen(
+        [sys.executable, '-m', 'tests.helpers.full_disk'],
+        cwd=ROOT,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as forks:
 
-    def full(event, args):
-        if event not in ('open', 'os.mkdir') or not str(args[0]).startswith(str(folder)):
-            return
-        if event == 'os.mkdir' or args[2] & (os.O_WRONLY | os.O_RDWR):
-            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-            resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        def call(folder, name, args):
+            print(json.dumps([str(folder), name, list(map(str, args))]), file=forks.stdin, flush=True)
+            return json.loads(forks.stdout.readline())
 
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    sys.addaudithook(full)
-
-
-def on_a_full_disk(folder, name, args):
-    """Calls a tool in a forked process; its status and what it wrote to stderr."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 3
-        try:
-            os.dup2(writing, 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            sys.stderr = os.fdopen(2, 'w', buffering=1, closefd=False)
-            fill(folder)
-            call_tool(name, *args)
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading) as errors:
-        said = errors.read()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+        yield call
+        forks.stdin.close()
 
 
 SLOW = ('train', 'test', 'search')
@@ -80,9 +62,7 @@ SLOW = ('train', 'test', 'search')
     'name',
     [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in WRITES],
 )
-def test_a_full_disk(name, tiny, trained, tmp_path):
-    if not hasattr(os, 'fork'):
-        pytest.skip('the limit is set in a forked process')
+def test_a_full_disk(name, tiny, trained, tmp_path, on_a_full_disk):
     words = {
         'DETECTOR': tiny.detector,
         'PLAIN': tiny.plain,

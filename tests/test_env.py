@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import pytest
 import torch
 
 from sparsevit_mm.env import KERNELS, check_kernels
+from tests.helpers.commands import output_of
 
 
 def test_it_prints_versions_the_setting_and_the_kernels():
     env = {**os.environ, 'SPARSEVIT_MM_KERNELS': 'pytorch'}
     command = [sys.executable, '-m', 'sparsevit_mm.env']
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    said = output_of(command, env=env)
+    lines = dict(line.split(maxsplit=1) for line in said.splitlines())
     assert lines['torch'] == torch.__version__
     assert lines['kernels'].startswith('pytorch ')
     if not torch.cuda.is_available():
         assert lines['device'] == 'no GPU'
-        assert 'not used' in result.stdout
+        assert 'not used' in said
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16])

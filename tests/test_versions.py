@@ -16,6 +16,7 @@ from packaging.version import Version
 
 from sparsevit_mm import requirements_check as check
 from sparsevit_mm import versions
+from tests.helpers.commands import output_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,10 +102,7 @@ def test_importing_the_package_needs_torch_and_mmengine_only():
         "print([m for m in ('mmcv', 'mmdet', 'mmseg', 'mmdet3d', 'torchvision', 'timm') "
         'if m in sys.modules])'
     )
-    result = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert result.stdout.strip() == '[]'
+    assert output_of([sys.executable, '-c', code], cwd=ROOT).strip() == '[]'
 
 
 def test_versions_are_plain_data():

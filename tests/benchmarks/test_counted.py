@@ -1,7 +1,6 @@
 """What a forward pass asks of a GPU, counted without one."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from benchmarks.counted import GPUS, Counter, floors, totals
 from benchmarks.floors import Rates
+from tests.helpers.commands import output_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ def test_floors_are_times_at_the_rates_of_a_gpu():
 def test_the_page_has_what_is_counted_today(tmp_path):
     out = tmp_path / 'counted.json'
     command = [sys.executable, '-m', 'benchmarks.counted', '--schedules', 'cfg2', '--out', str(out)]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    output_of(command, cwd=ROOT)
     (found,) = json.loads(out.read_text())
     kept = json.loads((ROOT / 'benchmarks/results/counted.json').read_text())
     (expected,) = [row for row in kept if row['network'] == 'SparseViT-T cfg2']

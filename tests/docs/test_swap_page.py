@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import sys
 
 import pytest
 
+from tests.helpers.commands import output_of
 from tests.helpers.pages import ROOT
 from tests.tools.conftest import call_tool
 
@@ -23,8 +23,7 @@ EXAMPLES = EXAMPLE.findall((ROOT / 'docs' / 'swap.md').read_text())
 def formatted(text):
     """A config with line breaks as in this project."""
     command = [sys.executable, '-m', 'ruff', 'format', '-q', '--stdin-filename', 'config.py', '-']
-    run = subprocess.run(command, input=text, cwd=ROOT, text=True, capture_output=True, check=True)
-    return run.stdout
+    return output_of(command, input=text, cwd=ROOT)
 
 
 def test_every_example_is_found():

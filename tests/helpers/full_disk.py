@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from importlib import import_module
 from typing import Any
 
 from tests.tools.conftest import call_tool
@@ -60,8 +61,8 @@ def call(folder: str, name: str, args: list[str]) -> tuple[int, str]:
 
 
 if __name__ == '__main__':
-    import mmdet.apis
-    import mmseg.apis  # noqa: F401 -- so that not every fork has to
+    for module in ('mmdet.apis', 'mmseg.apis'):
+        import_module(module)  # so that not every fork has to
 
     tempfile.gettempdir()  # writes a file to find out
     for line in sys.stdin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from sparsevit_mm import SparseViT
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops import backend, windows
+from tests.helpers.commands import output_of
 
 ROOT = Path(__file__).parents[2]
 TOKENS = torch.zeros(2, 4)
@@ -109,10 +109,7 @@ def test_triton_is_not_imported_before_it_runs():
         'out_indices=(0,)).eval(); net.requires_grad_(False)(torch.zeros(1, 3, 32, 32)); '
         "print([m for m in sys.modules if m.split('.')[0] == 'triton'])"
     )
-    result = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert result.stdout.strip() == '[]'
+    assert output_of([sys.executable, '-c', code], cwd=ROOT).strip() == '[]'
 
 
 @pytest.fixture

@@ -48,7 +48,9 @@ def on_a_full_disk():
     ) as forks:
 
         def call(folder, name, args):
-            print(json.dumps([str(folder), name, list(map(str, args))]), file=forks.stdin, flush=True)
+            print(
+                json.dumps([str(folder), name, list(map(str, args))]), file=forks.stdin, flush=True
+            )
             return json.loads(forks.stdout.readline())
 
         yield call

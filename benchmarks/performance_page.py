@@ -1,4 +1,6 @@
-"""Writes the tables of docs/performance.md from the results files.
+"""Writes what pages say about speed from the results files, and draws the plot.
+
+The tables of docs/performance.md, the targets in CONTRIBUTING.md, docs/images/performance_cpu.png:
 
 python -m benchmarks.performance_page
 """
@@ -13,15 +15,28 @@ from typing import Any
 
 from benchmarks.counted import GPUS, LAUNCH_SECONDS, floors, totals
 from benchmarks.kernel_tables import changes_table, most_table
+from benchmarks.plots import draw
 from benchmarks.results_file import load, row_of
-from benchmarks.targets import TARGETS, Sections, best
+from benchmarks.targets import SUMMARY, TARGETS, Sections, best
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / 'docs' / 'performance.md'
+PAGES = ROOT / 'docs' / 'performance.md', ROOT / 'CONTRIBUTING.md'
+PLOT = ROOT / 'docs' / 'images' / 'performance_cpu.png'
 RESULTS = ROOT / 'benchmarks' / 'results'
 NOT_MEASURED = ''
 TIMES = ('median', 'quartiles', 'cpu_median')
 PRODUCTS = {'pytorch': 'PyTorch', 'onednn': 'oneDNN'}
+
+
+def summary_table(cpu: Sections, gpu: Sections) -> str:
+    """What matters most, in a few rows."""
+    lines = ['| what, beside what | times as fast, CPU | GPU |', '|---|---|---|']
+    for row in SUMMARY:
+        found = [
+            read(sections) if read else None for read, sections in ((row.cpu, cpu), (row.gpu, gpu))
+        ]
+        lines.append(f'| {row.what} | {" | ".join(text or "not measured" for text in found)} |')
+    return '\n'.join(lines)
 
 
 def targets_table(cpu: Sections, gpu: Sections) -> str:
@@ -214,7 +229,7 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
     """The page with every generated part anew.
 
     Args:
-        page: The page; parts stand between `<!-- name -->` and `<!-- end -->`.
+        page: A page; parts stand between `<!-- name -->` and `<!-- end -->`.
         results: Folder of the results files.
     """
     cpu, gpu = (load(results / f'performance_{name}.json') for name in ('cpu', 'cuda'))
@@ -224,6 +239,7 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
         for name in ('', '_before')
     )
     parts: dict[str, Callable[[], str]] = {
+        'summary': lambda: summary_table(cpu, gpu),
         'targets': lambda: targets_table(cpu, gpu),
         'cpu conditions': lambda: f'{conditions(cpu, "CPU")}.',
         'gpu conditions': lambda: f'{conditions(gpu, "GPU")}.',
@@ -247,8 +263,10 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
 
 
 def main() -> None:
-    """Rewrites the page."""
-    PAGE.write_text(rewritten(PAGE.read_text()))
+    """Rewrites the pages and draws the plot."""
+    for page in PAGES:
+        page.write_text(rewritten(page.read_text()))
+    draw(load(RESULTS / 'performance_cpu.json'), PLOT)
 
 
 if __name__ == '__main__':

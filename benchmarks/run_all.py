@@ -1,4 +1,4 @@
-"""Measures everything that can be measured on the machine at hand, and draws the plots.
+"""Measures everything that can be measured on the machine at hand.
 
 A section that is already in the file is left as it is, so an interrupted run goes on where it
 stopped; --again measures it anew.
@@ -18,7 +18,6 @@ import torch
 
 from benchmarks.peers import declare_torchvision_operators
 from benchmarks.plan import sections
-from benchmarks.plots import draw
 from benchmarks.results_file import load
 
 
@@ -54,8 +53,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             except Exception:  # one section must not cost the others
                 traceback.print_exc()
                 failed.append(section.name)
-    if not args.list:
-        draw(load(out), out.with_suffix('.png'))
     if failed:
         parser.exit(1, f'These sections failed: {", ".join(failed)}.\n')
 

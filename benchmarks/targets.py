@@ -1,4 +1,4 @@
-"""The targets, and what the results files say about each; what was not measured stays blank.
+"""The targets and the summary, and what the results files say about each.
 
 On a CPU ratios are of processor time, which other processes on the machine do not lengthen; on a
 GPU of latency.
@@ -21,17 +21,17 @@ _STOCK = "mmdet's Swin-T"
 
 @dataclass(frozen=True)
 class Target:
-    """One row of the table.
+    """One row of a table.
 
     Attributes:
         what: What is compared.
-        wanted: The target in words.
+        wanted: The target in words; nothing in the summary.
         cpu: Says what a CPU's sections show, None where they lack it.
         gpu: The same of a GPU's.
     """
 
     what: str
-    wanted: str
+    wanted: str = ''
     cpu: Callable[[Sections], str | None] | None = None
     gpu: Callable[[Sections], str | None] | None = None
 
@@ -87,6 +87,8 @@ def deviation_from_line(sections: Sections, network: str) -> float | None:
 
 _CPU: dict[str, Any] = dict(batch=1, dtype='fp32', mode='eager')
 _GPU: dict[str, Any] = dict(batch=4, dtype='fp16')
+_GPU_128 = dict(_GPU, batch=128)
+_FASTERVIT_0 = ('fastervit package 0', 'FasterViT-0 deployed')
 
 
 def _times(value: float | None) -> str | None:
@@ -163,6 +165,10 @@ def _gpu_memory(sections: Sections) -> str | None:
     return f'{ours["peak_mib"] / theirs["peak_mib"]:.2f}'
 
 
+def _of_it(share: str | None) -> str | None:
+    return None if share is None else f'{share} of it'
+
+
 def _training(sections: Sections) -> str | None:
     section = sections.get('training', {})
     ours, dense = (row_of(section, name) for name in ('adaptation', 'dense'))
@@ -181,17 +187,18 @@ def _end_to_end(sections: Sections) -> str | None:
     return f'{dense["median"] / sparse["median"]:.2f}×; {share:.0%} of it is the backbone'
 
 
+def _form_over_stock(sections: Sections, under: str) -> float | None:
+    """How many times as long MMDetection's own detector takes as one of `inference_form`."""
+    section = sections.get('inference form', {})
+    stock, ours = (row_of(section, f'Mask R-CNN, {name}') for name in (_STOCK, under))
+    if stock is None or ours is None:
+        return None
+    taken: float = stock['cpu_median'] / ours['cpu_median']
+    return taken
+
+
 def _form(under: str) -> Callable[[Sections], str | None]:
-    """How much faster a detector of `benchmarks.inference_form` is than MMDetection's own."""
-
-    def read(sections: Sections) -> str | None:
-        section = sections.get('inference form', {})
-        stock, ours = (row_of(section, f'Mask R-CNN, {name}') for name in (_STOCK, under))
-        if stock is None or ours is None:
-            return None
-        return _times(stock['cpu_median'] / ours['cpu_median'])
-
-    return read
+    return lambda sections: _times(_form_over_stock(sections, under))
 
 
 def _two_threads(sections: Sections) -> str | None:
@@ -204,11 +211,14 @@ def _two_threads(sections: Sections) -> str | None:
     return _several(found, '×')
 
 
-def _against_dense(sections: Sections) -> str | None:
-    return _several(
+def _over_dense(
+    case: dict[str, Any], names: Iterable[str] = ('cfg2', 'uniform 0.6')
+) -> Callable[[Sections], str | None]:
+    """How many times as long the dense backbone takes as each of several schedules."""
+    return lambda sections: _several(
         (
-            (name, ratio(sections, 'swin 672', _DENSE, f'SparseViT-T {name}', **_GPU))
-            for name in ('cfg1', 'cfg2', 'cfg3')
+            (name, ratio(sections, 'swin 672', _DENSE, f'SparseViT-T {name}', **case))
+            for name in names
         ),
         '×',
     )
@@ -249,7 +259,11 @@ TARGETS = (
         cpu=_beside_macs,
     ),
     Target('uniform 0.6: latency saved over dense, 672²', '≥ 50%', gpu=_saved),
-    Target('cfg1, cfg2, cfg3 over dense, 672²', 'above 1.16, 1.40, 1.45×', gpu=_against_dense),
+    Target(
+        'cfg1, cfg2, cfg3 over dense, 672²',
+        'above 1.16, 1.40, 1.45×',
+        gpu=_over_dense(_GPU, ('cfg1', 'cfg2', 'cfg3')),
+    ),
     Target("dense over timm's and mmdet's Swin, compiled, fp16", 'hoped ≥ 1.3×', gpu=_peers),
     Target('Mask R-CNN at cfg2 over dense, batch 1', 'reported', _end_to_end, _end_to_end),
     Target(
@@ -272,15 +286,48 @@ TARGETS = (
         'FasterViT (deployed) over the package, 224²',
         '≥ 1.15× on a CPU (batch 1), ≥ 1.2× on a GPU (batch 128, fp16)',
         cpu=_fastervit(' deployed', _CPU, 'fastervit {}'),
-        gpu=_fastervit(' deployed', dict(_GPU, batch=128), 'fastervit {}'),
+        gpu=_fastervit(' deployed', _GPU_128, 'fastervit {}'),
     ),
     Target(
         'the same, not deployed',
         'reported',
         cpu=_fastervit('', _CPU, 'fastervit {}'),
-        gpu=_fastervit('', dict(_GPU, batch=128), 'fastervit {}'),
+        gpu=_fastervit('', _GPU_128, 'fastervit {}'),
     ),
     Target('latency against pixels, 448² to 2688²', 'linear within 10%', cpu=_linear),
     Target("peak memory of inference over mmdet's, 2688²", '≤ 0.8', _memory, _gpu_memory),
     Target('adaptation steps over dense ones', 'faster', _training, _training),
+)
+
+SUMMARY = (
+    Target(
+        "SparseViT-T that skips nothing, beside MMDetection's Swin-T, 672²",
+        cpu=lambda found: _times(ratio(found, 'swin 672', 'mmdet Swin-T', _DENSE, **_CPU)),
+        gpu=lambda found: _times(ratio(found, 'swin 672', 'mmdet Swin-T', _DENSE, **_GPU)),
+    ),
+    Target(
+        'SparseViT-T that skips windows, beside one that skips nothing, 672²',
+        cpu=_over_dense(_CPU),
+        gpu=_over_dense(_GPU),
+    ),
+    Target(
+        "Mask R-CNN at cfg2 in its inference form, beside MMDetection's with Swin-T, 672²",
+        cpu=lambda found: _several(
+            (
+                (name, _form_over_stock(found, f'SparseViT-T cfg2, inference form {name}'))
+                for name in ('float32', 'bfloat16')
+            ),
+            '×',
+        ),
+    ),
+    Target(
+        "FasterViT-0 in its inference form, beside its authors' package, 224²",
+        cpu=lambda found: _times(ratio(found, 'fastervit 0', *_FASTERVIT_0, **_CPU)),
+        gpu=lambda found: _times(ratio(found, 'fastervit 0', *_FASTERVIT_0, **_GPU_128)),
+    ),
+    Target(
+        "Memory of an inference, beside MMDetection's Swin-T, 2688²",
+        cpu=lambda found: _of_it(_memory(found)),
+        gpu=lambda found: _of_it(_gpu_memory(found)),
+    ),
 )

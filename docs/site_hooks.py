@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / 'projects' / 'paper_tables' / 'results'
 PACKAGES = sorted(path.parent.name for path in (ROOT / 'sparsevit_mm').glob('[a-z]*/__init__.py'))
 """The packages inside `sparsevit_mm`; each has a page in the API reference."""
+SINGLE = 'sparsevit_mm'
+"""Page of the modules that are in no package."""
 
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\(((?:\.\./)[^)#\s]+)[^)]*\)')
 
@@ -26,14 +28,14 @@ _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\(((?:\.\./)[^)#\s]+)[^)]*\)')
 def on_config(config: Any) -> Any:
     """Adds the pages of the API reference to the navigation."""
     (reference,) = (entry['Reference'] for entry in config.nav if 'Reference' in entry)
-    reference.append({'API': [{package: f'api/{package}.md'} for package in PACKAGES]})
+    reference.append({'API': [{name: f'api/{name}.md'} for name in (SINGLE, *PACKAGES)]})
     return config
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the generated pages to the site."""
     pages = {'model_zoo.md': model_zoo(), 'published_tables.md': published_tables()}
-    pages |= {f'api/{package}.md': api_reference(package) for package in PACKAGES}
+    pages |= {f'api/{name}.md': api_reference(name) for name in (SINGLE, *PACKAGES)}
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     for plot in TABLES.glob('*.png'):
@@ -126,13 +128,15 @@ def published_tables() -> str:
     return '\n'.join(lines)
 
 
-def api_reference(package: str) -> str:
-    """The page of a package, with one entry for each of its modules."""
-    folder = ROOT / 'sparsevit_mm' / package
+def api_reference(name: str) -> str:
+    """A page with one entry for each module of a package, or for each that is in none."""
+    package = ROOT / 'sparsevit_mm'
+    folder, found = (package, 'glob') if name == SINGLE else (package / name, 'rglob')
     modules = sorted(
-        '.'.join(path.relative_to(folder).with_suffix('').parts)
-        for path in folder.rglob('*.py')
+        '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+        for path in getattr(folder, found)('*.py')
         if path.stem != '__init__'
     )
-    lines = [f'# {package}', '', f'From the docstrings of `sparsevit_mm.{package}`.']
-    return '\n'.join(lines + [f'\n::: sparsevit_mm.{package}.{name}' for name in modules]) + '\n'
+    start = '.'.join(folder.relative_to(ROOT).parts)
+    lines = [f'# {name}', '', f'From the docstrings of `{start}`.']
+    return '\n'.join(lines + [f'\n::: {module}' for module in modules]) + '\n'

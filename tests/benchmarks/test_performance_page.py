@@ -1,9 +1,12 @@
 """The page says what the results files say, and the targets what their rows say."""
 
 import pytest
+from PIL import Image
 
-from benchmarks.performance_page import PAGE, rewritten
-from benchmarks.targets import TARGETS, deviation_from_line, over_macs, ratio
+from benchmarks.performance_page import PAGES, PLOT, RESULTS, rewritten
+from benchmarks.plots import fingerprint
+from benchmarks.results_file import load
+from benchmarks.targets import SUMMARY, TARGETS, deviation_from_line, over_macs, ratio
 
 
 def row(network, median, **more):
@@ -11,11 +14,26 @@ def row(network, median, **more):
     return case | dict(network=network, median=median) | more
 
 
-def test_page_is_what_the_results_say():
-    page = PAGE.read_text()
-    assert page == rewritten(page)
-    for target in TARGETS:
-        assert target.what in page
+def test_pages_are_what_the_results_say():
+    texts = [page.read_text() for page in PAGES]
+    assert texts == [rewritten(text) for text in texts]
+    for text, rows in zip(texts, (SUMMARY, TARGETS)):
+        for row in rows:
+            assert row.what in text
+
+
+def test_the_plot_shows_the_results():
+    with Image.open(PLOT) as image:
+        assert image.text['Description'] == fingerprint(load(RESULTS / 'performance_cpu.json'))
+
+
+def test_a_row_of_the_plot_changes_its_fingerprint():
+    rows = [row('SparseViT-T dense', 300.0), row('SparseViT-T cfg2', 200.0)]
+    before = fingerprint({'resolution 672': dict(rows=rows)})
+    rows[1]['median'] = 201.0
+    assert fingerprint({'resolution 672': dict(rows=rows)}) != before
+    alone = {'resolution 672': dict(rows=rows[1:])}  # without the dense one of its run
+    assert fingerprint(alone) == fingerprint({})
 
 
 def test_ratios_come_from_one_run_and_prefer_processor_time():
@@ -70,6 +88,6 @@ def test_time_besides_macs_is_where_the_line_meets_zero_macs():
 
 
 def test_nothing_is_said_about_what_was_not_measured():
-    for target in TARGETS:
+    for target in (*SUMMARY, *TARGETS):
         for read in (target.cpu, target.gpu):
             assert read is None or read({}) is None

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -183,3 +185,18 @@ def test_heavy_commands_run(command, place, monkeypatch):
     if not HEAVY.search(command):
         pytest.skip('run with its page')
     run(command)
+
+
+def test_mmdetections_tool_reads_the_logs(place, monkeypatch):
+    """`analyze_logs.py` needs seaborn for the looks of its plots alone, which stays out of this."""
+    import mmdet
+
+    monkeypatch.setitem(sys.modules, 'seaborn', ModuleType('seaborn'))
+    tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'analysis_tools' / 'analyze_logs.py'
+    load_json_logs = runpy.run_path(str(tool))['load_json_logs']
+    file = min((place / 'work_dirs' / 'dial').glob('*/vis_data/scalars.json'))
+    (epochs,) = load_json_logs([str(file)])
+    assert sorted(epochs) == [1, 2, 3]
+    for values in epochs.values():
+        assert len(values['loss_cls']) == len(values['time']) == len(values['step']) > 0
+    assert len(epochs[3]['bbox_mAP']) == 1

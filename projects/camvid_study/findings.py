@@ -1,19 +1,13 @@
-"""Statistics of the study: means over seeds, and sparse variants against the dense curve.
-
-A sparse network is compared with the dense ones at equal cost, for each seed: between the
-resolutions that were trained, the dense networks' metric is interpolated linearly over the cost.
-"""
+"""Statistics of the study: means over seeds, and sparse variants against the dense curve."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from projects.camvid_study.plan import CLASSES, SMALL_CLASSES, VARIANTS, Variant
+from projects.seeds import Statistic, above_curve
 
 COSTS = {
     'network_ms': "equal latency of the network",
@@ -24,37 +18,6 @@ COSTS = {
 
 METRICS = {'mIoU': CLASSES, 'small': SMALL_CLASSES}
 """Means of the IoU over these classes."""
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A number measured for several seeds.
-
-    Attributes:
-        values: One per seed.
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds."""
-        return statistics.fmean(self.values)
-
-    @property
-    def spread(self) -> float:
-        """Sample standard deviation over seeds; 0 for a single seed."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
-
-    @property
-    def verdict(self) -> str:
-        """'better' or 'worse' if all seeds agree and the mean difference exceeds the spread."""
-        if len(self.values) == 1:
-            return 'one seed: no verdict'
-        same_sign = len({value > 0 for value in self.values}) == 1
-        if not same_sign or abs(self.mean) <= self.spread:
-            return "within the seeds' spread"
-        return 'better' if self.mean > 0 else 'worse'
 
 
 def metric(record: Mapping[str, Any], classes: Sequence[str]) -> float:
@@ -104,14 +67,12 @@ def against_curve(
         curve = [
             report['variants'].get(dense.key, {}).get(seed, {}) for dense in VARIANTS if dense.curve
         ]
-        points = sorted((cost(r, key), metric(r, classes)) for r in curve if key in r)
-        if len(points) < 2 or key not in own:
+        if key not in own:
             continue
-        at = cost(own, key)
-        if not points[0][0] <= at <= points[-1][0]:
-            continue
-        level = np.interp(at, [x for x, _ in points], [y for _, y in points])
-        differences.append(metric(own, classes) - float(level))
+        points = [(cost(r, key), metric(r, classes)) for r in curve if key in r]
+        difference = above_curve(points, cost(own, key), metric(own, classes))
+        if difference is not None:
+            differences.append(difference)
     return Statistic(tuple(differences)) if differences else None
 
 

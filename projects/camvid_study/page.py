@@ -1,21 +1,20 @@
-"""The study's results as Markdown tables, and the documentation page that shows them."""
+"""The study's results as Markdown tables."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from projects.camvid_study.findings import (
     COSTS,
     METRICS,
-    Statistic,
     against_curve,
     against_variant,
     over_seeds,
 )
 from projects.camvid_study.plan import BUDGETS, CLASSES, SMALL_CLASSES, VARIANTS, Variant
-from sparsevit_mm.errors import ConfigError
+from projects.markdown import table
+from projects.seeds import OFF_THE_CURVE, Statistic
 
 _BY_KEY = {variant.key: variant for variant in VARIANTS}
 _SEARCHED = [
@@ -41,34 +40,8 @@ def tables(report: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def fill_in(page: str, report: Mapping[str, Any]) -> str:
-    """Returns a page with new tables between every `<!-- NAME -->` and `<!-- end -->`.
-
-    Raises:
-        ConfigError: If the page names an unknown table.
-    """
-    made = tables(report)
-
-    def renewed(match: re.Match[str]) -> str:
-        if match[1] not in made:
-            raise ConfigError(
-                f'the page has a table {match[1]!r}, but must be one of {", ".join(made)}.'
-            )
-        return f'<!-- {match[1]} -->\n\n{made[match[1]]}\n\n<!-- end -->'
-
-    return re.sub(r'<!-- (\w+) -->\n.*?<!-- end -->', renewed, page, flags=re.S)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
 def _figure(found: Statistic | None, sign: str = '') -> str:
-    if found is None:
-        return ''
-    spread = f' ± {found.spread:.1f}' if len(found.values) > 1 else ''
-    return f'{found.mean:{sign}.1f}{spread}'
+    return '' if found is None else found.text(sign)
 
 
 def _variants(report: Mapping[str, Any]) -> str:
@@ -98,16 +71,15 @@ def _variants(report: Mapping[str, Any]) -> str:
         'variant', 'input', 'MMACs, *counted*', 'backbone ms, *measured*', 'network ms, *measured*',
         'mIoU, *measured*', 'small objects, *measured*', 'seeds',
     ]  # fmt: skip
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _compared(name: str, found: Mapping[str, Statistic | None]) -> list[str]:
-    each = ', '.join(f'{value:+.1f}' for value in (found['mIoU'] or Statistic(())).values)
     cells = [name]
     for statistic in found.values():
         cells.append(_figure(statistic, '+'))
-        cells.append(statistic.verdict if statistic else 'off the curve')
-    return [*cells, each]
+        cells.append(statistic.verdict if statistic else OFF_THE_CURVE)
+    return [*cells, (found['mIoU'] or Statistic(())).each()]
 
 
 _HEAD = ['mIoU', 'verdict', 'small objects', 'verdict', 'mIoU, each seed']
@@ -124,7 +96,7 @@ def _claim(report: Mapping[str, Any]) -> str:
                 for what, classes in METRICS.items()
             }
             rows.append(_compared(f'{variant.name}, at {name}', found))
-    return _table(['searched sparsity against lower resolution', *_HEAD], rows)
+    return table(['searched sparsity against lower resolution', *_HEAD], rows)
 
 
 def _reasons(report: Mapping[str, Any]) -> str:
@@ -158,7 +130,7 @@ def _reasons(report: Mapping[str, Any]) -> str:
         }
         if found['mIoU'] is not None:
             rows.append(_compared(f'{variant.name} − {other.name}', found))
-    return _table(['difference', *_HEAD], rows)
+    return table(['difference', *_HEAD], rows)
 
 
 def _classes(report: Mapping[str, Any]) -> str:
@@ -174,7 +146,7 @@ def _classes(report: Mapping[str, Any]) -> str:
         ]
         for name in CLASSES
     ]
-    return _table(['IoU, *measured*', *(variant.name for variant in variants)], rows)
+    return table(['IoU, *measured*', *(variant.name for variant in variants)], rows)
 
 
 def _schedules(report: Mapping[str, Any]) -> str:
@@ -189,7 +161,7 @@ def _schedules(report: Mapping[str, Any]) -> str:
                 rows.append([f'{kind} {budget}, seed {seed}', *stages])
                 if kind == 'uniform':
                     break
-    return _table(['ratio of every pair of blocks', *(f'stage {n}' for n in range(4))], rows)
+    return table(['ratio of every pair of blocks', *(f'stage {n}' for n in range(4))], rows)
 
 
 def _windows(report: Mapping[str, Any]) -> str:
@@ -200,4 +172,4 @@ def _windows(report: Mapping[str, Any]) -> str:
             for name in CLASSES
         }
         rows.append([budget, *(f'{shares[name].mean:.0f}' for name in CLASSES)])
-    return _table(['% of the blocks that compute a pixel of', *CLASSES], rows)
+    return table(['% of the blocks that compute a pixel of', *CLASSES], rows)

@@ -7,8 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from projects.camvid_study.findings import METRICS, Statistic, cost, over_seeds
+from projects.camvid_study.findings import METRICS, cost, over_seeds
 from projects.camvid_study.plan import BUDGETS, VARIANTS, Variant
+from projects.seeds import Statistic
 from sparsevit_mm.visualization.style import INK, new_plot, plain_axes
 
 _COSTS = {

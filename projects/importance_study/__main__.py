@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from projects.importance_study.findings import collect, fill_in, table
+from projects.importance_study.findings import collect, table, tables
 from projects.importance_study.plan import (
     DATA_SETS,
     IMPORTANCES,
@@ -21,6 +21,7 @@ from projects.importance_study.plan import (
     trial_cases,
 )
 from projects.importance_study.run import StudyRun
+from projects.markdown import fill_in
 from projects.street_scenes.dataset import DemoSettings
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.files import replace_text
@@ -62,7 +63,7 @@ def write_report(runs: Sequence[StudyRun], out: Path, docs: Path | None) -> None
     for data in dict.fromkeys(run.data for run in runs):
         print(f'\n{data.title}, {data.metric_title}\n\n{table(report, data)}')
     if docs is not None:
-        replace_text(docs, fill_in(docs.read_text(), report))
+        replace_text(docs, fill_in(docs.read_text(), tables(report)))
 
 
 def _command(runs: Sequence[StudyRun]) -> str:

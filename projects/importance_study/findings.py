@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from projects.importance_study.plan import (
@@ -19,8 +19,8 @@ from projects.importance_study.plan import (
     trial_cases,
 )
 from projects.importance_study.run import StudyRun
-
-NOT_RUN = 'not run yet'
+from projects.markdown import table as markdown_table
+from projects.seeds import NOT_RUN, mean_and_spread
 
 
 def collect(runs: Sequence[StudyRun]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def table(report: Mapping[str, Any], data: DataSet) -> str:
         'adapted and tested with', *(_ratio_title(ratio) for ratio in RATIOS),
         f'objects at {RATIOS[-1]:.0%}', f'pixels at {RATIOS[-1]:.0%}', 'objects, each stage',
     ]  # fmt: skip
-    skipping = f'{_table(head, rows)}\n\n' if rows else ''
+    skipping = f'{markdown_table(head, rows)}\n\n' if rows else ''
     return f'{skipping}Dense network, trained as long without skipping: {dense}.'
 
 
@@ -92,36 +92,22 @@ def trials(report: Mapping[str, Any], data: DataSet) -> str:
         for case in (*trial_cases(data), Case(NEUTRAL, NEUTRAL, RATIOS[-1]))
     ]
     head = ['tested with', f'{data.metric_title} at {RATIOS[-1]:.0%}', 'objects', 'pixels']
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
-def fill_in(page: str, report: Mapping[str, Any]) -> str:
-    """Replaces the tables between `<!-- name -->` and `<!-- end -->` in a page.
+def tables(report: Mapping[str, Any]) -> dict[str, str]:
+    """What stands on the page, by name: `<data set>` and `<data set> trials`.
 
     Args:
-        page: Text of the page; names are `<data set>` and `<data set> trials`.
         report: From `collect`.
     """
+    made = {}
     for data in DATA_SETS.values():
         ran = report['results'].get(data.name, {})
         main = [table(report, data), f'GMACs of the backbone: {costs(report, data)}.']
-        made = {data.name: '\n\n'.join(main) if ran else f'*{NOT_RUN}*'}
+        made[data.name] = '\n\n'.join(main) if ran else f'*{NOT_RUN}*'
         made[f'{data.name} trials'] = trials(report, data)
-        for name, text in made.items():
-            start, end = f'<!-- {name} -->', '<!-- end -->'
-            if start in page:
-                before, _, after = page.partition(start)
-                page = f'{before}{start}\n\n{text}\n\n{end}{after.partition(end)[2]}'
-    return page
-
-
-def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean ± standard deviation over seeds, and how many there are if not three."""
-    if not values:
-        return NOT_RUN
-    spread = f' ± {stdev(values):.{digits}f}' if len(values) > 1 else ''
-    seeds = '' if len(values) == 3 else f' ({len(values)} seed{"s" if len(values) > 1 else ""})'
-    return f'{fmean(values):.{digits}f}{spread}{seeds}'
+    return made
 
 
 def _records(report: Mapping[str, Any], data: DataSet, case: Case) -> list[Mapping[str, Any]]:
@@ -144,8 +130,3 @@ def _stages(report: Mapping[str, Any], data: DataSet, case: Case) -> str:
 
 def _ratio_title(ratio: float) -> str:
     return f'{ratio:.0%} skipped' if ratio else 'dense'
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

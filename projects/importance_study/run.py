@@ -34,6 +34,7 @@ from sparsevit_mm.search.measure import device_name
 from sparsevit_mm.versions import __version__
 
 CONFIGS = Path(__file__).parent / 'configs'
+COCO_METRICS = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@300']
 _ADAPTATION = dict(type='sparsevit_mm.SparsityAdaptationHook')
 
 
@@ -139,6 +140,8 @@ class StudyRun:
             'model.backbone.pruning_ratios': case.ratio,
             'test_dataloader.dataset.pipeline.1.scale_factor': case.scale,
         }
+        if self.data.metric.startswith('coco/'):
+            options['test_evaluator.metric_items'] = COCO_METRICS
         if HEADS in case.weights.split('+'):
             kind = load_config(self.config_file).model.type
             options |= {'model.type': 'sparsevit_mm.SparseHeads', 'model.of': kind}

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from projects.camvid_study.findings import (
-    Statistic,
     against_curve,
     against_variant,
     over_seeds,
     seeds_of,
 )
-from projects.camvid_study.page import fill_in, tables
+from projects.camvid_study.page import tables
 from projects.camvid_study.plan import CLASSES, SMALL_CLASSES, VARIANTS
 from projects.camvid_study.plot import draw_tradeoff
+from projects.markdown import fill_in
+from projects.seeds import Statistic
 from sparsevit_mm.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -96,15 +97,15 @@ def test_page_is_filled_in_once_and_for_all(report):
     page = (
         'Before\n<!-- variants -->\nold\n<!-- end -->\nbetween\n<!-- claim -->\n<!-- end -->\nafter'
     )
-    filled = fill_in(page, report)
+    filled = fill_in(page, tables(report))
     assert 'old' not in filled
     assert tables(report)['variants'] in filled
     assert tables(report)['claim'] in filled
     assert filled.startswith('Before\n')
     assert filled.endswith('\nafter')
-    assert fill_in(filled, report) == filled
+    assert fill_in(filled, tables(report)) == filled
     with pytest.raises(ConfigError, match="has a table 'other'"):
-        fill_in('<!-- other -->\n<!-- end -->', report)
+        fill_in('<!-- other -->\n<!-- end -->', tables(report))
 
 
 def test_tables_say_what_was_found(report):
@@ -127,4 +128,4 @@ def test_picture_has_a_panel_for_every_metric_and_cost(report):
 
 def test_page_says_what_the_results_say():
     page = PAGE.read_text()
-    assert fill_in(page, json.loads(RESULTS.read_text())) == page
+    assert fill_in(page, tables(json.loads(RESULTS.read_text()))) == page

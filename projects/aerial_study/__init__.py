@@ -1,0 +1,1 @@
+"""A study of small cars from above: skipped windows against lower resolution, whole models."""

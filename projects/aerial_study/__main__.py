@@ -1,0 +1,151 @@
+"""Does skipping windows beat a lower resolution at equal cost of the model? Small cars from above.
+
+Trains, tests, counts, times and reports. It shares the work dir, trainings and tests of the
+importance study; what is there is not computed again.
+
+    SPARSEVIT_MM_DATA=data python -m projects.aerial_study --work-dir work_dirs/importance_study
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from projects.aerial_study.costs import interleaved_ms, model_gmacs
+from projects.aerial_study.findings import collect, tables
+from projects.aerial_study.plan import ARMS, Arm
+from projects.aerial_study.plot import draw
+from projects.importance_study.plan import DATA_SETS
+from projects.importance_study.run import StudyRun
+from projects.markdown import fill_in
+from sparsevit_mm.apis.user_errors import user_errors_exit
+from sparsevit_mm.files import replace_text, written_whole
+from sparsevit_mm.search.measure import device_name
+
+STEPS = ('test', 'count', 'time', 'report')
+TIMED_FRAMES, REPEATS = 3, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the chosen steps."""
+    args = _parser().parse_args(arguments)
+    arms = {
+        network: [arm for arm in ARMS[network] if args.arms is None or arm.name in args.arms]
+        for network in args.networks
+    }
+    with user_errors_exit():
+        if 'test' in args.steps:
+            for seed in args.seeds:
+                for arm in (arm for group in arms.values() for arm in group):
+                    metric = _run(arm, seed, args.work_dir, prepare=True).measure(arm.case)
+                    print(f'{arm.data}, seed {seed}, {arm.name}: {metric["metric"]}', flush=True)
+        costs = CostFile(args.work_dir / 'aerial_study.json')
+        for network, group in arms.items():
+            runs = {arm.name: (_run(arm, args.seeds[0], args.work_dir), arm.case) for arm in group}
+            if 'count' in args.steps:
+                for arm in group:
+                    if not costs.has(network, arm.name, 'gmacs'):
+                        same = [other.name for other in group if arm.costs_the_same_as(other)]
+                        costs.add(
+                            network, dict.fromkeys(same, model_gmacs(*runs[arm.name])), 'gmacs'
+                        )
+            if 'time' in args.steps:
+                timed = interleaved_ms(runs, range(args.frames), args.repeats)
+                costs.add(network, timed, 'ms')
+                costs.say_how(args.frames, args.repeats)
+        if 'report' in args.steps:
+            report = {
+                'command': _command(args.seeds),
+                'timed': costs.found['timed'],
+                'arms': collect(args.work_dir, args.seeds, costs.found['arms']),
+            }
+            write_report(report, args.out or args.work_dir, args.docs)
+
+
+def write_report(report: dict[str, Any], out: Path, docs: Path | None) -> None:
+    """Writes results and plot, prints the tables, and updates those of the page."""
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(out / 'aerial.json', json.dumps(report, indent=1) + '\n')
+    with written_whole(out / 'aerial.png') as file:
+        draw(report).savefig(file)
+    made = tables(report)
+    for name, table in made.items():
+        print(f'\n{name}\n\n{table}')
+    if docs is not None:
+        replace_text(docs, fill_in(docs.read_text(), made))
+
+
+class CostFile:
+    """What arms cost, saved after every change.
+
+    Args:
+        path: JSON file; read if it is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        empty: dict[str, Any] = {'timed': {}, 'arms': {}}
+        self.found = json.loads(path.read_text()) if path.exists() else empty
+
+    def has(self, network: str, arm: str, cost: str) -> bool:
+        """Whether a cost of an arm is known."""
+        return cost in self.found['arms'].get(network, {}).get(arm, {})
+
+    def add(self, network: str, costs: dict[str, Any], cost: str) -> None:
+        """Adds a cost by arm."""
+        arms = self.found['arms'].setdefault(network, {})
+        for name, value in costs.items():
+            arms.setdefault(name, {})[cost] = value
+        self._save()
+
+    def say_how(self, frames: int, repeats: int) -> None:
+        """Says what was timed, and on what."""
+        self.found['timed'] = {
+            'machine': device_name(torch.device('cpu')),
+            'threads': torch.get_num_threads(),
+            'torch': torch.__version__,
+            'frames': frames,
+            'repeats': repeats,
+        }
+        self._save()
+
+    def _save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(self.path, json.dumps(self.found, indent=1) + '\n')
+
+
+def _run(arm: Arm, seed: int, work_dir: Path, prepare: bool = False) -> StudyRun:
+    run = StudyRun(DATA_SETS[arm.data], seed, work_dir)
+    if prepare:
+        run.prepare()
+    return run
+
+
+def _command(seeds: Sequence[int]) -> str:
+    return f'python -m projects.aerial_study --seeds {" ".join(map(str, seeds))}'
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/importance_study'))
+    parser.add_argument('--out', type=Path, help='folder of the results; by default the work dir')
+    parser.add_argument('--docs', type=Path, help='page whose tables are updated')
+    parser.add_argument('--networks', nargs='+', choices=ARMS, default=list(ARMS))
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    names = dict.fromkeys(arm.name for group in ARMS.values() for arm in group)
+    parser.add_argument('--arms', nargs='+', choices=names, metavar='ARM', help='only these')
+    parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS, help='only these')
+    parser.add_argument('--frames', type=int, default=TIMED_FRAMES, help='how many are timed')
+    parser.add_argument('--repeats', type=int, default=REPEATS, help='of each timed frame')
+    return parser
+
+
+if __name__ == '__main__':
+    main()

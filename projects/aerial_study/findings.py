@@ -1,0 +1,178 @@
+"""Collects the study's results and tests the claim: every arm against the dense curve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from projects.aerial_study.plan import ARMS, Arm
+from projects.importance_study.plan import DATA_SETS
+from projects.importance_study.run import StudyRun
+from projects.markdown import table
+from projects.seeds import NOT_RUN, OFF_THE_CURVE, Statistic, above_curve, mean_and_spread
+
+METRICS = {
+    'AP': 'coco/bbox_mAP',
+    'AP small': 'coco/bbox_mAP_s',
+    'recall at 300': 'coco/bbox_AR@300',
+}
+"""Metrics by name in tables; one that results lack is left out."""
+
+COSTS = {'gmacs': 'GMACs', 'ms': 'ms'}
+"""Costs of the whole model that a comparison holds equal, by name in tables."""
+
+PARTS = ('backbone', 'neck', 'bbox_head')
+
+
+def collect(work_dir: Path, seeds: Sequence[int], costs: Mapping[str, Any]) -> dict[str, Any]:
+    """All results that are there.
+
+    Args:
+        work_dir: Folder of the study.
+        seeds: Seeds that count.
+        costs: For each network and arm `gmacs` and `ms`, each of 'model' and its parts.
+
+    Returns:
+        For each network and arm the metrics in percent by seed, the costs, and the shares of
+        object pixels and of all pixels that are computed.
+    """
+    found: dict[str, Any] = {}
+    for network, arms in ARMS.items():
+        for arm in arms:
+            runs = [StudyRun(DATA_SETS[arm.data], seed, work_dir) for seed in seeds]
+            tested = {
+                str(run.seed): json.loads(run.result_file(arm.case).read_text())
+                for run in runs
+                if run.result_file(arm.case).exists()
+            }
+            found.setdefault(network, {})[arm.name] = {
+                'seeds': {seed: _percent(record['metrics']) for seed, record in tested.items()},
+                'computed': {
+                    seed: {what: record[what]['overall'] for what in ('objects', 'pixels')}
+                    for seed, record in tested.items()
+                },
+                **costs.get(network, {}).get(arm.name, {}),
+            }
+    return found
+
+
+def _percent(metrics: Mapping[str, float]) -> dict[str, float]:
+    # MMDetection reports nothing if nothing is detected at all.
+    known = {name: metrics[key] for name, key in METRICS.items() if key in metrics}
+    return {name: round(100 * value, 2) for name, value in (known or {'AP': 0.0}).items()}
+
+
+def against_curve(
+    found: Mapping[str, Any], arms: Sequence[Arm], arm: Arm, cost: str, metric: str
+) -> Statistic | None:
+    """Difference between an arm and dense networks of equal cost.
+
+    Args:
+        found: Results of one network, see `collect`.
+        arms: All arms of the network.
+        arm: The arm that is compared.
+        cost: A key of `COSTS`.
+        metric: A key of `METRICS`.
+
+    Returns:
+        The difference in points for every seed that has all of the curve that any seed has; None
+        if there is none, or no dense network is as cheap.
+    """
+    record = found[arm.name]
+    curve = [found[other.name] for other in arms if other.curve]
+    curve = [point for point in curve if point['seeds'] and cost in point]
+    differences = []
+    for seed, metrics in record['seeds'].items():
+        levels = [point['seeds'].get(seed, {}) for point in curve]
+        if cost not in record or any(metric not in level for level in (metrics, *levels)):
+            continue
+        points = [(point[cost]['model'], level[metric]) for point, level in zip(curve, levels)]
+        difference = above_curve(points, record[cost]['model'], metrics[metric])
+        if difference is not None:
+            differences.append(difference)
+    return Statistic(tuple(differences)) if differences else None
+
+
+def tables(report: Mapping[str, Any]) -> dict[str, str]:
+    """All tables by their name on the page: `<network> <kind>`."""
+    made = {}
+    for network, arms in ARMS.items():
+        found = report['arms'].get(network, {})
+        tested = [arm for arm in arms if found.get(arm.name, {}).get('seeds')]
+        for kind, make in (('arms', _figures), ('claim', _claim), ('parts', _parts)):
+            made[f'{network} {kind}'] = make(found, tested) if tested else f'*{NOT_RUN}*'
+    return made
+
+
+def _figures(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+    """Metrics, costs, and which share of object pixels and of all pixels the backbone computes."""
+    metrics = _metrics(found, arms)
+    rows = []
+    for arm in arms:
+        record = found[arm.name]
+        computed = [
+            Statistic(tuple(100 * shares[what] for shares in record['computed'].values()))
+            for what in ('objects', 'pixels')
+        ]
+        rows.append(
+            [
+                arm.name,
+                *(f'{record[cost]["model"]:.1f}' if cost in record else NOT_RUN for cost in COSTS),
+                *(
+                    mean_and_spread(
+                        each[metric] for each in record['seeds'].values() if metric in each
+                    )
+                    for metric in metrics
+                ),
+                *(f'{share.mean:.0f}%' for share in computed),
+            ]
+        )
+    head = [
+        'arm', 'GMACs of the model, *counted*', 'ms of the model, *measured*',
+        *(f'{metric}, *measured*' for metric in metrics), 'objects computed', 'pixels computed',
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def _claim(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+    """Differences from the dense curve with verdicts, at equal MACs and at equal time."""
+    metrics = _metrics(found, arms)
+    rows = []
+    for cost, title in COSTS.items():
+        for arm in arms:
+            if arm.curve or cost not in found[arm.name]:
+                continue
+            cells = [f'{arm.name}, at equal {title}']
+            for metric in metrics:
+                difference = against_curve(found, arms, arm, cost, metric)
+                cells.append(difference.text('+') if difference else '')
+                cells.append(difference.verdict if difference else OFF_THE_CURVE)
+            first = against_curve(found, arms, arm, cost, 'AP')
+            rows.append([*cells, first.each() if first else ''])
+    head = [cell for metric in metrics for cell in (metric, 'verdict')]
+    return table(['against lower resolution', *head, 'AP, each seed'], rows)
+
+
+def _parts(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+    """Where the MACs and the time of every arm go."""
+    rows = []
+    for arm in arms:
+        record = found[arm.name]
+        cells = []
+        for cost in COSTS:
+            whole = record.get(cost)
+            parts = [whole.get(part, 0.0) for part in PARTS] if whole else []
+            rest = [whole['model'] - sum(parts)] if whole and cost == 'ms' else []
+            cells.append(' / '.join(f'{part:.1f}' for part in (*parts, *rest)) or NOT_RUN)
+        rows.append([arm.name, *cells])
+    head = ['arm', 'GMACs of backbone / neck / head', 'ms of backbone / neck / head / all else']
+    return table(head, rows)
+
+
+def _metrics(found: Mapping[str, Any], arms: Sequence[Arm]) -> list[str]:
+    known = {
+        metric for arm in arms for each in found[arm.name]['seeds'].values() for metric in each
+    }
+    return [metric for metric in METRICS if metric in known]

@@ -1,0 +1,98 @@
+"""Plan of the study: the arms that are compared, one group for each network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from projects.importance_study.plan import (
+    DATA_SETS,
+    HEADS,
+    LONGER,
+    Case,
+)
+
+SCALES = (1.0, 0.85, 0.7, 0.6, 0.5)
+"""Resolutions of the dense networks, all of which they know from training."""
+
+RATIOS = (0.5, 0.7)
+"""Ratios of skipped windows, the same in every block."""
+
+IMPORTANCE = 'contrast'
+"""What ranks the windows where neck and head skip windows, too."""
+
+NO_HEADS = (0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A trained network as it is tested, counted and timed.
+
+    Attributes:
+        name: Name in tables and on command lines.
+        case: What is tested.
+        data: Name of the data set with its network, see `DATA_SETS`.
+        curve: Whether it is a point of the dense curve, which all others are compared with.
+    """
+
+    name: str
+    case: Case
+    data: str = 'aerial_cars'
+    curve: bool = False
+
+    def costs_the_same_as(self, other: Arm) -> bool:
+        """Whether MACs are the same: rankings have none, and weights do not matter."""
+        mine, theirs = (
+            (arm.data, arm.case.ratio, arm.case.scale, arm.case.head_ratios)
+            for arm in (self, other)
+        )
+        return mine == theirs
+
+
+def _dense(data: str, curve: bool = True, what: str = 'dense') -> list[Arm]:
+    return [
+        Arm(f'{what} at {scale:g}×', Case(LONGER, scale=scale), data, curve) for scale in SCALES
+    ]
+
+
+def _sparse(data: str) -> list[Arm]:
+    return [
+        Arm(f'{name}, backbone {ratio:.0%}', Case(name, name, ratio), data)
+        for name in DATA_SETS[data].importances
+        for ratio in RATIOS
+    ]
+
+
+def _fine(ratio: float) -> tuple[float, ...]:
+    """Head ratios that skip windows at the two finest resolutions, where nearly all MACs are."""
+    return ratio, ratio, 0.0, 0.0
+
+
+def _with_heads(data: str) -> list[Arm]:
+    weights = f'{IMPORTANCE}+{HEADS}'
+    budgets = ((0.0, 0.7), (0.5, 0.5), (0.5, 0.7), (0.7, 0.7), (0.7, 0.85))
+    everything = Case(weights, IMPORTANCE, 0.0, head_ratios=NO_HEADS)
+    return [
+        Arm('adapted with heads, nothing skipped', everything, data),
+        *(
+            Arm(
+                f'{IMPORTANCE}, backbone {ratio:.0%}, heads {heads:.0%}',
+                Case(weights, IMPORTANCE, ratio, head_ratios=_fine(heads)),
+                data,
+            )
+            for ratio, heads in budgets
+        ),
+    ]
+
+
+ARMS = {
+    **{
+        name: [*_dense(data), *_sparse(data), *_with_heads(data)]
+        for name, data in (('sparsevit', 'aerial_cars'), ('sparsevit long', 'aerial_cars_long'))
+    },
+    'fastervit': [
+        *_dense('aerial_fastervit'),
+        *_sparse('aerial_fastervit'),
+        *_dense('aerial_fastervit_narrow', False, 'narrower, dense')[:1],
+    ],
+}
+"""The arms of each network. All of a network are trained equally long."""

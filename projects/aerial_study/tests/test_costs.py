@@ -1,0 +1,78 @@
+"""What arms cost: the whole model, with the parts in it."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from projects.aerial_study.costs import interleaved_ms, model_gmacs
+from projects.aerial_study.plan import ARMS
+from projects.importance_study.plan import DATA_SETS
+from projects.importance_study.run import StudyRun
+
+ARM = {arm.name: arm for arm in ARMS['sparsevit']}
+ONE_ITERATION = {
+    'train_cfg.max_iters': 1,
+    'train_dataloader.batch_size': 1,
+    'default_hooks.checkpoint.interval': 1,
+    'train_dataloader.dataset.pipeline.2.scale': [(1000, 96), (1000, 128)],
+    'train_dataloader.dataset.pipeline.3.crop_size': (96, 96),
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The study on two gray frames with a car each, and trainings of one iteration."""
+    root = tmp_path / 'data' / 'aerial_cars'
+    for split in ('train', 'test'):
+        (root / 'images' / split).mkdir(parents=True)
+        images, boxes = [], []
+        for number in range(2):
+            name = f'{number}.png'
+            cv2.imwrite(str(root / 'images' / split / name), np.full((96, 128, 3), 90, np.uint8))
+            images.append(dict(id=number, file_name=name, height=96, width=128))
+            box = dict(bbox=[20, 20, 24, 12], area=288, iscrowd=0, category_id=1)
+            boxes.append(dict(id=number, image_id=number, **box))
+        path = root / 'annotations' / f'{split}.json'
+        path.parent.mkdir(exist_ok=True)
+        classes = [dict(id=1, name='vehicle')]
+        path.write_text(json.dumps(dict(images=images, annotations=boxes, categories=classes)))
+    monkeypatch.setenv('SPARSEVIT_MM_DATA', str(tmp_path / 'data'))
+    run = StudyRun(DATA_SETS['aerial_cars'], 0, tmp_path / 'work', ONE_ITERATION)
+    run.prepare()
+    return run
+
+
+def test_sparse_heads_cost_less_of_the_whole_model(run):
+    names = ('dense at 1×', 'contrast, backbone 50%', 'contrast, backbone 50%, heads 50%')
+    dense, backbone, heads = (model_gmacs(run, ARM[name].case) for name in names)
+    assert heads['model'] < backbone['model'] < dense['model']
+    assert heads['backbone'] == backbone['backbone'] < dense['backbone']
+    for found in (dense, backbone, heads):
+        parts = sum(found[part] for part in ('backbone', 'neck', 'bbox_head'))
+        assert parts == pytest.approx(found['model'], abs=2e-3)
+
+
+def test_parts_take_most_of_the_time_of_the_whole_model(run):
+    names = ('adapted with heads, nothing skipped', 'contrast, backbone 50%, heads 50%')
+    timed = interleaved_ms({name: (run, ARM[name].case) for name in names}, range(2), 1)
+    for found in timed.values():
+        parts = [found[part] for part in ('backbone', 'neck', 'bbox_head')]
+        assert min(parts) > 0
+        assert sum(parts) < found['model']
+
+
+def test_equal_costs_are_counted_once():
+    twins = ARM['l2, backbone 70%'], ARM['contrast, backbone 70%']
+    assert twins[0].costs_the_same_as(twins[1])
+    assert not twins[0].costs_the_same_as(ARM['l2, backbone 50%'])
+    assert not ARM['dense at 1×'].costs_the_same_as(ARM['dense at 0.7×'])
+
+
+def test_every_arm_has_files_and_a_name_of_its_own():
+    for arms in ARMS.values():
+        assert len({(arm.data, arm.case.key) for arm in arms}) == len(arms)
+        assert len({arm.name for arm in arms}) == len(arms)

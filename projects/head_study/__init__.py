@@ -1,1 +1,0 @@
-"""A study of models whose backbone, neck and head skip windows."""

@@ -1,7 +1,8 @@
 """Figures over seeds, and a network against the dense curve at equal cost.
 
 A sparse network is compared with the dense ones at equal cost, for each seed: between the
-resolutions that were tested, the dense networks' metric is interpolated linearly over the cost.
+resolutions that were tested, the dense networks' metric is interpolated linearly over the cost. A
+dense network that costs more than a better one counts as that one.
 """
 
 from __future__ import annotations
@@ -85,4 +86,5 @@ def above_curve(curve: Iterable[tuple[float, float]], cost: float, metric: float
     if len(points) < 2 or not points[0][0] <= cost <= points[-1][0]:
         return None
     costs, metrics = zip(*points)
-    return metric - float(np.interp(cost, costs, metrics))
+    best = np.maximum.accumulate(metrics)  # nobody takes a network that costs more and does worse
+    return metric - float(np.interp(cost, costs, best))

@@ -20,6 +20,13 @@ RATIOS = (0.5, 0.7)
 IMPORTANCE = 'contrast'
 """What ranks the windows where neck and head skip windows, too."""
 
+_HEAD_BUDGETS = {
+    1.0: ((0.0, 0.7), (0.5, 0.5), (0.5, 0.7), (0.7, 0.7), (0.7, 0.85)),
+    0.85: ((0.5, 0.7), (0.7, 0.7), (0.7, 0.85)),
+    0.7: ((0.5, 0.7),),
+}
+"""Ratios of the backbone and of neck and head, by resolution."""
+
 NO_HEADS = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -69,17 +76,21 @@ def _fine(ratio: float) -> tuple[float, ...]:
 
 def _with_heads(data: str) -> list[Arm]:
     weights = f'{IMPORTANCE}+{HEADS}'
-    budgets = ((0.0, 0.7), (0.5, 0.5), (0.5, 0.7), (0.7, 0.7), (0.7, 0.85))
+    budgets = [
+        (ratio, heads, scale, '' if scale == 1 else f', at {scale:g}×')
+        for scale, pairs in _HEAD_BUDGETS.items()
+        for ratio, heads in pairs
+    ]
     everything = Case(weights, IMPORTANCE, 0.0, head_ratios=NO_HEADS)
     return [
         Arm('adapted with heads, nothing skipped', everything, data),
         *(
             Arm(
-                f'{IMPORTANCE}, backbone {ratio:.0%}, heads {heads:.0%}',
-                Case(weights, IMPORTANCE, ratio, head_ratios=_fine(heads)),
+                f'{IMPORTANCE}, backbone {ratio:.0%}, heads {heads:.0%}{where}',
+                Case(weights, IMPORTANCE, ratio, scale, head_ratios=_fine(heads)),
                 data,
             )
-            for ratio, heads in budgets
+            for ratio, heads, scale, where in budgets
         ),
     ]
 

@@ -135,3 +135,10 @@ def test_report_step_writes_results_plot_and_page(work_dir, tmp_path, capsys):
     claim = tables(report)['sparsevit claim']
     assert claim in capsys.readouterr().out
     assert page.read_text() == f'A\n<!-- sparsevit claim -->\n\n{claim}\n\n<!-- end -->\nB\n'
+
+
+def test_a_dense_network_that_a_cheaper_one_beats_is_no_rival(work_dir):
+    write_result(work_dir, 'dense at 0.7×', '0', {'bbox_mAP': 0.18, 'bbox_mAP_s': 0.09})
+    first, second = difference(work_dir, 'gmacs').values
+    assert first == pytest.approx(15 - 18)  # 0.7× costs less than the arm, and full size has 16
+    assert second == pytest.approx(14 - 12)

@@ -1,22 +1,21 @@
 """Generates pages of the documentation from the rest of the project: a hook of MkDocs.
 
-The model zoo is made from the metafiles, the API reference from the docstrings and the papers'
-tables from the results in `projects/paper_tables`, so these pages are always current. A link to a
-file that is not a page of the site becomes the file's name.
+The API reference is made from the docstrings and the papers' tables from the results in
+`projects/paper_tables`, so these pages are always current. Configs are files of the site; a link to
+any other file that is no page becomes the file's name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / 'projects' / 'paper_tables' / 'results'
+CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 PACKAGES = sorted(path.parent.name for path in (ROOT / 'sparsevit_mm').glob('[a-z]*/__init__.py'))
 """The packages inside `sparsevit_mm`; each has a page in the API reference."""
 SINGLE = 'sparsevit_mm'
@@ -34,10 +33,13 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the generated pages to the site."""
-    pages = {'model_zoo.md': model_zoo(), 'published_tables.md': published_tables()}
+    pages = {'published_tables.md': published_tables()}
     pages |= {f'api/{name}.md': api_reference(name) for name in (SINGLE, *PACKAGES)}
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
+    for path in CONFIGS:
+        name = str(path.relative_to(ROOT))
+        files.append(File.generated(config, name, content=path.read_text()))
     for plot in TABLES.glob('*.png'):
         files.append(File.generated(config, f'images/{plot.name}', abs_src_path=str(plot)))
     return files
@@ -50,6 +52,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         path = (ROOT / 'docs' / Path(page.file.src_uri).parent / match[2]).resolve()
         if path.parent == TABLES and path.suffix == '.md' and path.exists():
             return f'[{match[1]}](published_tables.md#{path.stem})'
+        if path in CONFIGS:
+            return f'[{match[1]}]({path.relative_to(ROOT)})'
         if not path.exists():
             raise FileNotFoundError(f'{page.file.src_uri} links to {match[2]}, which is missing')
         shown = f'`{path.relative_to(ROOT)}`'
@@ -60,57 +64,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         )
 
     return _LINK.sub(named, markdown)
-
-
-def model_zoo() -> str:
-    """The page with every config, its counted MACs and its published metrics."""
-    lines = [
-        '# Model zoo',
-        '',
-        'Generated from the `metafile.yml` of every config folder. MACs are *counted*, of the '
-        'backbone on one image. No weights are shipped: a metric is printed where its authors '
-        "published one, and the tables in the folders' READMEs say which.",
-    ]
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    for name in index['Import']:
-        models = yaml.safe_load((ROOT / name).read_text()).get('Models') or []
-        if models:
-            lines += ['', f'## {Path(name).parent}', '', *_zoo_table(models)]
-    return '\n'.join(lines) + '\n'
-
-
-def _zoo_table(models: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table with one row for each model, without empty columns."""
-    cells = [('config', [f'`{Path(model["Config"]).stem}`' for model in models])]
-    metadata = [model.get('Metadata', {}) for model in models]
-    cells.append(('trained', [_length(about) for about in metadata]))
-    sizes = [about.get('Test Size', about.get('Counted At', '')) for about in metadata]
-    cells.append(('input', sizes))
-    macs = [next((v for key, v in about.items() if 'MACs' in key), '') for about in metadata]
-    cells.append(('MACs, G', [str(value) for value in macs]))
-    metrics = [
-        ', '.join(
-            f'{metric} {value}'
-            for result in model.get('Results') or []
-            for metric, value in (result.get('Metrics') or {}).items()
-        )
-        for model in models
-    ]
-    cells.append(('metrics', metrics))
-    shown = [(title, texts) for title, texts in cells if any(texts)]
-    return [
-        '| ' + ' | '.join(title for title, _ in shown) + ' |',
-        '|' + '---|' * len(shown),
-        *('| ' + ' | '.join(row) + ' |' for row in zip(*(texts for _, texts in shown))),
-    ]
-
-
-def _length(metadata: Mapping[str, Any]) -> str:
-    """How many epochs or iterations a model is trained."""
-    for unit in ('Epochs', 'Iterations'):
-        if unit in metadata:
-            return f'{metadata[unit]:,} {unit.lower()}'.replace(',', ' ')
-    return ''
 
 
 def published_tables() -> str:

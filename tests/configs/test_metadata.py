@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from mmengine.config import Config
 
@@ -14,6 +17,7 @@ from projects.paper_tables.table import load_table, table_names
 from sparsevit_mm.models.swin_arch import SwinArch
 from sparsevit_mm.profiling import backbone_macs
 from sparsevit_mm.pruning import PruningSchedule
+from sparsevit_mm.registry import MODELS as BACKBONES
 
 ROOT = Path(__file__).parents[2]
 INDEX = ROOT / 'model-index.yml'
@@ -35,6 +39,53 @@ DATA_SETS = {
 }
 IMAGES_IN_A_TABLE = {'coco': 4, 'nuscenes': 6}  # as the paper counts; one image elsewhere
 NOT_PUBLISHED = {'search'}  # steps of recipes, not rows of a table
+
+
+LICENSES = {
+    'https://github.com/SwinTransformer/': "Microsoft's, MIT",
+    'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/': "Microsoft's, MIT",
+    'https://download.openmmlab.com/': "OpenMMLab's, Apache-2.0",
+    'https://huggingface.co/ahatamiz/FasterViT/': "NVIDIA's, non-commercial",
+    'torchvision://': "torchvision's, BSD-3-Clause",
+}
+"""Licenses of the repositories that offer files, by how their addresses begin."""
+
+
+@functools.cache
+def config_at(path):
+    return Config.fromfile(path)
+
+
+def initial_weights(cfg):
+    """Address of the file that a config starts from, None for random weights."""
+    backbone = cfg.model.backbone if 'backbone' in cfg.model else cfg.model.img_backbone
+    named = [cfg.get('load_from'), (backbone.get('init_cfg') or {}).get('checkpoint')]
+    return next((name for name in named if name), None)
+
+
+def license_of(cfg):
+    name = initial_weights(cfg)
+    while name and name.startswith('work_dirs/'):  # an earlier step of a recipe
+        earlier = Path(name).parent.name
+        (path,) = (ROOT / 'configs').rglob(f'{earlier}.py')
+        name = initial_weights(config_at(path))
+    if name is None:
+        return 'none'
+    return next(license for start, license in LICENSES.items() if name.startswith(start))
+
+
+def ratios_of(cfg):
+    """What a config skips, as the zoo prints it."""
+    if any('SparsityAdaptationHook' in hook['type'] for hook in cfg.get('custom_hooks') or ()):
+        return 'random'
+    backbone = cfg.model.backbone if 'backbone' in cfg.model else cfg.model.img_backbone
+    ratios = backbone.get('pruning_ratios') or 0.0
+    flat = [r for stage in (ratios if isinstance(ratios, (list, tuple)) else [ratios])
+            for r in (stage if isinstance(stage, (list, tuple)) else [stage])]  # fmt: skip
+    if not any(flat):
+        return 'dense'
+    heads = cfg.model.get('head_ratios')
+    return json.dumps(ratios) + (f'; heads {json.dumps(heads)}' if heads else '')
 
 
 def configs_of(folder):
@@ -123,7 +174,7 @@ def test_entry_agrees_with_its_config(model, metafile):
     assert model['Metadata']['Training Data'] == data
     for result in model['Results']:
         assert all('(paper)' in name for name in result['Metrics']), result
-    cfg = Config.fromfile(path)
+    cfg = config_at(path)
     loop, meta = cfg.train_cfg, model['Metadata']
     if 'Epochs' in meta:
         assert meta['Epochs'] == loop.max_epochs * cfg.train_dataloader.dataset.get('times', 1)
@@ -131,6 +182,8 @@ def test_entry_agrees_with_its_config(model, metafile):
         assert meta['Iterations'] == loop.max_iters
     if 'Batch Size' in meta:
         assert meta['Batch Size'] == cfg.auto_scale_lr.base_batch_size
+    assert meta['Pruning Ratios'] == ratios_of(cfg)
+    assert meta['License of Initial Weights'] == license_of(cfg)
 
 
 SWIN_MODELS = [
@@ -143,7 +196,7 @@ SWIN_MODELS = [
 @pytest.mark.parametrize('model, metafile', SWIN_MODELS)
 def test_counted_macs_are_those_of_the_config(model, metafile):
     height, width = map(int, model['Metadata']['Test Size'].split('x'))
-    backbone = Config.fromfile(ROOT / model['Config']).model.backbone
+    backbone = config_at(ROOT / model['Config']).model.backbone
     keys = ('arch', 'width', 'embed_dims', 'depths', 'num_heads')
     arch = SwinArch.build(**{key: backbone[key] for key in keys if key in backbone})
     schedule = PruningSchedule.parse(backbone.get('pruning_ratios', 0.0), arch.depths)
@@ -161,6 +214,47 @@ def test_counted_macs_are_those_of_the_config(model, metafile):
         printed = float(cells[' MACs, *counted* '].split()[0])
         assert printed == pytest.approx(macs * images, abs=0.06)
         assert cells[' test size '].strip() == f'{height}×{width}'
+
+
+def backbone_of(model):
+    """A backbone of this package without memory for its parameters, else None."""
+    cfg = config_at(ROOT / model['Config']).model
+    backbone = dict(cfg.backbone if 'backbone' in cfg else cfg.img_backbone)
+    if not backbone['type'].startswith('sparsevit_mm.'):
+        return None
+    backbone.pop('init_cfg', None)
+    with torch.device('meta'):
+        return BACKBONES.build(backbone)
+
+
+ONE_OF_A_KIND = {}  # one model for each backbone and what it counts: the others differ in the rest
+for parameter in MODELS:
+    about = parameter.values[0]['Metadata']
+    kind = about['Architecture'][0], *(
+        about.get(key) for key in ('Parameters (M, backbone, counted)', 'Input Size', 'Pruning Ratios')
+    )
+    ONE_OF_A_KIND.setdefault(kind, parameter)
+
+
+@pytest.mark.parametrize('model, metafile', ONE_OF_A_KIND.values())
+def test_parameters_and_macs_are_those_of_the_backbone(model, metafile):
+    backbone, about = backbone_of(model), model['Metadata']
+    if backbone is None:
+        pytest.skip("another package's backbone")
+    millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
+    assert about['Parameters (M, backbone, counted)'] == pytest.approx(millions, abs=0.06)
+    if 'Input Size' in about:
+        height, width = map(int, about['Input Size'].split('x'))
+        macs = backbone_macs(backbone.arch, backbone.pruning_schedule, height, width).total / 1e9
+        counted = about['Backbone MACs (G, one image, counted)']
+        assert counted == pytest.approx(macs, abs=0.051)
+
+
+def test_the_zoo_is_written_from_the_metafiles():
+    zoo = runpy.run_path(str(ROOT / 'docs' / 'zoo.py'))
+    page = zoo['PAGE'].read_text()
+    assert page == zoo['page']()
+    assert all(f'(../{model.values[0]["Config"]})' in page for model in MODELS)
 
 
 COUNTED = {

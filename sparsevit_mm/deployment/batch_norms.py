@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sparsevit_mm.deployment.plain_layers import is_layer
 from sparsevit_mm.models.sparse_heads import SparseConv2d
+from sparsevit_mm.models.sparse_heads.convolution import is_repeated_module
 from sparsevit_mm.ops.backend import is_plain
 
 _RESNETS = (
@@ -71,7 +72,7 @@ def _neighbors(owner: nn.Module) -> Iterator[tuple[str, str]]:
     if find_spec('mmcv') is not None:
         from mmcv.cnn import ConvModule
 
-        if _computes_as(owner, ConvModule):
+        if _computes_as(owner, ConvModule) or is_repeated_module(owner):
             part: Any = owner
             adjacent = part.order.index('norm') == part.order.index('conv') + 1
             if part.with_norm and adjacent and part.efficient_conv_bn_eval_forward is None:

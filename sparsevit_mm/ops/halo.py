@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsevit_mm.ops.backend import cached_by_grid
+from sparsevit_mm.ops.backend import cached_by_grid, in_graph
+from sparsevit_mm.ops.layouts import for_convolution
 from sparsevit_mm.ops.windows import WindowGrid, Windows, scatter
 
 
@@ -64,8 +65,12 @@ def gather_with_halo(tokens: Tensor, windows: Windows, halo_rows: int, halo_cols
     first = windows.image_index[:, None] * (grid.height * grid.width)
     rows = (windows.per_window(maps.token_index) + first).view(-1)
     height, width = (grid.window_size + 2 * halo for halo in (halo_rows, halo_cols))
-    read = tokens.index_select(0, rows).view(windows.num_windows, height * width, -1)
-    read = read.masked_fill(windows.per_window(maps.outside)[..., None], 0)
+    read = tokens.index_select(0, rows)
+    outside = windows.per_window(maps.outside).view(-1)
+    if read.device.type == 'cpu' and not in_graph():
+        read.index_fill_(0, outside.nonzero().view(-1), 0)  # few rows, known without waiting
+    else:
+        read = read.masked_fill(outside[:, None], 0)
     return read.view(windows.num_windows, height, width, -1).permute(0, 3, 1, 2)
 
 
@@ -98,7 +103,7 @@ def convolve_windows(
     )
     tokens = feature_map.permute(0, 2, 3, 1).flatten(0, 2)
     read = gather_with_halo(tokens, windows, halo_rows, halo_cols)
-    own = F.conv2d(read, weight, bias, 1, 0, dilation, groups)
+    own = F.conv2d(for_convolution(read), weight, bias, 1, 0, dilation, groups)
     own = own.permute(0, 2, 3, 1).contiguous()
     own = own.view(windows.num_windows, windows.num_tokens, -1)
     base = others.permute(0, 2, 3, 1).flatten(0, 2)

@@ -12,9 +12,42 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from sparsevit_mm import FasterViT, SparseViT, SwinHAT
+from sparsevit_mm.models.sparse_heads import make_heads_sparse
+from tests.helpers.head_networks import segmentor, two_stage
 
 LONGEST = 240  # seconds; a few suffice
+
+
+class WithSparseHead(torch.nn.Module):
+    """The backbone of a model with the neck and head that skip windows."""
+
+    def __init__(self, model, head, ratios):
+        super().__init__()
+        make_heads_sparse(model, ratios)
+        self.backbone, self.neck, self.head = model.backbone, model.neck, getattr(model, head)
+
+    def forward(self, images):
+        maps = self.backbone(images)
+        outputs = self.head(maps if self.neck is None else self.neck(maps))
+        if isinstance(outputs, torch.Tensor):
+            return [outputs]
+        return [level for levels in outputs for level in levels]
+
+
+def sparse_upernet():
+    groups = dict(type='GN', num_groups=4)  # batch norms would see half of the batch
+    model = segmentor(norm_cfg=groups, dropout_ratio=0.0)
+    model.neck = None
+    return WithSparseHead(model, 'decode_head', (0.5, 0.3, 0, 0))
+
+
+def sparse_rpn():
+    return WithSparseHead(two_stage(), 'rpn_head', (0.5, 0.5, 0, 0))
+
+
 NETWORKS = {
+    'UPerNet with a sparse head': (sparse_upernet, {}),
+    'FPN and RPN that are sparse': (sparse_rpn, {}),
     'FasterViT': (
         FasterViT,
         dict(

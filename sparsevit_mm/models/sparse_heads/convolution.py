@@ -15,13 +15,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MethodType
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsevit_mm.ops.backend import thread_id
+from sparsevit_mm.ops.backend import thread_id, use_onednn
 from sparsevit_mm.ops.halo import convolve_windows
+from sparsevit_mm.ops.layouts import channels_last, for_convolution
+from sparsevit_mm.ops.tokens import product
 from sparsevit_mm.ops.windows import Windows
 
 Size = tuple[int, int]
@@ -39,16 +42,19 @@ def upsampled(coarse: Tensor, size: Size, pool: int) -> Tensor:
     return full[..., :height, :width]
 
 
-class Call(NamedTuple):
+@dataclass
+class Call:
     """What a convolution did in the coarse pass.
 
     Attributes:
         size: Height and width of the map it was given.
         result: (B, O, H', W') what it gave.
+        finished: The same after the norm and activation of its module, if that repeats it.
     """
 
     size: Size
     result: Tensor
+    finished: Tensor | None = None
 
 
 @dataclass
@@ -69,9 +75,15 @@ class CoarsePass:
         """Convolves a map, pooled first where the coarse maps of a stage begin."""
         if conv.pools_stage in self.stages:
             feature_map = pooled(feature_map, self.pool)
-        result = conv.whole(feature_map)
+        result = conv.in_pass(feature_map)
         self.calls.append(Call(_size(feature_map), result))
-        return result.clone()  # activations work in place
+        return result.clone() if conv.is_needed_again else result
+
+    def finish(self, module: Any, feature_map: Tensor) -> Tensor:
+        """Computes a module of a convolution and what follows it, which leaves its result."""
+        finished: Tensor = type(module).forward(module, feature_map)
+        self.calls[-1].finished = finished
+        return finished
 
 
 @dataclass
@@ -99,10 +111,22 @@ class SparsePass:
         if conv.in_windows and is_coarse and size in self.windows:
             others = upsampled(call.result, size, self.pool)
             return conv.of_windows(feature_map, others, self.windows[size])
+        return call.result if self._is_the_same(conv, size, call) else conv.in_pass(feature_map)
+
+    def finish(self, module: Any, feature_map: Tensor) -> Tensor:
+        """Takes what a module gave in the coarse pass, if it is the same now, or computes it."""
+        call = self.calls[self.number]
+        is_the_same = self._is_the_same(module.conv, _size(feature_map), call)
+        norm_learns = any(part.training for part in module.children())
+        if call.finished is None or norm_learns or not is_the_same:
+            computed: Tensor = type(module).forward(module, feature_map)
+            return computed
+        self.number += 1
+        return call.finished
+
+    def _is_the_same(self, conv: SparseConv2d, size: Size, call: Call) -> bool:
         # In training, the norms of the two passes differ, and a map of one token is pooled to one.
-        if conv.repeats and call.size == size and size != (1, 1) and not conv.training:
-            return call.result
-        return conv.whole(feature_map)
+        return conv.repeats and call.size == size and size != (1, 1) and not conv.training
 
 
 Pass = CoarsePass | SparsePass
@@ -141,11 +165,18 @@ class SparseConv2d(nn.Conv2d):
             that is coarse already.
         repeats: Whether a map of the same size is the same map in both passes, so that the second
             one takes the result of the first.
+        in_repeated_module: Whether then the module around it gives the same, see `repeat_module`.
     """
 
     in_windows: bool = False
     repeats: bool = False
+    in_repeated_module: bool = False
     pools_stage: int | None = None
+
+    @property
+    def is_needed_again(self) -> bool:
+        """Whether the second pass needs its result of the first, which activations may change."""
+        return self.in_windows or (self.repeats and not self.in_repeated_module)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Maps (B, C, H, W) to (B, O, H', W'), as the pass that is running wants it."""
@@ -156,12 +187,49 @@ class SparseConv2d(nn.Conv2d):
         """The convolution of the whole map."""
         return super().forward(feature_map)
 
+    def in_pass(self, feature_map: Tensor) -> Tensor:
+        """The same, channels-last: maps that are joined with another layout are slow to gather."""
+        if not (self.is_pointwise and use_onednn(feature_map)):
+            return channels_last(self.whole(for_convolution(feature_map)))
+        tokens = feature_map.permute(0, 2, 3, 1)
+        return product(tokens, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether it is a product of each token with one matrix."""
+        plain = self.stride == (1, 1) and self.padding in ((0, 0), 'valid') and self.groups == 1
+        return plain and self.kernel_size == (1, 1)
+
     def of_windows(self, feature_map: Tensor, others: Tensor, windows: Windows) -> Tensor:
         """Convolves chosen windows, see `convolve_windows`."""
         dilation = (self.dilation[0], self.dilation[1])
         return convolve_windows(
             feature_map, others, windows, self.weight, self.bias, dilation, self.groups
         )
+
+
+def repeat_module(module: nn.Module) -> None:
+    """Makes a module of mmcv, of a convolution first, take its result of the coarse pass.
+
+    Args:
+        module: A `ConvModule` of which nothing is changed in place afterwards.
+    """
+    own: Any = module
+    own.forward = MethodType(_forward_of_module, own)
+    own.conv.in_repeated_module = True
+
+
+def is_repeated_module(module: nn.Module) -> bool:
+    """Whether a module is one of `repeat_module`; outside of passes it does what its class does."""
+    return getattr(module.__dict__.get('forward'), '__func__', None) is _forward_of_module
+
+
+def _forward_of_module(module: Any, feature_map: Tensor) -> Tensor:
+    work = running_pass()
+    if work is not None:
+        return work.finish(module, feature_map)
+    result: Tensor = type(module).forward(module, feature_map)
+    return result
 
 
 def _size(feature_map: Tensor) -> Size:

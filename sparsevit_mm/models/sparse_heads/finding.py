@@ -52,6 +52,7 @@ class Part:
         late: The stage of every convolution in front of which the coarse pass pools a map. Without
             any, it pools what the part is given.
         repeated: Convolutions that give the same in both passes where they get the same size.
+        repeated_modules: Modules of such a convolution, a norm and an activation.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Part:
     calls: dict[str, tuple[int, ...]]
     late: dict[str, int]
     repeated: frozenset[str]
+    repeated_modules: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,10 @@ def _check(owner: Any, name: str, head: nn.Module, neck: nn.Module | None) -> No
         raise _refused(
             owner, name, head, f'its pixel decoder {type(decoder).__name__} attends to whole maps'
         )
+    if hasattr(owner, 'view_transform'):
+        raise _refused(
+            owner, name, head, 'it reads a map seen from above, not those of the backbone'
+        )
     children = [child for kind, child in owner.named_children() if 'coder' in kind]
     parts: list[nn.Module] = [head, *children, *([] if neck is None else [neck])]
     for part in parts:
@@ -271,7 +277,18 @@ def _described(
         calls = {
             conv: found for conv, found in calls.items() if conv in late or conv not in repeated
         }
-    return Part(name, module, calls, late, repeated)
+    modules = frozenset(
+        owner
+        for owner, part in convs.items()
+        if kind in _REPEATED and f'{owner}.conv' in repeated and _begins_with_conv(part)
+    )
+    return Part(name, module, calls, late, repeated, modules)
+
+
+def _begins_with_conv(module: Any) -> bool:
+    """Whether a module is mmcv's of a convolution, a norm and an activation, in that order."""
+    is_plain = type(module).__name__ == 'ConvModule' and 'forward' not in module.__dict__
+    return is_plain and module.order[0] == 'conv' and not module.with_explicit_padding
 
 
 def _check_levels(

@@ -17,6 +17,7 @@ from sparsevit_mm.models.sparse_heads.convolution import (
     SparseConv2d,
     SparsePass,
     pooled,
+    repeat_module,
     running,
     running_pass,
 )
@@ -94,6 +95,8 @@ class TwoPasses:
                     conv.in_windows = name in part.calls
                     conv.repeats = name in part.repeated
                     conv.pools_stage = part.late.get(name)
+            for name in part.repeated_modules:
+                repeat_module(part.module.get_submodule(name))
             module: Any = part.module
             module.two_passes, module.forward = self, MethodType(_forward, module)
         backbone = self.parts.backbone
@@ -113,6 +116,8 @@ class TwoPasses:
         """Gives neck and head their own `forward` back."""
         for part in self.parts.all:
             del part.module.forward, part.module.two_passes
+            for name in part.repeated_modules:
+                del part.module.get_submodule(name).forward
             for conv in part.module.modules():
                 if isinstance(conv, SparseConv2d):
                     conv.__class__ = nn.Conv2d  # type: ignore[assignment]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
@@ -12,6 +15,8 @@ from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.sparse_heads import find_two_passes, make_heads_sparse
 from tests.helpers.head_networks import BACKBONE, segmentor, two_stage
+
+ROOT = Path(__file__).parents[3]
 
 
 def framework_model(name, **changes):
@@ -23,6 +28,40 @@ def framework_model(name, **changes):
     }  # fmt: skip
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return MODELS.build(cfg.model)
+
+
+def shipped(name, **changes):
+    """A config of ours, its backbone with a block a stage."""
+    cfg = Config.fromfile(ROOT / f'configs/sparsevit/nuscenes/{name}.py')
+    cfg.merge_from_dict({'model.backbone.depths': (1, 1, 1, 1), **changes})
+    register_framework(cfg)
+    with DefaultScope.overwrite_default_scope('mmdet3d'):
+        return MODELS.build(cfg.model)
+
+
+BOXES_3D = ('fcos3d_sparsevit-t_fpn_8xb2-adaptation-1x', 'pgd_sparsevit-t_fpn_8xb2-adaptation-1x')
+
+
+@pytest.mark.parametrize('name', BOXES_3D)
+def test_heads_for_3d_boxes_are_served_without_deformable_convolutions(name):
+    with pytest.raises(ConfigError, match='ModulatedDeformConv2dPack reads where it wants to'):
+        make_heads_sparse(shipped(f'{name}_nus-mono3d'))
+    changes = {'model.bbox_head.dcn_on_last_conv': False}
+    model = make_heads_sparse(shipped(f'{name}_nus-mono3d', **changes).eval())
+    assert model.backbone.head_stages == (False, True, True, True)
+    with torch.no_grad():
+        maps = model.extract_feat(dict(imgs=torch.rand(1, 3, 96, 128)))
+        dense = model.bbox_head(maps)
+        model.backbone.pruning_schedule = dict(ratios=0.0, head_ratios=(0, 0.5, 0.5, 0))
+        sparse = model.bbox_head(maps)
+    assert len(sparse) == len(dense)
+    assert sparse[0][0].shape == dense[0][0].shape and not torch.equal(sparse[0][0], dense[0][0])
+    torch.testing.assert_close(sparse[0][3], dense[0][3])
+
+
+def test_a_detector_that_sees_the_scene_from_above():
+    with pytest.raises(ConfigError, match='BEVDetHead, .*: it reads a map seen from above'):
+        make_heads_sparse(shipped('bevdet_sparsevit-t_8xb8-adaptation-20e_nus-3d-256x704'))
 
 
 @pytest.mark.parametrize(

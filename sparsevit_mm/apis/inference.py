@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from sparsevit_mm.deployment.inference_form import optimize_for_inference
 from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 from sparsevit_mm.engine.input_scale import apply_to_config
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.models.sparse_heads import find_two_passes
 from sparsevit_mm.profiling.inputs import check_device, input_channels
 from sparsevit_mm.pruning.prunable import (
     find_prunable_backbone,
@@ -72,12 +73,14 @@ class Prediction:
         passes: For every forward of the backbone one `WindowSelection` a block; empty if the
             backbone has no schedule. Networks that cut the image into crops make several.
         cam2img: Projection of the camera into pixels of the image, for 3D boxes.
+        heads: For every forward, by stage, the windows that a sparse neck and head computed.
     """
 
     image: NDArray[np.uint8]
     sample: BaseDataElement
     passes: list[list[WindowSelection]]
     cam2img: NDArray[np.float64] | None = None
+    heads: list[dict[int, WindowSelection]] = field(default_factory=list)
 
 
 class ImagePredictor:
@@ -215,12 +218,17 @@ class ImagePredictor:
         )
         if self.needs_calibration:
             data.update(_camera(cam2img))
-        recording = record_kept_windows(self.backbone) if self.backbone else nullcontext()
+        recording = (
+            record_kept_windows(self.backbone, find_two_passes(self.model))
+            if self.backbone
+            else nullcontext()
+        )
         with DefaultScope.overwrite_default_scope(self.scope), recording as record:
             prepared = self.prepare(data)
             self._check_channels(prepared['inputs'])
             (sample,) = self.model.test_step(pseudo_collate([prepared]))
-        return Prediction(image, sample.to('cpu'), record.passes if record else [], cam2img)
+        passes, heads = (record.passes, record.heads) if record else ([], [])
+        return Prediction(image, sample.to('cpu'), passes, cam2img, heads)
 
     def _check_channels(self, inputs: Any) -> None:
         image = inputs['img'] if isinstance(inputs, Mapping) else inputs
@@ -287,6 +295,7 @@ class ImagePredictor:
         return draw_kept_windows(
             prediction.image,
             prediction.passes[0],
+            heads=prediction.heads[0] if prediction.heads else None,
             resized=tuple(prediction.sample.img_shape[:2]),
             patch_size=self.backbone.arch.patch_size,
             schedule=self.backbone.pruning_schedule,

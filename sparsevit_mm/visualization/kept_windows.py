@@ -1,4 +1,4 @@
-"""Draws over an image which windows a backbone computed, as figures of the SparseViT paper do.
+"""Draws over an image which windows a network computed, as figures of the SparseViT paper do.
 
 The fewer blocks of a stage compute a window, the grayer and darker it is drawn.
 """
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.ops.windows import WindowGrid
+from sparsevit_mm.models.sparse_heads import TwoPasses
+from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.pruning.prunable import PrunableBackbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
@@ -39,33 +40,50 @@ class KeptWindowsRecord:
 
     Attributes:
         passes: For every forward of the backbone one `WindowSelection` a block.
+        heads: For every forward, by stage, what neck and head computed at its resolution, where
+            they skipped windows.
     """
 
     passes: list[list[WindowSelection]] = field(default_factory=list)
+    heads: list[dict[int, WindowSelection]] = field(default_factory=list)
 
     def __call__(self, selection: WindowSelection) -> None:
         """Takes a block's selection; the first block of the first stage opens a new pass."""
         if not self.passes or (selection.stage, selection.block) == (0, 0):
             self.passes.append([])
+            self.heads.append({})
         self.passes[-1].append(selection)
+
+    def of_heads(self, stage: int, windows: Windows | None) -> None:
+        """Takes what neck and head computed at the resolution of a stage; None for everything."""
+        if windows is not None and self.heads:
+            self.heads[-1][stage] = WindowSelection(stage, 0, windows)
 
 
 @contextlib.contextmanager
-def record_kept_windows(backbone: PrunableBackbone) -> Iterator[KeptWindowsRecord]:
-    """Records which windows a backbone computes.
+def record_kept_windows(
+    backbone: PrunableBackbone, heads: Sequence[TwoPasses] = ()
+) -> Iterator[KeptWindowsRecord]:
+    """Records which windows a backbone computes, and a neck and head behind it.
 
     Args:
         backbone: Its `window_observer` is set inside the context and put back after it.
+        heads: What makes neck and head sparse, see `find_two_passes`; the same holds for it.
 
     Yields:
         The record, which grows with every forward.
     """
     record = KeptWindowsRecord()
     previous, backbone.window_observer = backbone.window_observer, record
+    before = [passes.window_observer for passes in heads]
+    for passes in heads:
+        passes.window_observer = record.of_heads
     try:
         yield record
     finally:
         backbone.window_observer = previous
+        for passes, observer in zip(heads, before):
+            passes.window_observer = observer
 
 
 @dataclass(frozen=True)
@@ -115,6 +133,7 @@ def draw_kept_windows(
     image: NDArray[np.uint8],
     selections: Sequence[WindowSelection],
     *,
+    heads: Mapping[int, WindowSelection] | None = None,
     index: int = 0,
     resized: tuple[int, int] | None = None,
     patch_size: int = 4,
@@ -123,9 +142,12 @@ def draw_kept_windows(
 ) -> NDArray[np.uint8]:
     """Draws, for every stage, the image with the windows its blocks skipped dimmed.
 
+    Panels of the neck and head follow, for the stages at whose resolutions they skipped windows.
+
     Args:
         image: (H, W, 3) uint8 RGB image at any size.
         selections: Those of one forward of the network.
+        heads: What neck and head computed in the same forward, by stage, if they are sparse.
         index: Index of the image in the batch.
         resized: (height, width) in pixels that the image had in the network's input; whatever lies
             to the right of it or below is padding and is not drawn. By default the whole input.
@@ -147,15 +169,18 @@ def draw_kept_windows(
         resized = grid.height * patch_size, grid.width * patch_size
     panel = _fit(image, panel_pixels)
     height, width = panel.shape[:2]
+    of_heads = stage_use([selection for _, selection in sorted((heads or {}).items())], index)
+    titles = [_stage_title(use, schedule) for use in uses]
+    titles += [_head_title(use, schedule) for use in of_heads]
     cols = len(uses) if height > width else math.ceil(len(uses) / 2)
-    figure, size, all_axes = _sheet(len(uses), cols, height, width)
+    figure, size, all_axes = _sheet(len(titles), cols, height, width)
     _draw_header(figure, size, uses, selections)
-    for axes, use in zip(all_axes, uses):
+    for axes, use, title in zip(all_axes, uses + of_heads, titles):
         token = (
             patch_size * 2**use.stage * height / resized[0],
             patch_size * 2**use.stage * width / resized[1],
         )
-        _draw_stage(axes, panel, use, token, schedule)
+        _draw_stage(axes, panel, use, token, title)
     _draw_legend(figure, size)
     return to_pixels(figure)
 
@@ -253,7 +278,7 @@ def _draw_stage(
     panel: NDArray[np.uint8],
     use: StageUse,
     token: tuple[float, float],
-    schedule: PruningSchedule | None,
+    title: tuple[str, str],
 ) -> None:
     """Draws one stage; `token` is the (height, width) of its tokens in pixels of the panel."""
     height, width = panel.shape[:2]
@@ -272,7 +297,7 @@ def _draw_stage(
     )
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    title_panel(axes, *_stage_title(use, schedule))
+    title_panel(axes, *title)
 
 
 def _share_of_pixels(
@@ -321,6 +346,14 @@ def _stage_title(use: StageUse, schedule: PruningSchedule | None) -> tuple[str, 
     if schedule is not None:
         detail = f'ratio {_steps(f"{ratio:g}" for ratio in schedule.ratios[use.stage])}: {detail}'
     return title, detail
+
+
+def _head_title(use: StageUse, schedule: PruningSchedule | None) -> tuple[str, str]:
+    (kept,), total = use.kept, use.grid.num_windows
+    detail = f'{kept} of {total} windows ({kept / total:.0%})'
+    if schedule is not None and schedule.head_ratios:
+        detail = f'ratio {schedule.head_ratios[use.stage]:g}: {detail}'
+    return f'Neck and head at stage {use.stage}', detail
 
 
 def _steps(values: Iterable[str]) -> str:

@@ -63,6 +63,22 @@ def test_segmentor_without_a_checkpoint(tiny, pictures, tmp_path, capsys):
         assert drawn.size == (70, 50)
 
 
+def test_what_sparse_heads_computed_is_drawn_too(pictures, tmp_path):
+    """A row of panels more than without head ratios, which are dimmed where heads skip windows."""
+    config = ROOT / 'projects/street_scenes/configs/sparsevit-mini-heads_upernet_finetune-100it_'
+    sizes = []
+    for name, head_ratios in (('dense', [0, 0, 0, 0]), ('sparse', [0.7, 0.5, 0, 0])):
+        schedule, out = tmp_path / f'{name}.json', tmp_path / name
+        schedule.write_text(json.dumps(dict(ratios=[[0.5] * 2] * 4, head_ratios=head_ratios)))
+        call_tool(
+            'image_demo', pictures / 'color.jpg', f'{config}demo-224x448.py', '--out-dir', out,
+            '--schedule', schedule,
+        )  # fmt: skip
+        with Image.open(out / 'kept_windows' / 'color.png') as drawn:
+            sizes.append(drawn.size)
+    assert sizes[1][0] == sizes[0][0] and sizes[1][1] > 1.3 * sizes[0][1]
+
+
 def test_ratios_change_the_kept_windows(tiny, trained, pictures, tmp_path):
     drawn = []
     for ratios in ('0', '0.8'):

@@ -8,6 +8,7 @@ import torch
 
 from sparsevit_mm import FasterViT, SparseViT
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.models.sparse_heads import find_two_passes, make_heads_sparse
 from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.pruning.selection import WindowSelection
 from sparsevit_mm.visualization import (
@@ -17,6 +18,7 @@ from sparsevit_mm.visualization import (
     stage_use,
 )
 from sparsevit_mm.visualization.kept_windows import kept_title
+from tests.helpers.head_networks import segmentor
 
 DEPTHS = (2, 3)
 
@@ -53,6 +55,28 @@ def test_record_holds_every_block_of_every_forward(backbone):
     assert [[(s.stage, s.block) for s in one] for one in record.passes] == [blocks, blocks]
     assert not before
     assert backbone.window_observer == before.append
+
+
+def test_record_holds_what_sparse_heads_computed():
+    model = make_heads_sparse(segmentor().eval(), (0.5, 0, 0.3, 0))
+    (passes,) = find_two_passes(model)
+    with record_kept_windows(model.backbone, [passes]) as record, torch.no_grad():
+        for _ in range(2):
+            model.decode_head(model.backbone(torch.rand(1, 3, 128, 224)))
+    assert passes.window_observer is None
+    assert len(record.passes) == len(record.heads) == 2
+    for heads in record.heads:
+        assert {stage: s.num_kept_in(0) for stage, s in heads.items()} == {0: 20, 2: 2}
+        assert [s.grid.num_windows for s in heads.values()] == [40, 4]
+    image = np.full((64, 112, 3), 200, np.uint8)
+    both = draw_kept_windows(image, record.passes[1], heads=record.heads[1])
+    alone = draw_kept_windows(image, record.passes[1])
+    # One more row of two panels: the first rows are the same picture.
+    assert both.shape[0] > alone.shape[0] and both.shape[1] == alone.shape[1]
+    panels = alone.shape[0] - 120
+    np.testing.assert_array_equal(both[60:panels], alone[60:panels])
+    added = both[panels + 120 : -80]
+    assert added.mean() < both[60:panels].mean() - 5  # the backbone skips nothing
 
 
 def test_observer_is_put_back_after_an_error(backbone):

@@ -157,6 +157,16 @@ def forms_of_detectors_table(sections: Sections) -> str:
     return '\n'.join(lines)
 
 
+def sparse_heads_table(sections: Sections) -> str:
+    """Whole models, dense and sparse."""
+    lines = ['| model | form | processor ms | over dense |', '|---|---|---|---|']
+    lines += [
+        f'| {row["network"]} | {row["form"]} | {row["cpu_median"]:.0f} | {row["over_dense"]:.2f} |'
+        for row in sections.get('sparse heads', {}).get('rows', ())
+    ]
+    return '\n'.join(lines)
+
+
 def parts_table(sections: Sections) -> str:
     """A whole detector, taken apart."""
     rows = sections.get('end to end', {}).get('rows', ())
@@ -255,6 +265,7 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
         'products': lambda: forms_table(cpu, 'products', PRODUCTS),
         'detector': lambda: parts_table(cpu),
         'inference form': lambda: forms_of_detectors_table(cpu),
+        'sparse heads': lambda: sparse_heads_table(cpu),
     }
     for name, write in parts.items():
         pattern = re.compile(rf'(<!-- {name} -->\n).*?(<!-- end -->)', re.DOTALL)

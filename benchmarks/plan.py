@@ -13,6 +13,7 @@ from benchmarks import (
     memory,
     operators,
     product_libraries,
+    sparse_heads,
     training,
 )
 from benchmarks.networks import COMPARED, FASTERVIT_VARIANTS
@@ -102,6 +103,7 @@ def _cpu() -> list[Section]:
         Section('training', training.main, ('--shape', '448', '448', '--runs', '8')),
         Section('end to end', end_to_end.main, ('--runs', '4')),
         Section('inference form', inference_form.main, ('--runs', '7')),
+        Section('sparse heads', sparse_heads.main, ('--runs', '7')),
         Section(
             'threads 672',
             backbone.main,
@@ -161,6 +163,7 @@ def _quick() -> list[Section]:
         Section('training', training.main, ('--shape', '64', '64', '--runs', '1')),
         Section('end to end', end_to_end.main, ('--shape', '64', '64', '--runs', '1')),
         Section('inference form', inference_form.main, ('--shape', '64', '64', '--runs', '1')),
+        Section('sparse heads', sparse_heads.main, ('--shape', '64', '64', '--runs', '1')),
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.networks import FASTERVIT_VARIANTS
 from benchmarks.results_file import row_of
+from benchmarks.sparse_heads import CASES, FORMS, with_heads
 
 Sections = dict[str, Any]
 _DENSE = 'SparseViT-T dense'
@@ -201,6 +202,22 @@ def _form(under: str) -> Callable[[Sections], str | None]:
     return lambda sections: _times(_form_over_stock(sections, under))
 
 
+def _with_sparse_heads(model: str) -> Callable[[Sections], str | None]:
+    """Time of a model of `benchmarks.sparse_heads` over the dense one, in each form."""
+
+    def read(sections: Sections) -> str | None:
+        case, section = CASES[model], sections.get('sparse heads', {})
+        found = []
+        for form in FORMS:
+            for ratios in case.head_ratios:
+                row = row_of(section, f'{model}, {with_heads(ratios)}', form=form)
+                name = f'{form}, heads {" / ".join(f"{ratio:g}" for ratio in ratios)}:'
+                found.append((name, None if row is None else row['over_dense']))
+        return _several(found)
+
+    return read
+
+
 def _two_threads(sections: Sections) -> str | None:
     """By the clock: the processor time of two threads is the sum of theirs."""
     section, found = sections.get('threads 672', {}), []
@@ -280,6 +297,22 @@ TARGETS = (
         'the same in bfloat16, at cfg2',
         '≥ 3×',
         cpu=_form('SparseViT-T cfg2, inference form bfloat16'),
+    ),
+    *(
+        Target(
+            f'{model}, SparseViT-T at cfg2 with sparse heads, {CASES[model].side}²: time of the '
+            'model over dense',
+            wanted,
+            _with_sparse_heads(model),
+            _with_sparse_heads(model),
+        )
+        for model, wanted in (('UPerNet', '≤ 0.70'), ('RetinaNet', '≤ 0.65'))
+    ),
+    Target(
+        'Mask R-CNN, the same, 672²: time of the model over dense, same proposals',
+        '≤ 0.75',
+        _with_sparse_heads('Mask R-CNN'),
+        _with_sparse_heads('Mask R-CNN'),
     ),
     Target('two threads over one, 672²', '≥ 1.8×', cpu=_two_threads),
     Target(

@@ -15,6 +15,7 @@ from benchmarks import (
     product_libraries,
     run_all,
     side_by_side,
+    sparse_heads,
     training,
 )
 from benchmarks.conditions import command_of
@@ -135,6 +136,24 @@ def test_detectors_in_their_inference_form_take_turns_with_the_stock_one(monkeyp
     assert min(row['cpu_median'] for row in section['rows']) > 0
 
 
+@pytest.mark.parametrize('name', sparse_heads.CASES)
+def test_whole_models_take_turns_at_their_schedules(name, monkeypatch):
+    small = {'model.backbone.depths': (1, 1, 1, 1), 'model.backbone.pruning_ratios': 0.0}
+    if name == 'UPerNet':
+        small['model.decode_head.channels'] = 16
+    if name == 'Mask R-CNN':
+        small['model.test_cfg.rpn.max_per_img'] = 10
+    monkeypatch.setitem(networks.SCHEDULES, 'cfg2', 0.5)
+    given = dict(device=CPU, runs=1, shape=(64, 64), options=small)
+    rows = sparse_heads.measure([name], **given)['rows']
+    ratios = sparse_heads.CASES[name].head_ratios
+    schedules = ['dense', 'backbone at cfg2', *map(sparse_heads.with_heads, ratios)]
+    assert [row['network'] for row in rows] == [f'{name}, {s}' for s in schedules] * 2
+    for row, dense in zip(rows, [rows[0]] * len(schedules) + [rows[len(schedules)]] * 10):
+        assert row['over_dense'] == pytest.approx(row['cpu_median'] / dense['cpu_median'], abs=1e-3)
+        assert row.get('proposals') == (10 if name == 'Mask R-CNN' else None)
+
+
 def test_several_threads_are_compared_by_the_clock(small):
     """Their processor time is the sum of all; rates and floors are those of the clock."""
     rates = Rates(flops=440e9, bandwidth=1e15)
@@ -191,6 +210,7 @@ def test_the_plan_has_arguments_that_are_understood(device, monkeypatch, tmp_pat
         memory,
         operators,
         product_libraries,
+        sparse_heads,
     )
     for module in modules:
         monkeypatch.setattr(module, 'measure', lambda *args, **kwargs: dict(rows=[]))

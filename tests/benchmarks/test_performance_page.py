@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from benchmarks.performance_page import PAGES, PLOT, RESULTS, rewritten
+from benchmarks.performance_page import PAGES, PLOT, RESULTS, rewritten, sparse_heads_table
 from benchmarks.plots import fingerprint
 from benchmarks.results_file import load
 from benchmarks.targets import SUMMARY, TARGETS, deviation_from_line, over_macs, ratio
@@ -85,6 +85,15 @@ def test_time_besides_macs_is_where_the_line_meets_zero_macs():
     ]
     (target,) = (target for target in TARGETS if target.what.startswith('time besides MACs'))
     assert target.cpu({'swin 672': dict(rows=rows)}) == '20 of 100 ms'
+
+
+def test_sparse_heads_are_over_the_dense_model_of_their_form():
+    network = 'UPerNet, backbone at cfg2, heads 0.72 / 0 / 0 / 0'
+    rows = [row(network, 60.0, form='inference form', cpu_median=50.0, over_dense=0.6666)]
+    (target,) = (target for target in TARGETS if target.what.startswith('UPerNet'))
+    found = target.cpu({'sparse heads': dict(rows=rows)})
+    assert found == 'inference form, heads 0.72 / 0 / 0 / 0: 0.67'
+    assert '| 50 | 0.67 |' in sparse_heads_table({'sparse heads': dict(rows=rows)})
 
 
 def test_nothing_is_said_about_what_was_not_measured():

@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from sparsevit_mm.apis.progress import LoggedProgress
 from sparsevit_mm.apis.runner import build_runner
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.errors import ConfigError
@@ -63,9 +64,7 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[..., None]]:
         A function `(done, total, what=None)` that moves the bar and may change the description.
     """
     columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, redirect_stdout=False
-    ) as progress:
+    with LoggedProgress(*columns, TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task(what, total=None)
 
         def show(done: int, total: int, what: str | None = None) -> None:
@@ -106,7 +105,7 @@ def train_with_progress(cfg: Config, console: Console) -> Path:
         TextColumn('left'),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, redirect_stdout=False) as progress:
+    with LoggedProgress(*columns, console=console) as progress:
         runner.register_hook(TrainingProgressHook(progress), priority='LOWEST')
         runner.train()
     return last

@@ -115,6 +115,12 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='of launchers')
 
 
+def say_written(what: str, path: object) -> None:
+    """Prints the last line of a tool: what was written where; nothing if `path` is None."""
+    if path is not None:
+        print(f'{what}: {path}')
+
+
 def set_local_rank(args: argparse.Namespace) -> None:
     """Hands `--local_rank` to mmengine, unless the launcher has set the environment already."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

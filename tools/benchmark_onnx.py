@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 import torch
-from _arguments import add_cfg_options, tool_parser
+from _arguments import add_cfg_options, say_written, tool_parser
 
 from sparsevit_mm.apis.benchmark_onnx import benchmark_config
 from sparsevit_mm.apis.schedules import parse_ratios
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         dense = timed[f'dense, {name.rpartition(", ")[2]}']
         print(f'{name}: {latency}, {latency.median / dense.median:.2f} of dense')
     print(f'on the CPU, {torch.get_num_threads()} threads, {args.runs} rounds in turn')
+    say_written('latencies', args.out)
 
 
 if __name__ == '__main__':

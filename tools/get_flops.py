@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_schedule, tool_parser
+from _arguments import add_cfg_options, add_schedule, say_written, tool_parser
 
 from sparsevit_mm.apis.get_flops import count_config
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             out=args.out,
             cfg_options=args.cfg_options,
         )
+    say_written('counts', args.out)
 
 
 if __name__ == '__main__':

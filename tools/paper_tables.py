@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -25,6 +24,7 @@ from projects.paper_tables.report import markdown
 from projects.paper_tables.results import TableResults
 from projects.paper_tables.run import WHAT, run_table
 from projects.paper_tables.table import load_table, table_names
+from sparsevit_mm.apis.progress import LoggedProgress
 from sparsevit_mm.apis.user_errors import user_errors_exit
 
 OUT_DIR = 'work_dirs/paper_tables'
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar a step, on standard error, so that standard output holds the table alone."""
     tasks: dict[str, TaskID] = {}
-    with Progress(
+    with LoggedProgress(
         TextColumn('{task.description}'),
         BarColumn(),
         MofNCompleteColumn(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, tool_parser
+from _arguments import add_cfg_options, say_written, tool_parser
 
 from sparsevit_mm.apis.print_config import print_config
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with user_errors_exit():
         print_config(args.config, args.out, args.cfg_options)
+    say_written('config', args.out)
 
 
 if __name__ == '__main__':

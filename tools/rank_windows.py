@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
-from _arguments import add_cfg_options, tool_parser
+from _arguments import add_cfg_options, say_written, tool_parser
 from rich.console import Console
 
 from sparsevit_mm.apis.rank_windows import SECONDS, rank_windows, ranking_table
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     Console().print(ranking_table(found))
     print(f'Take {found.take}: {found.why}')
+    say_written('ranking', args.out)
 
 
 if __name__ == '__main__':

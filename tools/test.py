@@ -10,6 +10,7 @@ from _arguments import (
     add_launcher,
     add_optimize,
     add_schedule,
+    say_written,
     set_local_rank,
     tool_parser,
 )
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cfg_options=args.cfg_options,
             launcher=args.launcher,
         )
+    say_written('predictions', args.out)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_launcher, set_local_rank, tool_parser
+from _arguments import add_cfg_options, add_launcher, say_written, set_local_rank, tool_parser
 
 from sparsevit_mm.apis.train import train
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     set_local_rank(args)
     with user_errors_exit():
-        train(
+        runner = train(
             args.config,
             work_dir=args.work_dir,
             amp=args.amp,
@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             cfg_options=args.cfg_options,
             launcher=args.launcher,
         )
+    if runner.rank == 0:
+        say_written('checkpoints and logs', runner.work_dir)
 
 
 if __name__ == '__main__':

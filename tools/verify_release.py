@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, tool_parser
+from _arguments import add_cfg_options, say_written, tool_parser
 from rich.console import Console
 
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     print(report.load_sentence())
     Console().print(report.table())
+    say_written('report', args.out)
 
 
 if __name__ == '__main__':

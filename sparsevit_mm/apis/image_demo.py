@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
+from rich.console import Console
+from rich.progress import Progress
 
 from sparsevit_mm.apis.inference import ImagePredictor
+from sparsevit_mm.apis.progress import LoggedProgress
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.surround_demo import write_frames
 from sparsevit_mm.checks.configs import check_writable_folder
@@ -95,7 +97,7 @@ def demonstrate(
         return report
     names = _output_names(paths)
     crops = False
-    for path, name in track(list(zip(paths, names)), description='Images', disable=len(paths) == 1):
+    for path, name in _with_progress(list(zip(paths, names))):
         try:
             image = predictor.read(path)
         except ConfigError as error:
@@ -118,6 +120,16 @@ def demonstrate(
     if not report.predictions:
         raise ConfigError(report.refused[0])
     return report
+
+
+def _with_progress(images: Sequence[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+    """Yields images and shows on standard error how many are done, if there are several."""
+    with LoggedProgress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
+        task = progress.add_task('Images', total=len(images), visible=len(images) > 1)
+        for done, image in enumerate(images, 1):
+            yield image
+            if len(images) > 1:
+                progress.update(task, completed=done)
 
 
 def _note_missing_schedule(predictor: ImagePredictor, report: DemoReport) -> None:

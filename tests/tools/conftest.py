@@ -83,5 +83,6 @@ def trained(tiny, tmp_path_factory):
     """A work dir in which tools/train.py has trained the tiny detector without interruption."""
     work_dir = tmp_path_factory.mktemp('trained')
     run = run_tool('train', tiny.detector, '--work-dir', work_dir)
+    assert run.stdout.splitlines()[-1:] == [f'checkpoints and logs: {work_dir}'], run.stderr
     assert run.code == 0, run.stderr
     return work_dir

@@ -18,6 +18,7 @@ def test_prints_and_writes_what_is_inherited(suffix, tmp_path, capsys):
         'print_config', CONFIG, '--out', out, '--cfg-options', 'train_dataloader.batch_size=4'
     )
     text = capsys.readouterr().out
+    assert text.splitlines()[-1] == f'config: {out}'
     assert "type='sparsevit_mm.SparseViT'" in text
     assert 'RandomChoiceResize' in text  # from MMDetection
     whole = Config.fromfile(out)

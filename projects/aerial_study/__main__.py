@@ -68,11 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_report(report: dict[str, Any], out: Path, docs: Path | None) -> None:
-    """Writes results and plot, prints the tables, and updates those of the page."""
+    """Writes results and plot, prints the tables, and updates those of the page and its plot."""
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / 'aerial.json', json.dumps(report, indent=1) + '\n')
-    with written_whole(out / 'aerial.png') as file:
-        draw(report).savefig(file)
+    plots = [out / 'aerial.png']
+    if docs is not None:
+        plots.append(docs.parent / 'images' / 'evidence_aerial.png')
+    for path in plots:
+        with written_whole(path) as file:
+            draw(report).savefig(file)
     made = tables(report)
     for name, table in made.items():
         print(f'\n{name}\n\n{table}')

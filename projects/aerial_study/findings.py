@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def tables(report: Mapping[str, Any]) -> dict[str, str]:
     for network, arms in ARMS.items():
         found = report['arms'].get(network, {})
         tested = [arm for arm in arms if found.get(arm.name, {}).get('seeds')]
-        for kind, make in (('arms', _figures), ('claim', _claim), ('parts', _parts)):
+        for kind, make in _KINDS.items():
             made[f'{network} {kind}'] = make(found, tested) if tested else f'*{NOT_RUN}*'
     return made
 
@@ -169,6 +170,30 @@ def _parts(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
         rows.append([arm.name, *cells])
     head = ['arm', 'GMACs of backbone / neck / head', 'ms of backbone / neck / head / all else']
     return table(head, rows)
+
+
+def _verdict(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+    """What the claim's table says, in a sentence for each cost."""
+    sentences = []
+    for cost, title in COSTS.items():
+        compared = {
+            arm.name: against_curve(found, arms, arm, cost, 'AP') for arm in arms if not arm.curve
+        }
+        known = {name: difference for name, difference in compared.items() if difference}
+        if not known:
+            continue
+        counts = Counter(difference.verdict for difference in known.values())
+        best, difference = max(known.items(), key=lambda pair: pair[1].mean)
+        each = ', '.join(f'{number} {verdict}' for verdict, number in counts.most_common())
+        sentences.append(
+            f'At equal {title} of the whole model, of {len(known)} arms that can be compared with '
+            f'lower resolution: {each}. The largest difference in AP is {difference.text("+")} '
+            f'({difference.verdict}): *{best}*.'
+        )
+    return ' '.join(sentences) or f'*{NOT_RUN}*'
+
+
+_KINDS = {'verdict': _verdict, 'arms': _figures, 'claim': _claim, 'parts': _parts}
 
 
 def _metrics(found: Mapping[str, Any], arms: Sequence[Arm]) -> list[str]:

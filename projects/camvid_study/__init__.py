@@ -1,1 +1,1 @@
-"""A study on CamVid: does skipping windows beat a lower resolution? See docs/evidence.md."""
+"""A study on CamVid: does skipping windows beat a lower resolution? See docs/evidence_camvid.md."""

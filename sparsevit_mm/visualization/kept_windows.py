@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,7 +32,8 @@ _MARGIN, _GAP, _PANEL_TITLE, _HEADER, _LEGEND = 28, 20, 58, 52, 44  # pixels
 _MIN_WIDTH, _MAX_ASPECT = 420, 4  # of a panel: its title must fit, and no strip may grow endless
 _SHADE = np.array([17, 24, 39])  # what skipped windows sink into
 _SHADE_STRENGTH = 0.72
-_EDGE = '#ffb454'
+_EDGE, _BOX = '#ffb454', '#56b4e9'  # amber and blue: people with any color vision tell them apart
+_LINE, _ROW = 17, 24  # pixels of a line of the caption, and of the legend's lines
 
 
 @dataclass
@@ -138,6 +140,8 @@ def draw_kept_windows(
     resized: tuple[int, int] | None = None,
     patch_size: int = 4,
     schedule: PruningSchedule | None = None,
+    boxes: Sequence[Sequence[float]] = (),
+    caption: str = '',
     panel_pixels: int = 640 * 480,
 ) -> NDArray[np.uint8]:
     """Draws, for every stage, the image with the windows its blocks skipped dimmed.
@@ -153,6 +157,8 @@ def draw_kept_windows(
             to the right of it or below is padding and is not drawn. By default the whole input.
         patch_size: Side of a patch in pixels.
         schedule: If given, its ratios are named in the titles.
+        boxes: Annotated objects to outline, each (left, top, right, bottom) in pixels of the image.
+        caption: Lines to write below the legend.
         panel_pixels: Area of one stage's panel, which has the image's shape.
 
     Returns:
@@ -173,15 +179,27 @@ def draw_kept_windows(
     titles = [_stage_title(use, schedule) for use in uses]
     titles += [_head_title(use, schedule) for use in of_heads]
     cols = len(uses) if height > width else math.ceil(len(uses) / 2)
-    figure, size, all_axes = _sheet(len(titles), cols, height, width)
+    lines = caption.splitlines()
+    below = len(lines) * _LINE
+    figure, size, all_axes = _sheet(len(titles), cols, height, width, below + _ROW)
     _draw_header(figure, size, uses, selections)
+    scale = width / image.shape[1], height / image.shape[0]
     for axes, use, title in zip(all_axes, uses + of_heads, titles):
         token = (
             patch_size * 2**use.stage * height / resized[0],
             patch_size * 2**use.stage * width / resized[1],
         )
         _draw_stage(axes, panel, use, token, title)
-    _draw_legend(figure, size)
+        for left, top, right, bottom in boxes:
+            corner = left * scale[0], top * scale[1]
+            sides = (right - left) * scale[0], (bottom - top) * scale[1]
+            axes.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=_BOX, linewidth=1.1))
+    meanings = {'edge of what is computed': _EDGE}
+    if boxes:
+        meanings['annotated object'] = _BOX
+    _draw_legend(figure, size, below, meanings)
+    for number, line in enumerate(reversed(lines)):
+        figure.text(0.5, (12 + number * _LINE) / size[1], line, size=10.5, color=INK, ha='center')
     return to_pixels(figure)
 
 
@@ -246,13 +264,16 @@ def _fit(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
 
 
 def _sheet(
-    count: int, cols: int, height: int, width: int
+    count: int, cols: int, height: int, width: int, below: int = 0
 ) -> tuple[Figure, tuple[int, int], list[Axes]]:
-    """An empty drawing, its size in pixels, and the axes of its panels of height x width."""
+    """An empty drawing, its size in pixels, and the axes of its panels of height x width.
+
+    There are `below` free pixels under the legend.
+    """
     rows = math.ceil(count / cols)
     size = (
         2 * _MARGIN + cols * width + (cols - 1) * _GAP,
-        _HEADER + rows * (height + _PANEL_TITLE) + _LEGEND + _MARGIN,
+        _HEADER + rows * (height + _PANEL_TITLE) + _LEGEND + _MARGIN + below,
     )
     figure = new_drawing(*size)
     all_axes = []
@@ -386,12 +407,17 @@ def _draw_header(
     )
 
 
-def _draw_legend(figure: Figure, size: tuple[int, int]) -> None:
-    """A bar from windows no block computes to windows every block computes."""
-    steps = 6
-    color = np.array([[[236, 160, 92]]], dtype=np.uint8).repeat(steps, axis=1)
+def _draw_legend(
+    figure: Figure, size: tuple[int, int], below: int = 0, lines: Mapping[str, str] | None = None
+) -> None:
+    """A bar from windows no block computes to windows every block computes, and what lines mean.
+
+    There are `below` pixels under it, and `lines` are colors by meaning.
+    """
+    steps, lines = 6, lines or {}
+    color = np.array([[[200, 200, 200]]], dtype=np.uint8).repeat(steps, axis=1)
     bar = _dim(color, np.linspace(0, 1, steps)[None, :])
-    width, height, top = 132, 14, size[1] - _MARGIN - 18
+    width, height, top = 132, 14, size[1] - below - _MARGIN - 18 - (_ROW if lines else 0)
     left = (size[0] - width) // 2
     axes = _axes(figure, size, left, top, width, height)
     axes.imshow(bar, aspect='auto', interpolation='nearest')
@@ -399,3 +425,9 @@ def _draw_legend(figure: Figure, size: tuple[int, int]) -> None:
     text |= dict(size=10.5, color=FAINT_INK)
     axes.annotate('skipped by every block', (0, 0.5), (-10, 0), ha='right', **text)
     axes.annotate('computed by every block', (1, 0.5), (10, 0), ha='left', **text)
+    wide = 236
+    left = (size[0] - wide * len(lines)) // 2
+    for number, (meaning, line) in enumerate(lines.items()):
+        axes = _axes(figure, size, left + wide * number, top + _ROW, 18, height)
+        axes.plot([0, 1], [0.5, 0.5], color=line, linewidth=2)
+        axes.annotate(meaning, (1, 0.5), (8, 0), ha='left', **text)

@@ -225,3 +225,22 @@ def test_a_picture_says_what_ranked(backbone, name):
     assert kept_title(unnamed) == 'Kept windows'
     pictures = [draw_kept_windows(image, found) for found in (selections, unnamed)]
     assert (pictures[0] != pictures[1]).any()
+
+
+def test_boxes_and_caption_are_drawn_where_they_belong():
+    image = np.full((112, 224, 3), 128, np.uint8)
+    torch.manual_seed(0)
+    net = SparseViT(embed_dims=12, depths=(2,), num_heads=(1,), strides=(4,), out_indices=(0,))
+    with record_kept_windows(net) as record, torch.no_grad():
+        net.eval()(torch.rand(1, 3, 112, 224))
+    plain, boxed, longer = (
+        draw_kept_windows(image, record.passes[0], panel_pixels=448 * 224, **more)
+        for more in ({}, {'boxes': [(56, 28, 112, 84)]}, {'caption': 'one line\nand another'})
+    )
+    blue = np.abs(boxed.astype(int) - (86, 180, 233)).max(2) < 40
+    rows, cols = np.nonzero(blue[: blue.shape[0] - 90])
+    assert (np.ptp(rows), np.ptp(cols)) == pytest.approx((112, 112), abs=3)
+    assert blue[-90:].any(), 'the legend says what a box is'
+    assert not (np.abs(plain.astype(int) - (86, 180, 233)).max(2) < 40).any()
+    assert longer.shape[0] > plain.shape[0] == boxed.shape[0]
+    assert (longer[-34:] < 100).any()

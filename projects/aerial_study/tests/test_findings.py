@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,10 @@ from projects.aerial_study.plan import ARMS
 from projects.aerial_study.plot import draw
 from projects.importance_study.plan import DATA_SETS
 from projects.importance_study.run import StudyRun
+from projects.markdown import fill_in
 
+ROOT = Path(__file__).parents[3]
+PAGE, RESULTS = ROOT / 'docs/evidence.md', ROOT / 'projects/aerial_study/results/aerial.json'
 GROUP = ARMS['sparsevit']
 ARM = {arm.name: arm for arm in GROUP}
 SPARSE = ARM['contrast, backbone 70%, heads 70%']
@@ -92,6 +96,10 @@ def test_tables_have_figures_verdicts_and_where_the_cost_is(work_dir):
     assert cells == [[*better, '+1.0, +2.0'], [*faster, '+6.0, +7.0']]
     parts = f'| {SPARSE.name} | 2.0 / 1.0 / 21.0 | 20.0 / 10.0 / 70.0 / 20.0 |'
     assert parts in made['sparsevit parts']
+    assert made['sparsevit verdict'].startswith(
+        'At equal GMACs of the whole model, of 1 arms that can be compared with lower resolution: '
+        '1 better. The largest difference in AP is +1.5 ± 0.7 (better): '
+    )
     assert made['fastervit claim'] == '*not run yet*'
 
 
@@ -142,3 +150,8 @@ def test_a_dense_network_that_a_cheaper_one_beats_is_no_rival(work_dir):
     first, second = difference(work_dir, 'gmacs').values
     assert first == pytest.approx(15 - 18)  # 0.7× costs less than the arm, and full size has 16
     assert second == pytest.approx(14 - 12)
+
+
+def test_page_says_what_the_results_say():
+    page, report = PAGE.read_text(), json.loads(RESULTS.read_text())
+    assert fill_in(page, tables(report)) == page

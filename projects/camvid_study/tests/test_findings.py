@@ -22,7 +22,7 @@ from sparsevit_mm.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / 'projects/camvid_study/results/camvid.json'
-PAGE = ROOT / 'docs' / 'evidence.md'
+PAGE = ROOT / 'docs' / 'evidence_camvid.md'
 VARIANT = {variant.key: variant for variant in VARIANTS}
 SPARSE = VARIANT['searched-0.5x-finetuned']
 

@@ -184,11 +184,11 @@ def _verdict(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
             continue
         counts = Counter(difference.verdict for difference in known.values())
         best, difference = max(known.items(), key=lambda pair: pair[1].mean)
-        each = ', '.join(f'{number} {verdict}' for verdict, number in counts.most_common())
+        each = ', '.join(f'{verdict}: {number}' for verdict, number in counts.most_common())
         sentences.append(
-            f'At equal {title} of the whole model, of {len(known)} arms that can be compared with '
-            f'lower resolution: {each}. The largest difference in AP is {difference.text("+")} '
-            f'({difference.verdict}): *{best}*.'
+            f'At equal {title} of the whole model, {len(known)} arms are compared with lower '
+            f'resolution ({each}). The largest difference in AP is {difference.text("+")} '
+            f'({difference.verdict}), of *{best}*.'
         )
     return ' '.join(sentences) or f'*{NOT_RUN}*'
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from projects.aerial_study.plan import ARMS, IMPORTANCE, Arm
 from projects.importance_study.plan import HEADS
-from projects.seeds import Statistic
-from sparsevit_mm.visualization.style import INK, new_plot, plain_axes
+from projects.seeds import NOT_RUN, Statistic
+from sparsevit_mm.visualization.style import FAINT_INK, INK, new_plot, plain_axes
 
 _SERIES = {
     'dense, lower resolution': ('#16191f', 'D', '-', lambda arm: arm.curve),
@@ -51,10 +51,13 @@ def draw(report: Mapping[str, Any]) -> Figure:
                     (records[arm.name][cost]['model'], _ap(records[arm.name])) for arm in arms
                 ]
                 _plot(axes, points, label, color, marker, line)
+            if not axes.containers:
+                axes.text(0.5, 0.5, NOT_RUN, transform=axes.transAxes, ha='center', color=FAINT_INK)
             axes.set_xlabel(title, color=INK)
         for axes in row:
             plain_axes(axes)
-        row[1].legend(frameon=False, fontsize=8, labelcolor=INK, loc='lower right')
+        if row[1].containers:
+            row[1].legend(frameon=False, fontsize=8, labelcolor=INK, loc='lower right')
     return figure
 
 

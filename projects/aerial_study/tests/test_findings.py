@@ -97,8 +97,8 @@ def test_tables_have_figures_verdicts_and_where_the_cost_is(work_dir):
     parts = f'| {SPARSE.name} | 2.0 / 1.0 / 21.0 | 20.0 / 10.0 / 70.0 / 20.0 |'
     assert parts in made['sparsevit parts']
     assert made['sparsevit verdict'].startswith(
-        'At equal GMACs of the whole model, of 1 arms that can be compared with lower resolution: '
-        '1 better. The largest difference in AP is +1.5 ± 0.7 (better): '
+        'At equal GMACs of the whole model, 1 arms are compared with lower resolution (better: 1). '
+        f'The largest difference in AP is +1.5 ± 0.7 (better), of *{SPARSE.name}*. At equal ms'
     )
     assert made['fastervit claim'] == '*not run yet*'
 

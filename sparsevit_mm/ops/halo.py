@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevit_mm.ops.backend import cached_by_grid, in_graph
-from sparsevit_mm.ops.layouts import for_convolution
+from sparsevit_mm.ops.layouts import for_convolution, wants_contiguous
 from sparsevit_mm.ops.windows import WindowGrid, Windows, scatter
 
 
@@ -58,20 +58,35 @@ def gather_with_halo(tokens: Tensor, windows: Windows, halo_rows: int, halo_cols
         halo_cols: Tokens to the left and right of a window.
 
     Returns:
-        (W, C, window + 2 * halo_rows, window + 2 * halo_cols), channels-last, 0 outside the map.
+        (W, C, window + 2 * halo_rows, window + 2 * halo_cols), 0 outside the map, in the layout in
+        which a convolution is fastest.
     """
     grid = windows.grid
     maps = halo_maps(grid, windows.device, halo_rows, halo_cols)
     first = windows.image_index[:, None] * (grid.height * grid.width)
-    rows = (windows.per_window(maps.token_index) + first).view(-1)
+    rows = windows.per_window(maps.token_index) + first
+    outside = windows.per_window(maps.outside)
     height, width = (grid.window_size + 2 * halo for halo in (halo_rows, halo_cols))
+    if wants_contiguous(tokens, tokens.shape[1]) and not torch.is_grad_enabled():
+        return _transposed(tokens, rows, outside).unflatten(2, (height, width))
+    rows, outside = rows.view(-1), outside.view(-1)
     read = tokens.index_select(0, rows)
-    outside = windows.per_window(maps.outside).view(-1)
     if read.device.type == 'cpu' and not in_graph():
         read.index_fill_(0, outside.nonzero().view(-1), 0)  # few rows, known without waiting
     else:
         read = read.masked_fill(outside[:, None], 0)
     return read.view(windows.num_windows, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _transposed(tokens: Tensor, rows: Tensor, outside: Tensor) -> Tensor:
+    """(W, C, N) contiguous tokens of windows, read one by one: each stays in the cache."""
+    read = tokens.new_empty(rows.shape[0], tokens.shape[1], rows.shape[1])
+    for window, own, beyond, is_edge in zip(read, rows, outside, outside.any(1).tolist()):
+        of_window = tokens.index_select(0, own)
+        if is_edge:
+            of_window.masked_fill_(beyond[:, None], 0)
+        window.copy_(of_window.t())
+    return read
 
 
 def convolve_windows(

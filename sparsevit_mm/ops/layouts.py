@@ -25,10 +25,15 @@ def for_convolution(feature_map: Tensor) -> Tensor:
     """
     if in_graph():
         return feature_map
-    on_cpu = feature_map.device.type == 'cpu' and feature_map.dtype == torch.float32
-    if on_cpu and feature_map.shape[1] >= _MANY_CHANNELS:
+    if wants_contiguous(feature_map, feature_map.shape[1]):
         return _contiguous(feature_map)
     return channels_last(feature_map)
+
+
+def wants_contiguous(values: Tensor, channels: int) -> bool:
+    """Whether a convolution of so many channels is faster on a contiguous map of such values."""
+    is_float = values.device.type == 'cpu' and values.dtype == torch.float32
+    return is_float and channels >= _MANY_CHANNELS and not in_graph()
 
 
 def channels_last(feature_map: Tensor) -> Tensor:

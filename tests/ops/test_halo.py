@@ -58,6 +58,20 @@ def test_windows_equal_the_dense_convolution(
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize('batch', [1, 2])
+def test_windows_of_many_channels_in_inference(batch):
+    """They are read in another way; a window in the middle and one at the edge."""
+    conv = nn.Conv2d(1024, 3, 3, padding=1)
+    x = torch.randn(batch, 1024, 17, 20).contiguous(memory_format=torch.channels_last)
+    others, kept = torch.randn(batch, 3, 17, 20), torch.tensor([4, 9 * batch - 1])
+    windows = Windows.locate(WindowGrid(17, 20, 7), batch, kept, x.device)
+    mask = window_mask(kept, batch, 17, 20, 7)
+    with torch.no_grad():
+        found = convolve_windows(x, others.clone(), windows, conv.weight, conv.bias)
+        right = mask * conv(x) + (1 - mask) * others
+    torch.testing.assert_close(found, right.float(), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_of_a_low_precision(dtype):
     conv = nn.Conv2d(3, 5, 3, padding=1).to(dtype)

@@ -71,8 +71,8 @@ def test_priced_macs_are_those_that_a_model_with_sparse_heads_computes(make, hei
     heads = bench.head_cost(space, lambda tried: [bench.count_macs(one) for one in tried])
     dense = bench.count_macs(PruningSchedule.dense(space.depths))
     rng = random.Random(0)
-    for _ in range(4):
-        ratios = tuple(rng.choice(space.choices) * has for has in stages)
+    for skipping in itertools.product(*((False, True) if has else (False,) for has in stages)):
+        ratios = tuple(rng.choice(space.choices[1:]) * skips for skips in skipping)
         schedule = PruningSchedule(((0.0, 0.0),) * 4, head_ratios=ratios)
         assert dense + heads.price(ratios) == pytest.approx(bench.count_macs(schedule), rel=1e-9)
 

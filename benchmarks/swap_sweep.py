@@ -106,13 +106,13 @@ def plan(framework: str, path: Path, backbone: str) -> tuple[dict[str, str], Con
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # what a shipped config asks for may be missing
-        return dict(outcome='unreadable', reason=_line(error)), None
+        return dict(outcome='unreadable', reason=reason_of(error)), None
     if not isinstance(cfg.get('model'), Mapping) or 'type' not in cfg.model:
         return dict(outcome='no model', reason='it is a part of others'), None
     try:
         swap = swap_backbone(cfg, BackboneSpec(backbone, checkpoint=''))
     except ConfigError as error:
-        return dict(outcome='refused', reason=_line(error)), None
+        return dict(outcome='refused', reason=reason_of(error)), None
     group = hashlib.sha256(signature(cfg.model).encode()).hexdigest()[:12]
     return dict(outcome='swapped', group=group), swap.cfg
 
@@ -176,14 +176,14 @@ def try_run(cfg: Config, path: Path) -> dict[str, str]:
     try:
         return dict(outcome=run(cfg))
     except Exception as error:
-        reason = _line(error)
+        reason = reason_of(error)
     try:
         original = Config.fromfile(path)
         for part in (original.model, original.model.get('detector') or {}):
             part.pop('pretrained', None)
         run(original)
     except Exception as error:
-        return dict(outcome='original does not run here', reason=_line(error))
+        return dict(outcome='original does not run here', reason=reason_of(error))
     return dict(outcome='failed', reason=reason)
 
 
@@ -315,10 +315,10 @@ def sweep(out: Path, frameworks: Sequence[str], every: int = 1) -> dict[str, Any
             key = f'{framework} {backbone} {entry[backbone]["group"]}'
             if key not in runs:
                 runs[key] = dict(config=name, **try_run(cfg, path))
-                _write(out, report)
-        _write(out, report)
+                write_report(out, report)
+        write_report(out, report)
     report['table'] = summary(report)
-    _write(out, report)
+    write_report(out, report)
     return report
 
 
@@ -402,14 +402,16 @@ def _short(reason: str) -> str:
     return reason.replace('|', '/')
 
 
-def _line(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """An error in a line, for a report."""
     # Without the folders of this machine.
     text = ' '.join(str(error).split()).partition(', the current sys.path')[0]
     text = re.sub(r'[^\s\'"]*/site-packages/', '', text)
     return f'{type(error).__name__}: {text[:160]}'
 
 
-def _write(out: Path, report: Mapping[str, Any]) -> None:
+def write_report(out: Path, report: Mapping[str, Any]) -> None:
+    """Writes a report; the file appears when it is whole."""
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_suffix('.tmp')
     scratch.write_text(json.dumps(report, indent=1) + '\n')

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sparsevit_mm.apis.configs import load_config
 from sparsevit_mm.apis.export_onnx import exported_module, load_model, random_images
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.image_bytes import FromBytes
-from sparsevit_mm.deployment.onnx_file import OnnxModel, check_onnx, write_onnx
+from sparsevit_mm.deployment.onnx_file import INPUT, OnnxModel, check_onnx, write_onnx
 from sparsevit_mm.deployment.parts import default_part
+from sparsevit_mm.deployment.predictions import predictions_of
 from sparsevit_mm.deployment.runtimes import RUNTIMES, check_runtime
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text
@@ -82,12 +84,18 @@ def benchmark_config(
             images = random_images(
                 model, batch, height, width, as_bytes=isinstance(module, FromBytes)
             )
-            write_onnx(export_graph(module, images), path, None, description)
+            others: tuple[Tensor, ...] = ()
+            names: Sequence[str] = (INPUT,)
+            if description is not None:
+                wrapped = predictions_of(model)
+                others, names = wrapped.other_inputs(batch, height, width), wrapped.inputs
+            program = export_graph(module, images, *others)
+            write_onnx(program, path, None, description, names)
             if with_torch:
-                candidates[f'{name}, torch'] = partial(module, images)
+                candidates[f'{name}, torch'] = partial(module, images, *others)
             for runtime in runtimes:
                 written = OnnxModel(path, runtime=runtime)
-                candidates[f'{name}, {runtime}'] = partial(written, images)
+                candidates[f'{name}, {runtime}'] = partial(written, images, *others)
         with torch.inference_mode():
             timed = measure_latency(candidates, runs=runs, device='cpu')
     if out is not None:

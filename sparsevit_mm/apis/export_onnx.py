@@ -122,7 +122,10 @@ def export_config(
     )
     shape = (batch, height, width)
     images = random_images(model, *shape, as_bytes=isinstance(module, FromBytes))
-    program = export_graph(module, images, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size)
+    others = () if description is None else predictions_of(model).other_inputs(*shape)
+    program = export_graph(
+        module, images, *others, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size
+    )
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     parity = None
     if not out.endswith('.onnx'):
@@ -130,17 +133,17 @@ def export_config(
         torch.export.save(program, content)
         replace_bytes(out, content.getbuffer())
     elif description is not None:
-        names = predictions_of(model).outputs
-        write_onnx(program, out, names, description)
-        parity = _same_predictions(module, names, out, images)
+        wrapped = predictions_of(model)
+        write_onnx(program, out, wrapped.outputs, description, wrapped.inputs)
+        parity = _same_predictions(module, wrapped.outputs, out, images, *others)
     else:
         write_onnx(program, out)
-        others = [(batch, height + 32, max(width - 8, 32))] if dynamic_size else []
+        sizes = [(batch, height + 32, max(width - 8, 32))] if dynamic_size else []
         parity = _same_outputs(
-            module, out, [images, *(random_images(model, *other) for other in others)]
+            module, out, [images, *(random_images(model, *size) for size in sizes)]
         )
     with torch.no_grad():
-        outputs = module(images)
+        outputs = module(images, *others)
     shapes = [outputs] if isinstance(outputs, Tensor) else outputs
     return Exported(
         Path(out), part, parity, tuple(images.shape), tuple(tuple(t.shape) for t in shapes)
@@ -187,10 +190,10 @@ def class_names(cfg: Config) -> tuple[str, ...]:
     return tuple(dataset_meta(cfg).get('classes') or ())
 
 
-def _same_predictions(module: nn.Module, names: Sequence[str], path: str, images: Tensor) -> str:
+def _same_predictions(module: nn.Module, names: Sequence[str], path: str, *inputs: Tensor) -> str:
     with torch.no_grad():
         expected, found = (
-            {name: value.numpy() for name, value in zip(names, of(images))}
+            {name: value.numpy() for name, value in zip(names, of(*inputs))}
             for of in (module, OnnxModel(path))
         )
     same = agreement(expected, found)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 BOX_TOLERANCE, SCORE_TOLERANCE, MASK_TOLERANCE = 0.5, 1e-3, 0.99
 """Largest difference of corners in pixels and of scores, and lowest IoU of masks."""
 
+BOX_3D_TOLERANCE = 0.01
+"""Largest difference of meters and radians of 3D boxes; of larger numbers, the relative one."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -42,6 +45,8 @@ class Agreement:
 def agreement(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) -> Agreement:
     """Compares the outputs of two files or models for one batch.
 
+    Boxes must come in the same order, too: the best first, up to scores that are the same.
+
     Args:
         expected: Outputs by name, see `sparsevit_mm.deployment.predictions`.
         found: The same of the other.
@@ -49,7 +54,8 @@ def agreement(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[
     if 'label_map' in expected:
         same = expected['label_map'] == found['label_map']
         return Agreement(int(same.sum()), same.size, 'pixels')
-    if 'boxes' not in expected:
+    boxes = next((name for name in ('boxes', 'boxes_3d') if name in expected), None)
+    if boxes is None:
         apart = np.abs(expected['scores'] - found['scores']).max(axis=1)
         return Agreement(int((apart <= SCORE_TOLERANCE).sum()), len(apart), 'images')
     return sum(
@@ -57,7 +63,7 @@ def agreement(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[
             _boxes(
                 *({name: value[image] for name, value in of.items()} for of in (expected, found))
             )
-            for image in range(len(expected['boxes']))
+            for image in range(len(expected[boxes]))
         ),
         start=Agreement(0, 0, 'boxes'),
     )
@@ -67,7 +73,7 @@ def _boxes(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any
     """Pairs every box with the nearest one of the other set that has its class and its score."""
     places = [np.flatnonzero(of['labels'] >= 0) for of in (expected, found)]
     waiting = list(places[1])
-    agreeing = 0
+    pairs = []
     for one in places[0]:
         candidates = [
             other
@@ -77,12 +83,42 @@ def _boxes(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any
         ]
         if not candidates:
             continue
-        apart = np.abs(found['boxes'][candidates] - expected['boxes'][one]).max(axis=1)
+        apart, allowed = _distances(expected, one, found, candidates)
         other = candidates[int(apart.argmin())]
-        if apart.min() <= BOX_TOLERANCE and _same_mask(expected, one, found, other):
-            agreeing += 1
+        if apart.min() <= allowed and _same_mask(expected, one, found, other):
+            pairs.append((one, other))
             waiting.remove(other)
-    return Agreement(agreeing, len(places[0]) + len(places[1]) - agreeing, 'boxes')
+    agreeing = len(pairs) - _out_of_order(pairs, expected['scores'])
+    return Agreement(agreeing, len(places[0]) + len(places[1]) - len(pairs), 'boxes')
+
+
+def _distances(
+    expected: Mapping[str, NDArray[Any]],
+    one: int,
+    found: Mapping[str, NDArray[Any]],
+    candidates: list[int],
+) -> tuple[NDArray[Any], float]:
+    """How far candidates are from a box, and how far they may be."""
+    if 'boxes' in expected:
+        return np.abs(found['boxes'][candidates] - expected['boxes'][one]).max(1), BOX_TOLERANCE
+    box = expected['boxes_3d'][one]
+    apart = np.abs(found['boxes_3d'][candidates] - box)
+    return (apart / np.maximum(np.abs(box), 1)).max(1), BOX_3D_TOLERANCE
+
+
+def _out_of_order(pairs: list[tuple[int, int]], scores: NDArray[Any]) -> int:
+    """How many boxes come after one that has a lower score in the first set.
+
+    Args:
+        pairs: Places of the same boxes in both sets, in the order of the first.
+        scores: Of the first set.
+    """
+    late = 0
+    for place, (one, other) in enumerate(pairs):
+        # A box of the first set that came earlier there, but later here.
+        overtaken = [scores[before] for before, after in pairs[:place] if after > other]
+        late += bool(overtaken and max(overtaken) > scores[one] + SCORE_TOLERANCE)
+    return late
 
 
 def _same_mask(

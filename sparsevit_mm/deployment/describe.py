@@ -29,7 +29,7 @@ def describe(
     fitting = 'stretch'
     if cropping is not None:
         fitting = 'crop'
-    elif resizing.get('keep_ratio', False):
+    elif resizing.get('keep_ratio', False) or predictions.task == 'detection_3d':
         fitting = 'letterbox'
     mask_threshold = 0.5
     if 'masks' in predictions.outputs:

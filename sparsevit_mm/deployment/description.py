@@ -14,7 +14,7 @@ from sparsevit_mm.errors import ConfigError
 KEY = 'sparsevit_mm'
 """Name of the metadata."""
 
-TASKS = ('detection', 'segmentation', 'classification')
+TASKS = ('detection', 'detection_3d', 'segmentation', 'classification')
 INPUTS = ('uint8', 'normalized')
 """uint8: (B, H, W, C), RGB as decoded; normalized: (B, C, H, W) float32, what the network gets."""
 

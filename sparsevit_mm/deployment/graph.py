@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from sparsevit_mm.deployment.predictions import exportable_post_processing
+from sparsevit_mm.deployment.image_bytes import FromBytes
+from sparsevit_mm.deployment.predictions import Predictions, exportable_post_processing
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.fastervit import FasterViT
 from sparsevit_mm.ops.compat import plain_attention
@@ -20,9 +21,13 @@ SMALLEST_SIDE = 32
 
 
 def export_graph(
-    model: nn.Module, images: Tensor, *, dynamic_batch: bool = False, dynamic_size: bool = False
+    model: nn.Module,
+    images: Tensor,
+    *others: Tensor,
+    dynamic_batch: bool = False,
+    dynamic_size: bool = False,
 ) -> ExportedProgram:
-    """Exports a model whose only input are images.
+    """Exports a model that takes images.
 
     The graph of a SparseViT ranks the windows and selects the top k, where k is fixed by the
     pruning schedule and the size of `images`.
@@ -30,6 +35,7 @@ def export_graph(
     Args:
         model: The model; it is switched to evaluation mode.
         images: (B, C, H, W) of the size to export for, or (B, H, W, C) for `FromBytes`.
+        *others: What the model takes besides, such as cameras: something for each image.
         dynamic_batch: Whether the graph accepts any number of images.
         dynamic_size: Whether the graph accepts any size from 32 pixels on; only for a FasterViT
             that computes all windows.
@@ -41,6 +47,11 @@ def export_graph(
         ConfigError: If `dynamic_size` is set for another model than a FasterViT that computes all
             windows, or torch is too old.
     """
+    if dynamic_size and isinstance(getattr(model, 'module', model), Predictions):
+        raise ConfigError(
+            'dynamic_size is asked for predictions, but where anchors lie and how many candidates '
+            "there are is fixed for one size: write a file for each size, or use part='backbone'."
+        )
     if dynamic_size and not isinstance(model, FasterViT):
         raise ConfigError(
             f'dynamic_size is asked for {type(model).__name__}, but only the graph of a FasterViT '
@@ -63,21 +74,33 @@ def export_graph(
         images = _of_several_windows(model, images)
         sides[2], sides[3] = (Dim(name, min=SMALLEST_SIDE) for name in ('height', 'width'))
     if dynamic_batch and images.shape[0] == 1:
-        images = images.repeat(2, 1, 1, 1)  # a batch of 1 would become a constant
+        # A batch of 1 would become a constant.
+        images, *more = (torch.cat([value, value]) for value in (images, *others))
+        others = tuple(more)
     # The exporter must not assume that a size is neither 0 nor 1: a stage may be a single window.
     oblivious = symbols.patch(backed_size_oblivious=True)
     # The graph would otherwise depend on the memory layout that only fused attention returns.
     with torch.no_grad(), plain_attention(), oblivious, exportable_post_processing():
-        model(images)  # builds the index maps for this size, which become constants
+        model(images, *others)  # builds the index maps for this size, which become constants
         program = torch.export.export(
             model,
-            (images,),
-            dynamic_shapes=(sides or None,),
+            (images, *others),
+            dynamic_shapes=_shapes(model, sides, len(others)),
             strict=False,
             prefer_deferred_runtime_asserts_over_guards=True,
         )
     _drop_size_assertions(program)
     return program
+
+
+def _shapes(model: nn.Module, sides: dict[int, Any], others: int) -> Any:
+    """Which sides of the inputs are dynamic, as `torch.export` nests the arguments."""
+    of_others = tuple(
+        {axis: side for axis, side in sides.items() if axis == 0} for _ in range(others)
+    )
+    if isinstance(model, FromBytes) and others:
+        return (sides or None, of_others)
+    return (sides or None, *of_others)
 
 
 def _of_several_windows(model: Any, images: Tensor) -> Tensor:

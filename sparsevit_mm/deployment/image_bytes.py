@@ -26,12 +26,17 @@ class FromBytes(nn.Module):
         self.register_buffer('mean', torch.tensor(mean).reshape(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).reshape(-1, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> Any:
-        """Takes (B, H, W, C) uint8 images; three channels are red, green and blue."""
+    def forward(self, images: Tensor, *others: Tensor) -> Any:
+        """Takes (B, H, W, C) uint8 images; three channels are red, green and blue.
+
+        Args:
+            images: The images.
+            *others: What the module takes besides.
+        """
         images = images.permute(0, 3, 1, 2).float()
         if self.is_bgr and images.shape[1] == 3:
             images = images.flip(1)
-        return self.module((images - self.mean) / self.std)
+        return self.module((images - self.mean) / self.std, *others)
 
 
 def normalization(preprocessor: Any) -> tuple[tuple[float, ...], tuple[float, ...], bool]:

@@ -31,6 +31,8 @@ class Found:
         labels: (N,) int64, index of the class of each box.
         masks: (N, H, W) bool.
         label_map: (H, W) int64, class of every pixel.
+        boxes_3d: (N, 7 or 9) float32, in the frame of the camera: center of the bottom, three
+            extents in meters, yaw, and for some files the velocity, the best first.
     """
 
     boxes: NDArray[np.float32] | None = None
@@ -38,6 +40,7 @@ class Found:
     labels: NDArray[np.int64] | None = None
     masks: NDArray[np.bool_] | None = None
     label_map: NDArray[np.int64] | None = None
+    boxes_3d: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class OnnxDetector:
         self.session = open_session(path, runtime, threads)
         self.description = Description.from_json(self.session.description, path)
         self.classes = self.description.classes
-        shape = self.session.shape
+        shape = self.session.inputs[0].shape
         if self.description.input == 'normalized':
             shape = (shape[0], *shape[2:], shape[1])
         batch, height, width, channels = shape
@@ -92,18 +95,27 @@ class OnnxDetector:
             )
         self.height, self.width, self.channels = height, width, channels
 
-    def __call__(self, image: str | Path | NDArray[np.uint8]) -> Found:
+    def __call__(
+        self, image: str | Path | NDArray[np.uint8], cam2img: NDArray[Any] | None = None
+    ) -> Found:
         """Predicts on one image.
 
         Args:
             image: A file, or (H, W, C) uint8, RGB.
+            cam2img: (3, 3) or (4, 4) projection of the camera into pixels of the image, for files
+                that find 3D boxes.
 
         Raises:
-            ConfigError: If the image cannot be read or has other channels than the network takes.
+            ConfigError: If the image cannot be read or has other channels than the network takes,
+                or the projection is missing.
         """
         pixels = self.read(image)
         entered, placement = self.enter(pixels)
-        return self.leave(run_session(self.session, entered), pixels.shape[:2], placement)
+        size = pixels.shape[:2]
+        cameras = []
+        if self.description.task == 'detection_3d':
+            cameras.append(_projection(cam2img, size, placement))
+        return self.leave(run_session(self.session, entered, *cameras), size, placement)
 
     def read(self, image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Reads an image.
@@ -184,6 +196,10 @@ class OnnxDetector:
             columns = (np.arange(width) * placement.width) // width
             return Found(label_map=inside[rows[:, None], columns])
         present = outputs['labels'][0] >= 0
+        if self.description.task == 'detection_3d':
+            found = (outputs[name][0][present] for name in ('scores', 'labels', 'boxes_3d'))
+            scores, labels, boxes_3d = found
+            return Found(scores=scores, labels=labels, boxes_3d=boxes_3d)
         boxes = outputs['boxes'][0][present]
         across, down = placement.width / width, placement.height / height
         boxes = boxes / np.array([across, down, across, down], dtype=np.float32)
@@ -211,13 +227,14 @@ class OnnxDetector:
             shares = pixels / found.label_map.size
             return [f'{self.name_of(int(n))}: {share:.1%}' for n, share in zip(labels, shares)]
         assert found.scores is not None
-        if found.boxes is None:
+        boxes = found.boxes if found.boxes_3d is None else found.boxes_3d
+        if boxes is None:
             best = np.argsort(-found.scores)[:5].tolist()
             return [f'{self.name_of(label)}: {found.scores[label]:.3f}' for label in best]
         assert found.labels is not None
         return [
             f'{self.name_of(int(label))} {score:.3f} at ' + ' '.join(f'{s:.1f}' for s in box)
-            for box, score, label in zip(found.boxes, found.scores, found.labels)
+            for box, score, label in zip(boxes, found.scores, found.labels)
             if score >= threshold
         ]
 
@@ -233,7 +250,12 @@ class OnnxDetector:
 
         Returns:
             (H, W, 3) uint8 RGB.
+
+        Raises:
+            ConfigError: If 3D boxes were found, which are not drawn.
         """
+        if found.boxes_3d is not None:
+            raise ConfigError('3D boxes were found, which are not drawn: use tools/image_demo.py.')
         pixels = self.read(image)
         if found.label_map is not None:
             present = np.unique(found.label_map).tolist()
@@ -249,3 +271,20 @@ class OnnxDetector:
             for label, score in zip(labels, found.scores[shown])
         ]
         return draw_boxes(pixels, found.boxes[shown], labels, texts)
+
+
+def _projection(
+    cam2img: NDArray[Any] | None, size: tuple[int, ...], placement: Placement
+) -> NDArray[np.float32]:
+    """(1, 4, 4) projection into pixels of the file's input."""
+    if cam2img is None or np.shape(cam2img) not in ((3, 3), (4, 4)):
+        raise ConfigError(
+            f'cam2img is {cam2img}, but the file finds 3D boxes and needs a 3 x 3 or 4 x 4 '
+            'projection of the camera into pixels of the image.'
+        )
+    side = len(cam2img)
+    projection = np.eye(4)
+    projection[:side, :side] = cam2img
+    projection[0] *= placement.width / size[1]
+    projection[1] *= placement.height / size[0]
+    return projection[None].astype(np.float32)

@@ -47,6 +47,7 @@ def write_onnx(
     path: str | Path,
     outputs: Sequence[str] | None = None,
     description: Description | None = None,
+    inputs: Sequence[str] = (INPUT,),
 ) -> None:
     """Writes a graph as an ONNX file.
 
@@ -55,6 +56,7 @@ def write_onnx(
         path: The file; weights above 2 GiB go into a second file beside it.
         outputs: Names of the outputs.
         description: What the file says about itself.
+        inputs: Names of the inputs.
 
     Raises:
         ConfigError: If a package is missing.
@@ -65,7 +67,7 @@ def write_onnx(
             program,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=inputs,
             output_names=outputs,
             verbose=False,
             custom_translation_table=onnx_forms(),
@@ -95,11 +97,12 @@ class OnnxModel:
     ) -> None:
         self.session = open_session(path, runtime, threads or torch.get_num_threads())
 
-    def __call__(self, images: Tensor) -> list[Tensor]:
+    def __call__(self, images: Tensor, *others: Tensor) -> list[Tensor]:
         """Runs a batch.
 
         Args:
             images: (B, C, H, W), or what else the file takes, on the CPU.
+            *others: What the file takes besides.
 
         Returns:
             The outputs.
@@ -107,7 +110,7 @@ class OnnxModel:
         Raises:
             ConfigError: If the file does not take images of this shape or type.
         """
-        outputs = run_session(self.session, images.numpy())
+        outputs = run_session(self.session, *(value.numpy() for value in (images, *others)))
         return [torch.from_numpy(output) for output in outputs.values()]
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparsevit_mm.deployment.deformable import deformable_convolution
 from sparsevit_mm.deployment.detections import (
     Boxes,
     extract_regions,
@@ -19,6 +20,7 @@ from sparsevit_mm.deployment.detections import (
     single_stage_boxes,
     two_stage_boxes,
 )
+from sparsevit_mm.deployment.map_sizes import MapSizes
 from sparsevit_mm.deployment.onnx_operators import NO_BOX
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.classifier import ImageClassifier
@@ -28,16 +30,28 @@ class Predictions(nn.Module):
     """A model from images to predictions.
 
     Attributes:
-        task: 'detection', 'segmentation' or 'classification'.
+        task: One of `sparsevit_mm.deployment.description.TASKS`.
+        inputs: Names of the tensors that the forward pass takes, in order; the first are images.
         outputs: Names of the tensors that the forward pass returns, in order.
     """
 
     task: str
+    inputs: tuple[str, ...] = ('images',)
     outputs: tuple[str, ...]
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+
+    def other_inputs(self, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
+        """Values of the inputs after the images, such as cameras, to export and to compare with.
+
+        Args:
+            batch: Number of images.
+            height: Of the images in pixels.
+            width: Of the images in pixels.
+        """
+        return ()
 
 
 class ClassScores(Predictions):
@@ -146,6 +160,19 @@ def predictions_of(model: nn.Module) -> Predictions:
         return ClassScores(model)
     if is_dense_segmentor(model):
         return LabelMap(model)
+    own: Any = getattr(model, 'exported_predictions', None)
+    if own is not None:
+        found: Predictions = own()
+        return found
+    if is_mono_3d(model):
+        from sparsevit_mm.deployment.predictions_3d import camera_detections
+
+        return camera_detections(model)
+    from sparsevit_mm.deployment.query_predictions import query_predictions
+
+    of_queries = query_predictions(model)
+    if of_queries is not None:
+        return of_queries
     if find_spec('mmdet') is not None:
         from mmdet.models import SingleStageDetector, TwoStageDetector
 
@@ -155,7 +182,7 @@ def predictions_of(model: nn.Module) -> Predictions:
         if isinstance(model, SingleStageDetector):
             _check_single_stage(model)
             return SingleStageDetections(model)
-    raise _refused(type(model).__name__)
+    raise refused(type(model).__name__)
 
 
 def is_dense_segmentor(model: nn.Module) -> bool:
@@ -172,20 +199,39 @@ def is_dense_segmentor(model: nn.Module) -> bool:
     return isinstance(model, EncoderDecoder) and isinstance(model.decode_head, BaseDecodeHead)
 
 
+def is_mono_3d(model: nn.Module) -> bool:
+    """Whether a model is MMDetection3D's detector of 3D boxes in one image.
+
+    Args:
+        model: The model of a config.
+    """
+    if find_spec('mmdet3d') is None:
+        return False
+    return any(kind.__name__ == 'SingleStageMono3DDetector' for kind in type(model).__mro__)
+
+
 @contextlib.contextmanager
 def exportable_post_processing() -> Iterator[None]:
-    """Replaces what `torch.export` refuses in MMDetection, as long as it lasts."""
+    """Replaces what `torch.export` refuses in MMDetection and mmcv, as long as it lasts."""
     if find_spec('mmdet') is None:
         yield
         return
+    from mmcv.ops import modulated_deform_conv
     from mmdet.models.roi_heads import SingleRoIExtractor
 
-    original = SingleRoIExtractor.forward
-    SingleRoIExtractor.forward = extract_regions
+    replaced: list[tuple[Any, str, Any]] = [
+        (SingleRoIExtractor, 'forward', extract_regions),
+        (modulated_deform_conv, 'modulated_deform_conv2d', deformable_convolution),
+        (torch, '_shape_as_tensor', MapSizes.of),
+    ]
+    originals = [getattr(owner, name) for owner, name, _ in replaced]
     try:
+        for owner, name, function in replaced:
+            setattr(owner, name, function)
         yield
     finally:
-        SingleRoIExtractor.forward = original
+        for (owner, name, _), original in zip(replaced, originals):
+            setattr(owner, name, original)
 
 
 def _marked(boxes: Boxes) -> tuple[Tensor, Tensor, Tensor]:
@@ -202,7 +248,7 @@ def _check_single_stage(model: Any) -> None:
 
     head = model.bbox_head
     methods = ('predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process')
-    _check_methods(head, BaseDenseHead, methods)
+    check_methods(head, BaseDenseHead, methods)
     _check_activation(head)
     _check_nms(head.test_cfg.get('nms'))
 
@@ -215,28 +261,28 @@ def _check_two_stage(model: Any) -> None:
     from mmdet.models.roi_heads.bbox_heads.bbox_head import BBoxHead
     from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 
-    _check_methods(model, TwoStageDetector, ('predict',))
-    _check_methods(model.rpn_head, BaseDenseHead, ('predict', 'predict_by_feat'))
-    _check_methods(model.rpn_head, RPNHead, ('_predict_by_feat_single', '_bbox_post_process'))
+    check_methods(model, TwoStageDetector, ('predict',))
+    check_methods(model.rpn_head, BaseDenseHead, ('predict', 'predict_by_feat'))
+    check_methods(model.rpn_head, RPNHead, ('_predict_by_feat_single', '_bbox_post_process'))
     _check_nms(model.rpn_head.test_cfg.nms)
     roi_head = model.roi_head
     known = CascadeRoIHead if isinstance(roi_head, CascadeRoIHead) else StandardRoIHead
-    _check_methods(roi_head, known, ('predict', 'predict_bbox', 'predict_mask'))
+    check_methods(roi_head, known, ('predict', 'predict_bbox', 'predict_mask'))
     for head in _several(roi_head.bbox_head):
-        _check_methods(head, BBoxHead, ('predict_by_feat', '_predict_by_feat_single'))
+        check_methods(head, BBoxHead, ('predict_by_feat', '_predict_by_feat_single'))
         _check_activation(head)
         if not head.with_cls or not head.with_reg:
-            raise _refused(type(head).__name__)
+            raise refused(type(head).__name__)
     extractors = _several(roi_head.bbox_roi_extractor)
     if roi_head.with_mask:
         extractors += _several(roi_head.mask_roi_extractor)
         for head in _several(roi_head.mask_head):
-            _check_methods(head, FCNMaskHead, ('predict_by_feat', '_predict_by_feat_single'))
+            check_methods(head, FCNMaskHead, ('predict_by_feat', '_predict_by_feat_single'))
     for extractor in extractors:
-        _check_methods(extractor, SingleRoIExtractor, ('forward',))
+        check_methods(extractor, SingleRoIExtractor, ('forward',))
         layer = extractor.roi_layers[0]
         if type(layer).__name__ != 'RoIAlign' or layer.pool_mode != 'avg':
-            raise _refused(type(layer).__name__)
+            raise refused(type(layer).__name__)
     _check_nms(roi_head.test_cfg.nms)
 
 
@@ -244,14 +290,24 @@ def _several(part: Any) -> list[Any]:
     return list(part) if isinstance(part, nn.ModuleList) else [part]
 
 
-def _check_methods(part: Any, base: type, names: tuple[str, ...]) -> None:
+def check_methods(part: Any, base: type, names: tuple[str, ...]) -> None:
+    """Checks that a part of a model computes as a class does.
+
+    Args:
+        part: The part.
+        base: The class.
+        names: Methods that must be those of the class.
+
+    Raises:
+        ConfigError: If one is not.
+    """
     if any(getattr(type(part), name, None) is not getattr(base, name) for name in names):
-        raise _refused(type(part).__name__)
+        raise refused(type(part).__name__)
 
 
 def _check_activation(head: Any) -> None:
     if getattr(head.loss_cls, 'custom_cls_channels', False):
-        raise _refused(f'{type(head.loss_cls).__name__} of {type(head).__name__}')
+        raise refused(f'{type(head.loss_cls).__name__} of {type(head).__name__}')
 
 
 def _check_nms(nms: Any) -> None:
@@ -262,7 +318,12 @@ def _check_nms(nms: Any) -> None:
         )
 
 
-def _refused(name: str) -> ConfigError:
+def refused(name: str) -> ConfigError:
+    """The error for a model whose predictions no file can hold.
+
+    Args:
+        name: What of it has no standard form.
+    """
     return ConfigError(
         f'part is predictions, but what {name} computes after the network has no form in standard '
         "operators yet. Use part='model' or part='backbone'."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,23 +17,36 @@ from sparsevit_mm.errors import ConfigError
 RUNTIMES = ('onnxruntime', 'openvino')
 
 
+@dataclass(frozen=True)
+class Input:
+    """What a file takes.
+
+    Attributes:
+        name: Its name, such as 'images'.
+        shape: Its shape; None for a side of any size.
+        dtype: Its type.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
 class Session(Protocol):
     """A file that was opened for running.
 
     Attributes:
-        shape: Of the images that it takes; None for a side of any size.
-        dtype: Of these images.
+        inputs: What it takes; the first are images.
         outputs: Names of what it returns.
         description: What the file says about itself, see `Description`; None if nothing.
     """
 
-    shape: tuple[int | None, ...]
-    dtype: np.dtype[Any]
+    inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
     description: str | None
 
-    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """The outputs for images of the right shape and type."""
+    def run(self, values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs for inputs of the right shapes and types."""
 
 
 def open_session(
@@ -78,29 +93,34 @@ def check_runtime(runtime: str) -> None:
         )
 
 
-def run_session(session: Session, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def run_session(session: Session, *values: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Runs a batch.
 
     Args:
         session: From `open_session`.
-        images: Of the session's shape and type.
+        *values: What the file takes, in the order of `session.inputs`: images first.
 
     Returns:
         The outputs by name.
 
     Raises:
-        ConfigError: If the images have another shape or type.
+        ConfigError: If one is missing, or has another shape or type.
     """
-    fits = len(images.shape) == len(session.shape) and all(
-        wanted in (None, given) for wanted, given in zip(session.shape, images.shape)
-    )
-    if not fits or images.dtype != session.dtype:
-        wanted = ' x '.join('any' if side is None else str(side) for side in session.shape)
-        given = ' x '.join(map(str, images.shape))
-        raise ConfigError(
-            f'images are {given} {images.dtype}, but the file takes {wanted} {session.dtype}.'
+    if len(values) != len(session.inputs):
+        names = ', '.join(each.name for each in session.inputs)
+        raise ConfigError(f'{len(values)} inputs are given, but the file takes {names}.')
+    for wanted, value in zip(session.inputs, values):
+        fits = len(value.shape) == len(wanted.shape) and all(
+            side in (None, given) for side, given in zip(wanted.shape, value.shape)
         )
-    return dict(zip(session.outputs, session.run(images)))
+        if not fits or value.dtype != wanted.dtype:
+            shape = ' x '.join('any' if side is None else str(side) for side in wanted.shape)
+            given = ' x '.join(map(str, value.shape))
+            raise ConfigError(
+                f'{wanted.name} are {given} {value.dtype}, but the file takes {shape} '
+                f'{wanted.dtype}.'
+            )
+    return dict(zip(session.outputs, session.run(values)))
 
 
 class OnnxRuntimeSession:
@@ -119,17 +139,22 @@ class OnnxRuntimeSession:
         self.native = onnxruntime.InferenceSession(
             str(path), options, providers=['CPUExecutionProvider']
         )
-        (images,) = self.native.get_inputs()
-        self._input = images.name
-        self.shape = tuple(side if isinstance(side, int) else None for side in images.shape)
-        names = {'tensor(float)': 'float32', 'tensor(uint8)': 'uint8'}
-        self.dtype = np.dtype(names[images.type])
+        names = {'tensor(float)': 'float32', 'tensor(double)': 'float64', 'tensor(uint8)': 'uint8'}
+        self.inputs = tuple(
+            Input(
+                taken.name,
+                tuple(side if isinstance(side, int) else None for side in taken.shape),
+                np.dtype(names[taken.type]),
+            )
+            for taken in self.native.get_inputs()
+        )
         self.outputs = tuple(output.name for output in self.native.get_outputs())
         self.description = self.native.get_modelmeta().custom_metadata_map.get(KEY)
 
-    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """The outputs for images of the right shape and type."""
-        outputs: list[NDArray[Any]] = self.native.run(None, {self._input: images})
+    def run(self, values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs for inputs of the right shapes and types."""
+        named = {taken.name: value for taken, value in zip(self.inputs, values)}
+        outputs: list[NDArray[Any]] = self.native.run(None, named)
         return outputs
 
 
@@ -145,17 +170,23 @@ class OpenVinoSession:
         if threads is not None:
             options['INFERENCE_NUM_THREADS'] = threads
         self._compiled = core.compile_model(model, 'CPU', options)
-        (images,) = self._compiled.inputs
-        self.shape = tuple(
-            side.get_length() if side.is_static else None for side in images.get_partial_shape()
+        self.inputs = tuple(
+            Input(
+                taken.get_any_name(),
+                tuple(
+                    side.get_length() if side.is_static else None
+                    for side in taken.get_partial_shape()
+                ),
+                np.dtype(taken.get_element_type().to_dtype()),
+            )
+            for taken in self._compiled.inputs
         )
-        self.dtype = np.dtype(images.get_element_type().to_dtype())
         self.outputs = tuple(output.get_any_name() for output in self._compiled.outputs)
         self.description = _description(model)
 
-    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """The outputs for images of the right shape and type."""
-        found = self._compiled(images)
+    def run(self, values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs for inputs of the right shapes and types."""
+        found = self._compiled(list(values))
         return [found[output] for output in self._compiled.outputs]
 
 

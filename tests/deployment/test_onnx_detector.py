@@ -133,6 +133,11 @@ def test_wrong_input_is_one_sentence(mask_detector, photo, tmp_path):
     images = np.zeros((1, 64, 84, 3), dtype=np.uint8)
     with pytest.raises(ConfigError, match='images are 1 x 64 x 84 x 3 uint8, but the file takes'):
         run_session(detector.session, images)
+    images = np.zeros((1, 60, 84, 4), dtype=np.uint8)
+    with pytest.raises(ConfigError, match='images are 1 x 60 x 84 x 4 uint8, but the file takes'):
+        run_session(detector.session, images)
+    with pytest.raises(ConfigError, match='2 inputs are given, but the file takes images'):
+        run_session(detector.session, images, images)
     with pytest.raises(ConfigError, match='the image .* cannot be read'):
         detector(tmp_path / 'none.png')
     with pytest.raises(ConfigError, match=r'model file .*none\.onnx does not exist'):
@@ -184,5 +189,11 @@ def test_runs_where_torch_and_mmengine_are_not_installed(mask_detector, photo, t
     wrong = run('-m', 'sparsevit_mm.deployment', 'none.onnx', photo)
     assert wrong.returncode == 1
     assert wrong.stderr == 'the model file none.onnx does not exist.\n'
+    (packages / 'onnxruntime').unlink()
+    no_runtime = run('-m', 'sparsevit_mm.deployment', path, photo)
+    assert no_runtime.returncode == 1
+    assert no_runtime.stderr == (
+        'onnxruntime is not installed, but is what runs the file: pip install onnxruntime\n'
+    )
     asked = run('-c', 'from sparsevit_mm import SparseViT')
     assert 'SparseViT needs torch and mmengine, which are not installed' in asked.stderr

@@ -9,12 +9,19 @@ import pytest
 import torch
 from onnx import load
 
+from sparsevit_mm.deployment.agreement import agreement
 from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, write_onnx
 from sparsevit_mm.deployment.picture import paste_mask
 from sparsevit_mm.deployment.predictions import exportable_post_processing, predictions_of
 from sparsevit_mm.errors import ConfigError
-from tests.helpers.small_detectors import CHANGES, predicted, small_detector
+from sparsevit_mm.models.sparse_heads import make_heads_sparse
+from tests.helpers.small_detectors import (
+    CHANGES,
+    FASTERVIT_CHANGES,
+    predicted,
+    small_detector,
+)
 from tests.helpers.tiny_data import HEIGHT, WIDTH
 
 RUNTIMES = [
@@ -35,6 +42,12 @@ def check_same(expected, outputs, boxes, scores):
     for image, wanted in enumerate(expected):
         number = len(wanted)
         assert int((outputs['labels'][image] >= 0).sum()) == number > 0
+        given = dict(boxes=wanted.bboxes, scores=wanted.scores, labels=wanted.labels)
+        same = agreement(
+            {name: value.numpy()[None] for name, value in given.items()},
+            {name: outputs[name].numpy()[image : image + 1] for name in given},
+        )
+        assert same.agreeing == same.total == number, same
         found = {name: value[image][:number] for name, value in outputs.items()}
         torch.testing.assert_close(found['scores'], wanted.scores, atol=scores, rtol=0)
         assert torch.equal(found['labels'], wanted.labels)
@@ -92,6 +105,27 @@ def test_one_file_for_any_number_of_images(kind, runtime, tmp_path):
         check_same(predicted(model, noise(batch)), outputs, boxes=0.02, scores=1e-4)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize('which', ['sparse heads', 'pruned FasterViT'])
+def test_what_skips_windows_elsewhere(which, tmp_path):
+    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+    if which == 'sparse heads':
+        model = make_heads_sparse(small_detector('RetinaNet', tmp_path), [0.6, 0.5])
+    else:
+        ratios = [0, 0, 0.6, 0.5]
+        model = small_detector('RetinaNet', tmp_path, ratios, FASTERVIT_CHANGES)
+        assert not model.backbone.pruning_schedule.is_dense
+    module = predictions_of(model)
+    path = tmp_path / 'model.onnx'
+    write_onnx(export_graph(module, noise(1)), path, module.outputs)
+    outputs = dict(zip(module.outputs, OnnxModel(path, threads=1)(noise(1))))
+    expected = predicted(model, noise(1))
+    check_same(expected, outputs, boxes=0.02, scores=1e-4)
+    model.backbone.pruning_schedule = 0.0
+    with pytest.raises(AssertionError):
+        check_same(predicted(model, noise(1)), outputs, boxes=0.02, scores=1e-4)
+
+
 def test_what_has_no_standard_form_is_refused(tmp_path):
     model = small_detector('RetinaNet', tmp_path)
     model.bbox_head.test_cfg.nms = dict(type='soft_nms', iou_threshold=0.5)
@@ -130,3 +164,17 @@ def test_pasted_masks_are_those_of_mmdetection():
         near = np.abs(wanted[0].numpy() - 0.5) < 1e-5
         assert (found == (wanted[0].numpy() >= 0.5))[~near].all()
     assert not paste_mask(mask, [5.0, 5.0, 5.0, 9.0], HEIGHT, WIDTH, 0.5).any()
+
+
+def test_boxes_must_come_in_the_same_order_up_to_ties():
+    boxes = np.arange(12, dtype=np.float32).reshape(1, 3, 4) * 10
+    first = dict(boxes=boxes, scores=np.array([[0.9, 0.5, 0.4997]]), labels=np.zeros((1, 3)))
+
+    def in_order(*places):
+        return {name: value[:, list(places)] for name, value in first.items()}
+
+    assert agreement(first, in_order(0, 1, 2)).agreeing == 3
+    assert agreement(first, in_order(0, 2, 1)).agreeing == 3  # a tie
+    swapped = agreement(first, in_order(1, 0, 2))
+    assert (swapped.agreeing, swapped.total) == (2, 3)
+    assert agreement(first, in_order(1, 2, 0)).agreeing == 1

@@ -44,6 +44,13 @@ model['roi_head'].update(
         for agnostic, deviation in [(True, 0.1), (False, 0.05)]])
 """
 )
+FASTERVIT_CHANGES = """
+model['backbone'] = dict(
+    type='sparsevit_mm.FasterViT', dim=12, in_dim=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 6),
+    window_size=(7, 7, 2, 2), ct_size=1, out_indices=(2, 3))
+model['neck']['in_channels'] = [48, 96]
+model['bbox_head']['anchor_generator']['strides'] = [16, 32]
+"""
 CHANGES = {
     'RetinaNet': '',
     'FCOS': FCOS_CHANGES,
@@ -59,10 +66,10 @@ def detector_config(kind):
     return DETECTOR + CHANGES[kind]
 
 
-def small_detector(kind, folder, schedule=0.5):
+def small_detector(kind, folder, schedule=0.5, changes=''):
     """A tiny detector whose scores and boxes differ from place to place."""
     path = folder / 'detector.py'
-    path.write_text(detector_config(kind))
+    path.write_text(detector_config(kind) + changes)
     cfg = load_config(str(path))
     register_framework(cfg)
     torch.manual_seed(1)

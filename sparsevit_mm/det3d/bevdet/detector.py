@@ -13,6 +13,7 @@ from torch import Tensor
 from sparsevit_mm.checkpoints.bevdet import bevdet_in_our_names
 from sparsevit_mm.checkpoints.layouts import DERIVED_BUFFERS
 from sparsevit_mm.det3d.bevdet.boxes import move_boxes
+from sparsevit_mm.det3d.bevdet.exported import FrameDetections
 from sparsevit_mm.det3d.bevdet.lift_splat import Calibration
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.registry import MODELS
@@ -105,6 +106,10 @@ class BEVDet(Base3DDetector):
             if lidar2bev is not None:
                 instances.bboxes_3d = move_boxes(instances.bboxes_3d, np.linalg.inv(lidar2bev))
         return self.add_pred_to_datasample(data_samples, found)
+
+    def exported_predictions(self) -> FrameDetections:
+        """This detector from the images of a frame and its cameras to boxes, for exported files."""
+        return FrameDetections(self)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any, **kwargs: Any

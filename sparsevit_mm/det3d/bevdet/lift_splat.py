@@ -136,7 +136,20 @@ def unproject(pixels: Tensor, calibration: Calibration) -> Tensor:
     cam2img, cam2bev, img_aug, bev_aug = (part.to(pixels.dtype) for part in calibration)
     bev_aug = bev_aug[:, None]
     rays = bev_aug @ cam2bev[..., :3, :3] @ torch.linalg.inv(img_aug @ cam2img)
-    origins = bev_aug @ cam2bev[..., :3, 3:]
+    return along_rays(pixels, rays, bev_aug @ cam2bev[..., :3, 3:])
+
+
+def along_rays(pixels: Tensor, rays: Tensor, origins: Tensor) -> Tensor:
+    """Places of image points with depth.
+
+    Args:
+        pixels: (..., 3) column and row in the network's image, depth; the same for all cameras.
+        rays: (B, N, 3, 3) from (column, row, 1) to the direction of a pixel.
+        origins: (B, N, 3, 1) places of the cameras, meters.
+
+    Returns:
+        (B, N, ..., 3) points, meters.
+    """
     depths = pixels[..., 2:]
     scaled = torch.cat([pixels[..., :2] * depths, depths], dim=-1).flatten(0, -2)
     points = scaled @ rays.transpose(-1, -2) + origins.transpose(-1, -2)
@@ -243,16 +256,40 @@ class LiftSplat(BaseModule):
                 f'features are of {len(features)} images, but the calibration is of {batch} frames '
                 f'with {cameras} cameras each.'
             )
+        probability, context = self.lift(features)
+        hits = self._find_hits(calibration, (features.shape[2], features.shape[3]))
+        content = probability.flatten()[hits.points, None] * context.flatten(0, 2)[hits.pixels]
+        return self.splat(hits.cells, content, batch)
+
+    def lift(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes what is placed along the rays of the pixels.
+
+        Args:
+            features: (images, in_channels, h, w).
+
+        Returns:
+            (images, D, h, w) probabilities of the depths, and (images, h, w, out_channels).
+        """
         both = self.depth_net(features)
         # Half precision is too coarse for sums of thousands of products.
         both = both.to(torch.promote_types(both.dtype, torch.float32))
         probability = both[:, : self.num_depths].softmax(dim=1)
-        context = both[:, self.num_depths :].permute(0, 2, 3, 1).flatten(0, 2)
-        hits = self._find_hits(calibration, (features.shape[2], features.shape[3]))
-        content = probability.flatten()[hits.points, None] * context[hits.pixels]
+        return probability, both[:, self.num_depths :].permute(0, 2, 3, 1)
+
+    def splat(self, cells: Tensor, content: Tensor, batch: int) -> Tensor:
+        """Sums what falls into each cell of the map.
+
+        Args:
+            cells: (K,) indices of cells, in the order (B, z, y, x).
+            content: (K, out_channels).
+            batch: Number B of maps.
+
+        Returns:
+            (B, nz * out_channels, ny, nx).
+        """
         nx, ny, nz = self.grid.shape
         bev = content.new_zeros(batch * nz * ny * nx, self.out_channels)
-        bev = bev.index_add(0, hits.cells, content)
+        bev = bev.index_add(0, cells, content)
         return bev.view(batch, nz, ny, nx, -1).permute(0, 1, 4, 2, 3).flatten(1, 2).contiguous()
 
     def _find_hits(self, calibration: Calibration, size: tuple[int, int]) -> _Hits:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsevit_mm.apis.configs import load_config, register_framework
-from sparsevit_mm.apis.test_onnx import first_images
+from sparsevit_mm.apis.test_onnx import first_training_images
 from sparsevit_mm.checks.configs import check_writable_folder
 from sparsevit_mm.deployment.int8 import quantize_for_onnxruntime, quantize_for_openvino
 from sparsevit_mm.deployment.onnx_detector import OnnxDetector
@@ -45,9 +45,14 @@ def quantize_file(
         raise ConfigError(f'images is {images}, but must be positive.')
     check_writable_folder(Path(out).parent, 'out')
     detector = OnnxDetector(path, runtime)
+    if detector.description.task == 'detection_3d':
+        raise ConfigError(
+            f'{path} finds 3D boxes, but int8 is for files that take images alone: their cameras '
+            'would have to be calibrated with, too.'
+        )
     cfg = load_config(config, cfg_options)
     register_framework(cfg)
-    names = list(first_images(cfg, images))
+    names = list(first_training_images(cfg, images))
     quantize = quantize_for_onnxruntime if runtime == 'onnxruntime' else quantize_for_openvino
     quantize(path, out, (detector.enter(detector.read(name))[0] for name in names))
     return len(names)

@@ -59,17 +59,24 @@ def evaluate_file(
     return metrics
 
 
-def first_images(cfg: Config, images: int) -> Iterator[str]:
-    """Paths of the first images of a config's training set, or of its test set if it has none.
+def first_training_images(cfg: Config, images: int) -> Iterator[str]:
+    """Paths of the first images of a config's training set.
 
     Args:
         cfg: The whole config; its framework must be registered.
         images: Their number.
+
+    Raises:
+        ConfigError: If the config has no training set.
     """
-    loader = 'train_dataloader' if 'train_dataloader' in cfg else 'test_dataloader'
-    check_datasets(cfg, [loader], [])
+    if cfg.get('train_dataloader') is None:
+        raise ConfigError(
+            'train_dataloader is missing, but int8 is calibrated with images of the training set: '
+            'those of the test set would make its own figures better than they are.'
+        )
+    check_datasets(cfg, ['train_dataloader'], [])
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        dataset = DATASETS.build(deepcopy(cfg[loader].dataset))
+        dataset = DATASETS.build(deepcopy(cfg.train_dataloader.dataset))
     for place in range(min(images, len(dataset))):
         yield _path(dataset, place)
 

@@ -125,6 +125,10 @@ def test_benchmark_compares_schedules(tmp_path, onnx, capsys):
         (['--out', 'model.pt2', '--part', 'predictions'], 'part is predictions, but only ONNX'),
         (['--out', 'model.pt2', '--input', 'uint16'], "input is 'uint16'"),
         (['--out', 'model.pt2', '--dynamic-size'], 'dynamic_size is asked for SparseViT'),
+        (
+            ['--out', 'model.onnx', '--dynamic-size', '--part', 'predictions'],
+            'dynamic_size is asked for predictions, but where anchors lie',
+        ),
         (['--out', 'model.pt2', '--batch', '0'], 'the input is 0 x'),
     ],
 )
@@ -145,3 +149,16 @@ def test_says_what_to_install(tmp_path, monkeypatch, capsys):
     assert 'onnx is not installed, but ONNX files need it: pip install onnx==' in (
         capsys.readouterr().err
     )
+
+
+def test_refuses_the_checkpoint_of_another_config(tmp_path, onnx, capsys):
+    _, weights = weights_of(write(tmp_path, SEGMENTOR), tmp_path)
+    config = write(tmp_path, DETECTOR)
+    with pytest.raises(SystemExit) as end:
+        call_tool(
+            'export_onnx', config, weights, '--shape', 60, 84, '--part', 'predictions',
+            '--out', tmp_path / 'model.onnx',
+        )  # fmt: skip
+    assert end.value.code == 1
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert str(weights) in sentence and not (tmp_path / 'model.onnx').exists()

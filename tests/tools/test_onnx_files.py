@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from sparsevit_mm.errors import ConfigError
 from tests.tools.conftest import call_tool
 
 RUNTIMES = {'onnxruntime': 'int8.onnx', 'openvino': 'int8.xml'}
@@ -72,3 +73,17 @@ def test_wrong_flags_are_one_sentence(flags, message, tiny, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call_tool('quantize_onnx', tiny.detector, 'none.onnx', '--out', tmp_path / 'a.onnx', *flags)
     assert message in capsys.readouterr().err
+
+
+def test_calibrates_with_training_images_alone(tiny):
+    from sparsevit_mm.apis.configs import load_config, register_framework
+    from sparsevit_mm.apis.test_onnx import first_training_images
+
+    cfg = load_config(str(tiny.detector))
+    register_framework(cfg)
+    cfg.test_dataloader.dataset.data_prefix = dict(img='nowhere')
+    paths = list(first_training_images(cfg, 3))
+    assert len(paths) == 3 and all('nowhere' not in path for path in paths)
+    cfg.train_dataloader = None
+    with pytest.raises(ConfigError, match='train_dataloader is missing, but int8 is calibrated'):
+        next(first_training_images(cfg, 3))

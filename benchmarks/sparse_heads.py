@@ -13,10 +13,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
+from mmengine.model import bias_init_with_prob
 from torch import Tensor, nn
 
 from benchmarks.backbone import parse_device
@@ -90,7 +91,12 @@ def built(case: Case, options: Mapping[str, Any] | None = None) -> nn.Module:
     cfg = Config.fromfile(CONFIGS / case.config)
     cfg.merge_from_dict(dict(options or {}))
     register_framework(cfg)
-    return build_model(cfg).eval()
+    model: Any = build_model(cfg)
+    if hasattr(model, 'bbox_head'):
+        # As when its training starts: else it would suppress thousands of boxes of random scores.
+        nn.init.constant_(model.bbox_head.retina_cls.bias, bias_init_with_prob(0.01))
+    model.eval()
+    return cast(nn.Module, model)
 
 
 def predictor(model: Any, images: Tensor) -> Callable[[], Any]:

@@ -85,7 +85,7 @@ def show_attention(
             'drawn for gray and color images only.'
         )
     attention = trace_attention(backbones[0], _normalized(model, pixels), place, stage, block)
-    write_image(out, draw_attention(pixels, attention))
+    write_image(out, draw_attention(pixels, attention, random_weights=checkpoint is None))
 
 
 def _normalized(model: nn.Module, image: np.ndarray) -> Tensor:

@@ -22,9 +22,11 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.carrier_tokens import pooling_matrices
 from sparsevit_mm.models.fastervit import FasterViT, FasterViTStage, HierarchicalAttentionBlock
 from sparsevit_mm.ops.windows import WindowGrid
-from sparsevit_mm.visualization.style import new_drawing, title_panel, to_pixels
+from sparsevit_mm.visualization.style import FAINT_INK, new_drawing, title_panel, to_pixels
 
 _TOKEN = '#00e5ff'
+_BAR = 52
+"""Pixels below a panel, for the bar of colors and its figures."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +129,21 @@ def trace_attention(
 
 
 def draw_attention(
-    image: NDArray[np.uint8], attention: TokenAttention, panel_width: int = 560
+    image: NDArray[np.uint8],
+    attention: TokenAttention,
+    panel_width: int = 560,
+    *,
+    random_weights: bool = False,
 ) -> NDArray[np.uint8]:
     """Draws the token, its window, and its attention in the window and through carriers.
+
+    A bar below each panel says which color is which share of the attention.
 
     Args:
         image: (H, W, 3) uint8 RGB, the whole of what the network saw.
         attention: From `trace_attention`.
         panel_width: Width of each of the three panels in pixels.
+        random_weights: Whether the network was not trained, which the drawing then says.
 
     Returns:
         (height, width, 3) uint8 RGB image.
@@ -142,11 +151,15 @@ def draw_attention(
     panel_height = round(panel_width * image.shape[0] / image.shape[1])
     panel = np.asarray(Image.fromarray(image).resize((panel_width, panel_height)))
     margin, title = 24, 56
-    size = 4 * margin + 3 * panel_width, 2 * margin + title + panel_height
+    size = 4 * margin + 3 * panel_width, margin + _BAR + title + panel_height
     figure = new_drawing(*size)
     share = float(attention.window.sum())
     panels = (
-        ('The token and its window', 'of the stage where it was traced', None),
+        (
+            'The token and its window',
+            'random weights: not trained' if random_weights else 'of the stage where it was traced',
+            None,
+        ),
         ('Inside the window', f'{share:.0%} of the attention', attention.window),
         (
             'Through the carriers',
@@ -156,12 +169,29 @@ def draw_attention(
     )
     for number, (name, detail, weights) in enumerate(panels):
         left = margin + number * (panel_width + margin)
-        box = (left / size[0], margin / size[1], panel_width / size[0], panel_height / size[1])
+        box = (left / size[0], _BAR / size[1], panel_width / size[0], panel_height / size[1])
         axes = figure.add_axes(box)
         axes.set_axis_off()
         _draw_panel(axes, panel, attention, weights)
         title_panel(axes, name, detail)
+        if weights is not None and weights.max() > 0:
+            bar = figure.add_axes(
+                (left / size[0], (_BAR - 18) / size[1], panel_width / size[0], 10 / size[1])
+            )
+            _draw_bar(bar, float(weights.max()))
     return to_pixels(figure)
+
+
+def _draw_bar(axes: Axes, most: float) -> None:
+    """Draws which color stands for which share of the attention; colors follow its square root."""
+    axes.imshow(np.linspace(0, 1, 256)[None], extent=(0, 1, 0, 1), aspect='auto', cmap='inferno')
+    axes.set_yticks([])
+    shares = [f'{100 * most * place**2:.2g}%' for place in (0, 0.5, 1)]
+    axes.set_xticks([0, 0.5, 1], [*shares[:2], f'{shares[2]} of the attention'])
+    axes.tick_params(labelsize=10, length=3, colors=FAINT_INK)
+    first, _, last = axes.get_xticklabels()
+    first.set_horizontalalignment('left')
+    last.set_horizontalalignment('right')
 
 
 def _draw_panel(

@@ -50,6 +50,9 @@ def test_picture_shows_the_token(tmp_path):
     picture = draw_attention(np.full((96, 192, 3), 128, np.uint8), attention)
     assert picture.dtype == np.uint8
     assert (picture == np.array([0, 229, 255])).all(-1).any()
+    assert (picture[-45:, 600:] == picture[-45:, 600:601]).mean() < 0.99  # a bar of colors
+    untrained = draw_attention(np.full((96, 192, 3), 128, np.uint8), attention, random_weights=True)
+    assert (untrained != picture)[:80].any() and (untrained == picture)[80:].all()
 
 
 def test_tool_draws_any_picture_and_refuses_what_is_wrong(tmp_path, capsys):

@@ -137,7 +137,12 @@ def model_costs(
 
 
 def model_latency(
-    model: Any, cfg: Config, candidates: Sequence[Candidate], scenes: Sequence[int], runs: int
+    model: Any,
+    cfg: Config,
+    candidates: Sequence[Candidate],
+    scenes: Sequence[int],
+    runs: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Latency]:
     """Times the whole model on the CPU, from the image to the predictions, candidates interleaved.
 
@@ -147,6 +152,7 @@ def model_latency(
         candidates: Candidates to time.
         scenes: Indices of test images, which the runs see in turn.
         runs: Timed rounds.
+        progress: Called after every round with the number done and the total.
     """
     prunable = find_prunable_backbone(model)
     own = prunable.pruning_schedule
@@ -162,12 +168,14 @@ def model_latency(
 
         return run
 
+    done = itertools.count(1)
     with torch.inference_mode():
         timed = measure_latency(
             {candidate.name: forward(candidate) for candidate in candidates},
             warmup=len(scenes),
             runs=runs,
             device='cpu',
+            progress=lambda: progress(next(done), len(scenes) + runs),
         )
     prunable.pruning_schedule = own
     return [timed[candidate.name] for candidate in candidates]

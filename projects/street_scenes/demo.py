@@ -112,7 +112,8 @@ def run_demo(demo: Demo) -> None:
         metrics = _evaluate(demo, candidates, checkpoint, console)
         costs = model_costs(predictor.model, cfg, candidates)
         scenes = range(min(TIMED_SCENES, demo.settings.validation))
-        timed = model_latency(predictor.model, cfg, candidates, scenes, LATENCY_RUNS)
+        with progress_bar(console, 'Timing') as show:
+            timed = model_latency(predictor.model, cfg, candidates, scenes, LATENCY_RUNS, show)
         results = [
             Result(candidate, size, gmacs, latency, *_box_and_mask_ap(scores))
             for candidate, (size, gmacs), latency, scores in zip(candidates, costs, timed, metrics)

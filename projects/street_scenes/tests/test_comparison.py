@@ -101,7 +101,11 @@ def test_latency_runs_each_schedule_at_its_size_and_puts_the_own_one_back(demo_m
     own, seen = backbone.pruning_schedule, set()
     backbone.window_observer = lambda selection: seen.add((selection.stage, selection.num_kept))
     fields = {'dense': {}, 'small': {'scale': 0.5}, 'half': {'ratios': [0.5, 0.0, 0.0, 0.0]}}
-    found = model_latency(model, cfg, list_candidates((2, 2, 2, 2), fields), range(2), runs=2)
+    rows, rounds = list_candidates((2, 2, 2, 2), fields), []
+    found = model_latency(
+        model, cfg, rows, range(2), runs=2, progress=lambda *round: rounds.append(round)
+    )
+    assert rounds == [(number, 4) for number in range(1, 5)]
     backbone.window_observer = None
     # Padded to 128 x 224 and 64 x 128 pixels, the first maps have 5 x 8 and 3 x 5 windows.
     assert {kept for stage, kept in seen if stage == 0} == {40, 15, 20}

@@ -62,11 +62,19 @@ def _dense(data: str, curve: bool = True, what: str = 'dense') -> list[Arm]:
 
 
 def _sparse(data: str) -> list[Arm]:
+    smaller = [
+        Arm(
+            f'{IMPORTANCE}, backbone 70%, at {scale:g}×',
+            Case(IMPORTANCE, IMPORTANCE, 0.7, scale),
+            data,
+        )
+        for scale in (0.85, 0.7)
+    ]
     return [
         Arm(f'{name}, backbone {ratio:.0%}', Case(name, name, ratio), data)
         for name in DATA_SETS[data].importances
         for ratio in RATIOS
-    ]
+    ] + smaller
 
 
 def _fine(ratio: float) -> tuple[float, ...]:

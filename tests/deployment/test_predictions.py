@@ -88,7 +88,9 @@ def test_images_with_few_boxes_and_none(tmp_path):
 
 
 @pytest.mark.parametrize('runtime', RUNTIMES)
-@pytest.mark.parametrize('kind', ['FCOS', 'Cascade Mask R-CNN'])
+@pytest.mark.parametrize(
+    'kind', ['FCOS', pytest.param('Cascade Mask R-CNN', marks=pytest.mark.slow)]
+)
 def test_one_file_for_any_number_of_images(kind, runtime, tmp_path):
     pytest.importorskip('onnxscript', reason='onnxscript is not installed')
     model = small_detector(kind, tmp_path, schedule=[[0.6], [0.0]])

@@ -101,7 +101,9 @@ def check_detector(detector, module):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('name', ['fcos3d', 'smoke', 'bevdet'])
+@pytest.mark.parametrize(
+    'name', ['fcos3d', 'smoke', pytest.param('bevdet', marks=pytest.mark.slow)]
+)
 def test_boxes_are_those_of_mmdetection3d(name, tmp_path):
     pytest.importorskip('onnxscript', reason='onnxscript is not installed')
     model = small_detector_3d(name)

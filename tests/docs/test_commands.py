@@ -165,7 +165,18 @@ def run(command):
     call_tool(tool, *(named.get(word, word) for word in words[2:]), *added.split())
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if commands(page, 'bash')], ids=str)
+TAKES_LONG = ('own_data.md',)
+
+
+@pytest.mark.parametrize(
+    'page',
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page.name in TAKES_LONG else [])
+        for page in PAGES
+        if commands(page, 'bash')
+    ],
+    ids=str,
+)
 def test_commands_of_a_page_run(page, place, monkeypatch, request):
     monkeypatch.chdir(place)
     if 'sparsify' in page.read_text():

@@ -146,6 +146,8 @@ def test_mixed_precision_with_a_gpu(tiny, tmp_path, monkeypatch):
 
 
 class Nothing:
+    rank, work_dir = 0, 'nowhere'
+
     def train(self):
         pass
 

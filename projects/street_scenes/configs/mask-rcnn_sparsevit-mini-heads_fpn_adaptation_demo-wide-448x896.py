@@ -1,13 +1,14 @@
 # Mask R-CNN whose backbone, FPN and RPN skip windows, on scenes of a wide lens: what `make demo` trains.
 # Crops of half the sides with scale jitter teach one network every resolution; tests see whole scenes.
-_base_ = './mask-rcnn_sparsevit-mini-heads_fpn_adaptation_demo-224x448.py'
+_base_ = './mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
 
 data_source = 'the wide demo scenes (python tools/make_demo_data.py --wide)'
 data_root = 'data/demo_wide/'
 image_size = (896, 448)
 crop_size = (224, 448)
 
-model = dict(backbone=dict(importance='contrast'))
+model = dict(
+    type='sparsevit_mm.SparseHeads', of='MaskRCNN', backbone=dict(importance='contrast'))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

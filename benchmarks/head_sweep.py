@@ -11,9 +11,7 @@ an interrupted sweep goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import platform
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +19,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
@@ -29,8 +26,14 @@ from mmengine.registry import MODELS, DefaultScope
 from rich.progress import track
 from torch import Tensor, nn
 
-from benchmarks.swap_sweep import name_of, plan, reason_of, shipped_configs, write_report
-from sparsevit_mm import __version__
+from benchmarks.swap_sweep import (
+    begun_report,
+    name_of,
+    plan,
+    reason_of,
+    shipped_configs,
+    write_report,
+)
 from sparsevit_mm.apis.configs import register_framework
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.sparse_heads import find_two_passes, make_heads_sparse
@@ -113,12 +116,7 @@ def sweep(out: Path, frameworks: Sequence[str] = FRAMEWORKS, every: int = 1) -> 
     Returns:
         The results: `runs`, by framework and group, and `counts` of their outcomes.
     """
-    report: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    report |= dict(
-        command='python -m benchmarks.head_sweep',
-        versions={'sparsevit_mm': __version__, 'torch': torch.__version__, 'numpy': np.__version__},
-        machine=f'{platform.machine()} CPU',
-    )
+    report = begun_report(out, 'python -m benchmarks.head_sweep')
     seen, runs = report.setdefault('configs', {}), report.setdefault('runs', {})
     for framework in frameworks:
         register_framework(Config(dict(default_scope=framework)))

@@ -292,12 +292,7 @@ def sweep(out: Path, frameworks: Sequence[str], every: int = 1) -> dict[str, Any
     Returns:
         The results.
     """
-    report: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    report |= dict(
-        command='python benchmarks/swap_sweep.py',
-        versions={'sparsevit_mm': __version__, 'torch': torch.__version__, 'numpy': np.__version__},
-        machine=f'{platform.machine()} CPU',
-    )
+    report = begun_report(out, 'python benchmarks/swap_sweep.py')
     plans, runs = report.setdefault('plans', {}), report.setdefault('runs', {})
     for framework in frameworks:
         register_framework(Config(dict(default_scope=framework)))
@@ -408,6 +403,21 @@ def reason_of(error: Exception) -> str:
     text = ' '.join(str(error).split()).partition(', the current sys.path')[0]
     text = re.sub(r'[^\s\'"]*/site-packages/', '', text)
     return f'{type(error).__name__}: {text[:160]}'
+
+
+def begun_report(out: Path, command: str) -> dict[str, Any]:
+    """What a file has of a sweep that was interrupted, with the versions and machine of today.
+
+    Args:
+        out: JSON file of the results; it need not exist.
+        command: Makes the results.
+    """
+    report: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    return report | dict(
+        command=command,
+        versions={'sparsevit_mm': __version__, 'torch': torch.__version__, 'numpy': np.__version__},
+        machine=f'{platform.machine()} CPU',
+    )
 
 
 def write_report(out: Path, report: Mapping[str, Any]) -> None:

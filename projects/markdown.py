@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import replace_text
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -33,3 +35,19 @@ def fill_in(page: str, made: Mapping[str, str]) -> str:
         return f'<!-- {match[1]} -->\n\n{made[match[1]]}\n\n<!-- end -->'
 
     return re.sub(r'<!-- ([\w ]+) -->\n.*?<!-- end -->', renewed, page, flags=re.S)
+
+
+def publish(made: Mapping[str, str], page: Path | None) -> None:
+    """Prints tables and renews those of a page.
+
+    Args:
+        made: Tables by name.
+        page: The page; None for none.
+
+    Raises:
+        ConfigError: If the page has another name.
+    """
+    for name, text in made.items():
+        print(f'\n{name}\n\n{text}')
+    if page is not None:
+        replace_text(page, fill_in(page.read_text(), made))

@@ -22,7 +22,7 @@ from projects.aerial_study.plan import ARMS, Arm
 from projects.aerial_study.plot import draw
 from projects.importance_study.plan import DATA_SETS
 from projects.importance_study.run import StudyRun
-from projects.markdown import fill_in
+from projects.markdown import publish
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.files import replace_text, written_whole
 from sparsevit_mm.search.measure import device_name
@@ -77,11 +77,7 @@ def write_report(report: dict[str, Any], out: Path, docs: Path | None) -> None:
     for path in plots:
         with written_whole(path) as file:
             draw(report).savefig(file)
-    made = tables(report)
-    for name, table in made.items():
-        print(f'\n{name}\n\n{table}')
-    if docs is not None:
-        replace_text(docs, fill_in(docs.read_text(), made))
+    publish(tables(report), docs)
 
 
 class CostFile:

@@ -139,7 +139,7 @@ def _figures(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
 
 def _claim(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     """Differences from the dense curve with verdicts, at equal MACs and at equal time."""
-    metrics = _metrics(found, arms)
+    metrics = _metrics(found, [arm for arm in arms if arm.curve])
     rows = []
     for cost, title in COSTS.items():
         for arm in arms:

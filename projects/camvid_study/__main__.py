@@ -23,7 +23,7 @@ from projects.camvid_study.run import StudyRun
 from projects.camvid_study.synthetic_frames import make_frames
 from projects.camvid_study.timing import Case, time_cases
 from projects.camvid_study.windows import computed_share, draw_frame
-from projects.markdown import fill_in
+from projects.markdown import publish
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.files import replace_text, written_whole
@@ -186,11 +186,7 @@ def write_report(report: dict[str, Any], out: Path, docs: Path | None) -> None:
     replace_text(out / 'camvid.json', json.dumps(report, indent=1) + '\n')
     with written_whole(out / 'tradeoff.png') as file:
         draw_tradeoff(report).savefig(file)
-    made = tables(report)
-    for name, table in made.items():
-        print(f'\n{name}\n\n{table}')
-    if docs is not None:
-        replace_text(docs, fill_in(docs.read_text(), made))
+    publish(tables(report), docs)
 
 
 def _parser() -> argparse.ArgumentParser:

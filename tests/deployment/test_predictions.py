@@ -16,6 +16,7 @@ from sparsevit_mm.deployment.picture import paste_mask
 from sparsevit_mm.deployment.predictions import exportable_post_processing, predictions_of
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.sparse_heads import make_heads_sparse
+from tests.helpers.predicting import decode_in_its_own_way
 from tests.helpers.small_detectors import (
     CHANGES,
     FASTERVIT_CHANGES,
@@ -133,12 +134,7 @@ def test_what_has_no_standard_form_is_refused(tmp_path):
     model.bbox_head.test_cfg.nms = dict(type='soft_nms', iou_threshold=0.5)
     with pytest.raises(ConfigError, match=r"test_cfg.nms is .*soft_nms.*must have type='nms'"):
         predictions_of(model)
-
-    class Head(type(model.bbox_head)):
-        def _predict_by_feat_single(self, *args, **kwargs):
-            return None
-
-    model.bbox_head.__class__ = Head
+    decode_in_its_own_way(model, '_predict_by_feat_single')
     with pytest.raises(ConfigError, match="Head .*Use part='model' or part='backbone'"):
         predictions_of(model)
 

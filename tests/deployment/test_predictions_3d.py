@@ -17,7 +17,7 @@ from sparsevit_mm.deployment.onnx_detector import OnnxDetector
 from sparsevit_mm.deployment.onnx_file import OnnxModel, write_onnx
 from sparsevit_mm.deployment.predictions import predictions_of
 from sparsevit_mm.errors import ConfigError
-from tests.helpers.predicting import predict
+from tests.helpers.predicting import decode_in_its_own_way, predict
 from tests.helpers.small_detectors_3d import small_detector_3d
 
 HEIGHT, WIDTH = 48, 80
@@ -130,12 +130,7 @@ def test_boxes_are_those_of_mmdetection3d(name, tmp_path):
 
 def test_a_head_that_decodes_in_its_own_way_is_refused():
     model = small_detector_3d('smoke')
-
-    class Head(type(model.bbox_head)):
-        def _decode_heatmap(self, *args, **kwargs):
-            return None
-
-    model.bbox_head.__class__ = Head
+    decode_in_its_own_way(model, '_decode_heatmap')
     with pytest.raises(ConfigError, match="Head .*Use part='model' or part='backbone'"):
         predictions_of(model)
 

@@ -10,7 +10,7 @@ from sparsevit_mm.deployment.graph import export_graph
 from sparsevit_mm.deployment.onnx_file import OnnxModel, write_onnx
 from sparsevit_mm.deployment.predictions import exportable_post_processing, predictions_of
 from sparsevit_mm.errors import ConfigError
-from tests.helpers.predicting import batch_for, build_trained, predict
+from tests.helpers.predicting import batch_for, build_trained, decode_in_its_own_way, predict
 
 HEIGHT, WIDTH = 64, 96
 
@@ -62,11 +62,6 @@ def test_files_predict_what_the_frameworks_predict(name, tmp_path):
 
 def test_heads_that_decode_in_their_own_way_are_refused():
     model = build_trained('dino')
-
-    class Head(type(model.bbox_head)):
-        def _predict_by_feat_single(self, *args, **kwargs):
-            return None
-
-    model.bbox_head.__class__ = Head
+    decode_in_its_own_way(model, '_predict_by_feat_single')
     with pytest.raises(ConfigError, match="Head .*Use part='model' or part='backbone'"):
         predictions_of(model)

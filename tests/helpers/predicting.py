@@ -190,3 +190,9 @@ def _tensors(found):
     elif isinstance(found, (list, tuple)):
         for item in found:
             yield from _tensors(item)
+
+
+def decode_in_its_own_way(model: nn.Module, method: str) -> None:
+    """Gives a model a head, called Head, that replaces a method of its class."""
+    kind = type(model.bbox_head)
+    model.bbox_head.__class__ = type('Head', (kind,), {method: lambda self, *args, **kwargs: None})

@@ -3,7 +3,7 @@
 The network runs on tensors that have shapes and no values, as if on a GPU, with the package's
 kernels. Every operator that a GPU would be given is counted: its launch, its floating-point
 operations, and the bytes that it reads and writes, each tensor once. Rates of the GPUs are those of
-data sheets.
+data sheets. It needs no GPU, but a PyTorch built with CUDA, as pip installs it on Linux.
 
     python -m benchmarks.counted --out benchmarks/results/counted.json
 """
@@ -168,6 +168,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--schedules', nargs='+', choices=SCHEDULES, default=tuple(SCHEDULES))
     parser.add_argument('--out', type=Path)
     args = parser.parse_args(argv)
+    if not torch.backends.cuda.is_built():
+        parser.error(
+            f'PyTorch {torch.__version__} was built without CUDA, whose devices tensors must name '
+            'here; install a PyTorch built with CUDA, no GPU is needed.'
+        )
     warnings.simplefilter('ignore')
     rows = []
     for name in args.schedules:

@@ -1,6 +1,7 @@
 """What a forward pass asks of a GPU, counted without one."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def test_floors_are_times_at_the_rates_of_a_gpu():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='index maps without values stay in caches')
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason='PyTorch was built without CUDA')
 def test_the_page_has_what_is_counted_today(tmp_path):
     out = tmp_path / 'counted.json'
     command = [sys.executable, '-m', 'benchmarks.counted', '--schedules', 'cfg2', '--out', str(out)]
@@ -48,3 +50,12 @@ def test_the_page_has_what_is_counted_today(tmp_path):
     (expected,) = [row for row in kept if row['network'] == 'SparseViT-T cfg2']
     assert found == expected
     assert found['steps']['window attention']['launches'] == 12
+
+
+@pytest.mark.skipif(torch.backends.cuda.is_built(), reason='PyTorch was built with CUDA')
+def test_a_pytorch_without_cuda_is_said_to_be_so():
+    done = subprocess.run(
+        [sys.executable, '-m', 'benchmarks.counted'], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert 'built without CUDA' in done.stderr

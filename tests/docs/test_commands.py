@@ -48,6 +48,11 @@ model = dict(
 """
 
 VENV = ROOT / '.venv'
+DEMO = (
+    ROOT
+    / 'projects/street_scenes/configs'
+    / 'mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
+)
 BEVDET_DEMO = 'bevdet_sparsevit-mini_adaptation_demo6-112x336'
 HEAVY = re.compile(
     r'benchmark_onnx\.py|export_onnx\.py configs/fastervit|paper_tables\.py run'
@@ -85,12 +90,12 @@ SHORTENED = {
 """Flags added where the printed command takes minutes."""
 
 
-def save_weights(config):
-    """Random weights of a config's model, in a file of its name."""
+def save_weights(config, path=None):
+    """Random weights of a config's model, in a file of its name if no other is given."""
     cfg = load_config(str(config))
     register_framework(cfg)
     torch.manual_seed(0)
-    path = config.with_suffix('.pth').name
+    path = path or config.with_suffix('.pth').name
     torch.save({'state_dict': build_model(cfg).state_dict()}, path)
     return path
 
@@ -116,6 +121,8 @@ def place(tmp_path_factory):
         call_tool('train', 'dial.py')
         for name in ('plain.py', 'segmentor.py'):
             save_weights(Path(name))
+        (folder / 'work_dirs' / 'demo').mkdir()
+        save_weights(DEMO, 'work_dirs/demo/iter_800.pth')  # `make demo` is not run here
     write_own_data(folder)
     return folder
 

@@ -102,11 +102,25 @@ def test_accuracy_comes_from_the_test_of_the_config(tmp_path, monkeypatch):
     assert '43.2' in (tmp_path / 'ablation-importance.md').read_text()
 
 
-@pytest.mark.parametrize('readme', ['README.md', 'README_zh-CN.md'])
-def test_the_readme_shows_what_was_measured(readme):
+IN_CHINESE = {
+    'time of dense': '相对稠密的时间',
+    'input': '输入',
+    'box AP': '框 AP',
+    '*paper*': '*论文*',
+    '*counted*': '*统计*',
+    '*measured*': '*实测*',
+    ', ': '，',
+    ' to ': ' 至 ',
+}
+
+
+@pytest.mark.parametrize('readme, words', [('README.md', {}), ('README_zh-CN.md', IN_CHINESE)])
+def test_the_readme_shows_what_was_measured(readme, words):
     table = load_table('sparsevit-coco')
     results = TableResults.load(SHIPPED / 'sparsevit-coco.json', table.name)
     short = markdown(table, results, table.rows, ['macs', 'ms', 'box_ap'])
+    for english, word in words.items():
+        short = short.replace(english, word)
     lines = [line for line in short.splitlines() if line.startswith('|')]
     shown = (ROOT / readme).read_text().split('<!-- paper table: sparsevit-coco -->')
     assert shown[1].strip().splitlines() == lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sparsevit_mm.search.space import SearchSpace
 
 _QUICK_ERROR = 1.5  # what a few runs may be off by
 _CHECKED, _CHECKED_WHEN_SCALED = 50, 10
+_SILENCE = 30.0  # seconds between lines in the log
 
 
 class SearchCost:
@@ -112,7 +114,7 @@ class SearchCost:
         outside = bench.count_macs(dense) - backbone_macs(arch, dense, *shape, images).total
         cost = MacsCost(arch, *shape, images, outside, bench.proposal_macs(space))
         cost.heads = bench.head_cost(
-            space, lambda schedules: list(map(bench.count_macs, schedules))
+            space, lambda schedules: [bench.count_macs(one, inputs=1) for one in schedules]
         )
         return cost
 
@@ -155,7 +157,8 @@ class SearchCost:
             )
             bench = self.bench(scale)
             check = _CHECKED if scale == 1 else _CHECKED_WHEN_SCALED
-            tables[scale] = bench.measure_table(space, wanted.runs, check=check)
+            tell = now_and_then(say)
+            tables[scale] = bench.measure_table(space, wanted.runs, check=check, tell=tell)
             if wanted.of != MODEL:
                 tables[scale].proposals = _no_cost(space)
             say(f'latency table: {tables[scale].check}')
@@ -200,6 +203,21 @@ class SearchCost:
         if self._budget.unit == MACS:
             return self.macs(space)
         return self.table(space, own, resume, say)
+
+
+def now_and_then(say: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Says how far measuring is, twice a minute, and how long it will take."""
+    start = last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > _SILENCE:
+            last = now
+            left = (now - start) * (total - done) / done / 60
+            say(f'latency table: {done} of {total} runs, about {left:.0f} minutes left')
+
+    return tell
 
 
 def _no_cost(space: SearchSpace) -> dict[int, Any]:

@@ -89,18 +89,29 @@ class Bench:
         timed = self._time_by({str(i): (own, s) for i, s in enumerate(schedules)}, runs, seed)
         return [timed[str(i)] for i in range(len(schedules))]
 
-    def count_macs(self, schedule: PruningSchedule) -> int:
-        """Counts the MACs of a run, summed over the batch; the median over the inputs."""
+    def count_macs(self, schedule: PruningSchedule, inputs: int | None = None) -> int:
+        """Counts the MACs of a run, summed over the batch; the median over the inputs.
+
+        Args:
+            schedule: The schedule.
+            inputs: How many of the inputs to run; None runs all. They are of one size, and only
+                what depends on their content, such as proposals, differs between them.
+        """
         self._use(schedule)
         with self._ready():
             counted = [
                 model_macs(self.module, lambda one=one: self._run_on(one)).total  # type: ignore[misc]
-                for one in self.inputs
+                for one in self.inputs[:inputs]
             ]
         return statistics.median_low(counted)
 
     def measure_table(
-        self, space: SearchSpace, runs: int = 20, seed: int = 0, check: int = 50
+        self,
+        space: SearchSpace,
+        runs: int = 20,
+        seed: int = 0,
+        check: int = 50,
+        tell: Callable[[int, int], None] | None = None,
     ) -> LatencyTable:
         """Measures a table, and how well it predicts schedules that it was not made from.
 
@@ -109,6 +120,8 @@ class Bench:
             runs: Number of timed rounds.
             seed: Seed of the schedules and their order in each round.
             check: Number of schedules to predict; 0 omits the check.
+            tell: Called after each of most runs with how many there were, and how many there will
+                be.
 
         Returns:
             The table, with its `check`, and with the time of the ranking for each importance of the
@@ -126,11 +139,14 @@ class Bench:
         # Both kinds take turns, so that they are measured at the same speed of the machine.
         turns = [(schedule, True) for schedule in shown]
         turns += [(schedule, False) for schedule in unseen]
+        rounds, done = _WARMUP + max(runs, 2), itertools.count(1)
         with self._ready():
-            for round_number in range(_WARMUP + max(runs, 2)):
+            for round_number in range(rounds):
                 self._round = round_number
                 for schedule, note_blocks in rng.sample(turns, len(turns)):
                     intervals, total = self._timed_run(schedule, note_blocks)
+                    if tell is not None:
+                        tell(next(done), rounds * len(turns))
                     if round_number >= _WARMUP:
                         totals[schedule].append(total)
                         if note_blocks:

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from sparsevit_mm import PruningSchedule
 from sparsevit_mm.engine.schedule_evaluator import ScheduleEvaluator
+from sparsevit_mm.engine.search_cost import now_and_then
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.allocation import Allocation
@@ -219,6 +220,16 @@ def test_latency_budget_measures_a_table_once(tmp_path, monkeypatch):
     assert second['cost'] == result['cost']
     with pytest.raises(ConfigError, match='its batch is 1 instead of 2'):
         search(tmp_path / 'three', budget={**budget, 'batch': 2, 'table': str(again)}, **few)
+
+
+def test_measuring_a_table_says_how_far_it_is(monkeypatch):
+    said = []
+    now = iter((0.0, 20.0, 40.0, 50.0))
+    monkeypatch.setattr('time.monotonic', lambda: next(now))
+    tell = now_and_then(said.append)
+    for done in (1, 2, 3):
+        tell(done, 11)
+    assert said == ['latency table: 2 of 11 runs, about 3 minutes left']
 
 
 def test_half_a_latency_table_is_measured_again(tmp_path):

@@ -65,7 +65,9 @@ def with_clock(net, clock):
 def test_table_holds_every_block_at_every_number_of_windows(clock):
     net = with_clock(small_net(), clock)
     bench = BackboneBench(net, 112, 112)
-    table = bench.measure_table(SPACE, runs=2, check=10)
+    told = []
+    table = bench.measure_table(SPACE, runs=2, check=10, tell=lambda *now: told.append(now))
+    assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
     # 28 x 28 tokens are 16 windows, 14 x 14 are 4.
     assert table.num_windows == (16, 4)
     for stage, blocks in enumerate(table.blocks):

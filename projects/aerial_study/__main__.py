@@ -1,6 +1,6 @@
 """Does skipping windows beat a lower resolution at equal cost of the model? Small cars from above.
 
-Trains, tests, counts, times and reports. It shares the work dir, trainings and tests of the
+Trains, searches, tests, counts, times and reports. It shares the work dir, trainings and tests of the
 importance study; what is there is not computed again.
 
     SPARSEVIT_MM_DATA=data python -m projects.aerial_study --work-dir work_dirs/importance_study
@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 from projects.aerial_study.costs import interleaved_ms, model_gmacs
-from projects.aerial_study.findings import collect, tables
+from projects.aerial_study.findings import collect, cost_name, tables
 from projects.aerial_study.plan import ARMS, Arm
 from projects.aerial_study.plot import draw
+from projects.aerial_study.searches import search_schedules
 from projects.importance_study.plan import DATA_SETS
 from projects.importance_study.run import StudyRun
 from projects.markdown import publish
@@ -42,19 +43,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if 'test' in args.steps:
             for seed in args.seeds:
                 for arm in (arm for group in arms.values() for arm in group):
-                    metric = _run(arm, seed, args.work_dir, prepare=True).measure(arm.case)
+                    run = _run(arm, seed, args.work_dir, prepare=True)
+                    if arm.case.search:
+                        search_schedules(run, arm)
+                    metric = run.measure(arm.case)
                     print(f'{arm.data}, seed {seed}, {arm.name}: {metric["metric"]}', flush=True)
         costs = CostFile(args.work_dir / 'aerial_study.json')
         for network, group in arms.items():
-            runs = {arm.name: (_run(arm, args.seeds[0], args.work_dir), arm.case) for arm in group}
+            timed_as = {
+                cost_name(arm, seed): (arm, _run(arm, seed, args.work_dir))
+                for arm in group
+                for seed in (args.seeds if arm.differs_by_seed else args.seeds[:1])
+            }
             if 'count' in args.steps:
-                for arm in group:
-                    if not costs.has(network, arm.name, 'gmacs'):
-                        same = [other.name for other in group if arm.costs_the_same_as(other)]
-                        costs.add(
-                            network, dict.fromkeys(same, model_gmacs(*runs[arm.name])), 'gmacs'
-                        )
+                for name, (arm, run) in timed_as.items():
+                    if not costs.has(network, name, 'gmacs'):
+                        same = [
+                            other
+                            for other, (twin, its_run) in timed_as.items()
+                            if arm.costs_the_same_as(twin) and run.seed == its_run.seed
+                        ]
+                        macs = model_gmacs(run, arm.case)
+                        costs.add(network, dict.fromkeys(same, macs), 'gmacs')
             if 'time' in args.steps:
+                runs = {name: (run, arm.case) for name, (arm, run) in timed_as.items()}
                 timed = interleaved_ms(runs, range(args.frames), args.repeats)
                 costs.add(network, timed, 'ms')
                 costs.say_how(args.frames, args.repeats)

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from projects.aerial_study.plan import ARMS, Arm
@@ -13,6 +14,8 @@ from projects.importance_study.plan import DATA_SETS
 from projects.importance_study.run import StudyRun
 from projects.markdown import table
 from projects.seeds import NOT_RUN, OFF_THE_CURVE, Statistic, above_curve, mean_and_spread
+from sparsevit_mm.pruning.schedule import PruningSchedule
+from sparsevit_mm.search.results import show_ratios
 
 METRICS = {
     'AP': 'coco/bbox_mAP',
@@ -37,7 +40,8 @@ def collect(work_dir: Path, seeds: Sequence[int], costs: Mapping[str, Any]) -> d
 
     Returns:
         For each network and arm the metrics in percent by seed, the costs, and the shares of
-        object pixels and of all pixels that are computed.
+        object pixels and of all pixels that are computed. Where each seed has a schedule of its
+        own, the costs are those of the mean, and `by_seed` has each and the schedule.
     """
     found: dict[str, Any] = {}
     for network, arms in ARMS.items():
@@ -48,15 +52,38 @@ def collect(work_dir: Path, seeds: Sequence[int], costs: Mapping[str, Any]) -> d
                 for run in runs
                 if run.result_file(arm.case).exists()
             }
+            of_network = costs.get(network, {})
+            paid = of_network.get(arm.name, {})
+            if arm.differs_by_seed:
+                paid = _costs_by_seed(
+                    arm, [run for run in runs if str(run.seed) in tested], of_network
+                )
             found.setdefault(network, {})[arm.name] = {
                 'seeds': {seed: _percent(record['metrics']) for seed, record in tested.items()},
                 'computed': {
                     seed: {what: record[what]['overall'] for what in ('objects', 'pixels')}
                     for seed, record in tested.items()
                 },
-                **costs.get(network, {}).get(arm.name, {}),
+                **paid,
             }
     return found
+
+
+def cost_name(arm: Arm, seed: int) -> str:
+    """Name of an arm's costs, which belong to a seed where each has a schedule of its own."""
+    return f'{arm.name}, seed {seed}' if arm.differs_by_seed else arm.name
+
+
+def _costs_by_seed(arm: Arm, runs: Sequence[StudyRun], costs: Mapping[str, Any]) -> dict[str, Any]:
+    by_seed = {str(run.seed): dict(costs.get(cost_name(arm, run.seed), {})) for run in runs}
+    paid: dict[str, Any] = {}
+    for cost in COSTS:
+        known = [each[cost] for each in by_seed.values() if cost in each]
+        if known and len(known) == len(runs):
+            paid[cost] = {part: round(fmean(one[part] for one in known), 3) for part in known[0]}
+    for run in runs:
+        by_seed[str(run.seed)]['schedule'] = run.found_schedule(arm.case).to_dict()
+    return {**paid, 'by_seed': by_seed}
 
 
 def _percent(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -90,7 +117,8 @@ def against_curve(
         if cost not in record or any(metric not in level for level in (metrics, *levels)):
             continue
         points = [(point[cost]['model'], level[metric]) for point, level in zip(curve, levels)]
-        difference = above_curve(points, record[cost]['model'], metrics[metric])
+        paid = record.get('by_seed', {}).get(seed, record)
+        difference = above_curve(points, paid[cost]['model'], metrics[metric])
         if difference is not None:
             differences.append(difference)
     return Statistic(tuple(differences)) if differences else None
@@ -172,6 +200,28 @@ def _parts(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     return table(head, rows)
 
 
+def _schedules(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+    """What searches found, seed by seed."""
+    rows = []
+    for arm in arms:
+        for seed, own in found[arm.name].get('by_seed', {}).items():
+            schedule = PruningSchedule.from_dict(own['schedule'])
+            heads = ' '.join(f'{ratio:g}' for ratio in schedule.head_ratios)
+            rows.append(
+                [
+                    arm.name,
+                    seed,
+                    f'{schedule.scale:g}×',
+                    show_ratios(PruningSchedule(schedule.ratios)),
+                    heads,
+                    f'{own["gmacs"]["model"]:.1f}' if 'gmacs' in own else NOT_RUN,
+                    f'{found[arm.name]["seeds"][seed]["AP"]:.1f}',
+                ]
+            )
+    head = ['found by', 'seed', 'size', 'backbone skips', 'neck and head skip', 'GMACs', 'AP']
+    return table(head, rows) if rows else f'*{NOT_RUN}*'
+
+
 def _verdict(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     """What the claim's table says, in a sentence for each cost."""
     sentences = []
@@ -193,7 +243,13 @@ def _verdict(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     return ' '.join(sentences) or f'*{NOT_RUN}*'
 
 
-_KINDS = {'verdict': _verdict, 'arms': _figures, 'claim': _claim, 'parts': _parts}
+_KINDS = {
+    'verdict': _verdict,
+    'arms': _figures,
+    'claim': _claim,
+    'parts': _parts,
+    'schedules': _schedules,
+}
 
 
 def _metrics(found: Mapping[str, Any], arms: Sequence[Arm]) -> list[str]:

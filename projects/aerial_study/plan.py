@@ -27,6 +27,15 @@ _HEAD_BUDGETS = {
 }
 """Ratios of the backbone and of neck and head, by resolution."""
 
+SEARCHES = {'ratios': (1.0,), 'scale and ratios': (1.0, 0.85, 0.7)}
+"""Input scales that searches choose from, beside the ratios of backbone, neck and head."""
+
+METHODS = {
+    'ratios': ('evolution',),
+    'scale and ratios': ('evolution', 'random', 'uniform within the budget'),
+}
+"""How each search finds schedules."""
+
 NO_HEADS = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -49,10 +58,22 @@ class Arm:
     def costs_the_same_as(self, other: Arm) -> bool:
         """Whether MACs are the same: rankings have none, and weights do not matter."""
         mine, theirs = (
-            (arm.data, arm.case.ratio, arm.case.scale, arm.case.head_ratios)
+            (
+                arm.data,
+                arm.case.ratio,
+                arm.case.scale,
+                arm.case.head_ratios,
+                arm.case.search,
+                arm.case.by,
+            )
             for arm in (self, other)
         )
         return mine == theirs
+
+    @property
+    def differs_by_seed(self) -> bool:
+        """Whether each seed has a schedule, and so costs, of its own."""
+        return bool(self.case.search)
 
 
 def _dense(data: str, curve: bool = True, what: str = 'dense') -> list[Arm]:
@@ -103,11 +124,26 @@ def _with_heads(data: str) -> list[Arm]:
     ]
 
 
+def _searched(data: str) -> list[Arm]:
+    return [
+        Arm(
+            f'searched {search}, {by}',
+            Case(f'{IMPORTANCE}+{HEADS}', IMPORTANCE, search=search, by=by),
+            data,
+        )
+        for search in SEARCHES
+        for by in METHODS[search]
+    ]
+
+
 ARMS = {
-    **{
-        name: [*_dense(data), *_sparse(data), *_with_heads(data)]
-        for name, data in (('sparsevit', 'aerial_cars'), ('sparsevit long', 'aerial_cars_long'))
-    },
+    'sparsevit': [*_dense('aerial_cars'), *_sparse('aerial_cars'), *_with_heads('aerial_cars')],
+    'sparsevit long': [
+        *_dense('aerial_cars_long'),
+        *_sparse('aerial_cars_long'),
+        *_with_heads('aerial_cars_long'),
+        *_searched('aerial_cars_long'),
+    ],
     'fastervit': [
         *_dense('aerial_fastervit'),
         *_sparse('aerial_fastervit'),

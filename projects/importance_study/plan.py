@@ -188,6 +188,8 @@ class Case:
         scale: Factor of the input's size.
         head_ratios: Ratios of windows that the neck and head skip, one for each stage; for weights
             with `+heads` alone.
+        search: Name of the search whose schedule is tested, in place of ratios and scale.
+        by: How it found the schedule: 'evolution', 'random' or 'uniform within the budget'.
     """
 
     weights: str
@@ -195,10 +197,14 @@ class Case:
     ratio: float = 0.0
     scale: float = 1.0
     head_ratios: tuple[float, ...] = ()
+    search: str = ''
+    by: str = 'evolution'
 
     @property
     def key(self) -> str:
         """Name in files."""
+        if self.search:
+            return f'{self.weights}-{self.search}-{self.by}'.replace(' ', '_')
         heads = ''.join(f'-{ratio:g}' for ratio in self.head_ratios)
         return f'{self.weights}-{self.importance}-{self.ratio:g}-{self.scale:g}{heads}'
 

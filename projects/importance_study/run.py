@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from projects.runs import check_same_run, train_with_progress
 from projects.street_scenes.dataset import DemoSettings
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.test import test
-from sparsevit_mm.files import replace_text
+from sparsevit_mm.engine.search_loop import SCHEDULE_FILE
+from sparsevit_mm.files import read_json, replace_text
+from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.measure import device_name
 from sparsevit_mm.versions import __version__
 
@@ -132,12 +134,27 @@ class StudyRun:
         replace_text(path, json.dumps(found, indent=1) + '\n')
         return found
 
+    def search_folder(self, name: str) -> Path:
+        """Work dir of a search."""
+        return self.folder / 'searches' / name.replace(' ', '_')
+
+    def found_schedule(self, case: Case) -> PruningSchedule:
+        """The schedule that a case's search found."""
+        found = read_json(self.search_folder(case.search) / SCHEDULE_FILE, 'the schedule file')
+        row = found['rows'][case.by]
+        return PruningSchedule.from_dict({**row, 'ratios': row['schedule']})
+
     def test_options(self, case: Case) -> dict[str, Any]:
         """Fields of the config that make it test a case."""
+        ratios: Any = case.ratio
+        if case.search:
+            schedule = self.found_schedule(case)
+            ratios = [list(stage) for stage in schedule.ratios]
+            case = replace(case, scale=schedule.scale, head_ratios=schedule.head_ratios)
         options = {
             **self._where_data_are(),
             'model.backbone.importance': case.importance,
-            'model.backbone.pruning_ratios': case.ratio,
+            'model.backbone.pruning_ratios': ratios,
             'test_dataloader.dataset.pipeline.1.scale_factor': case.scale,
         }
         if self.data.metric.startswith('coco/'):

@@ -24,7 +24,7 @@ ONE_ITERATION = {
 def run(tmp_path, monkeypatch):
     """The study on two gray frames with a car each, and trainings of one iteration."""
     root = tmp_path / 'data' / 'aerial_cars'
-    for split in ('train', 'test'):
+    for split in ('train', 'val', 'test'):
         (root / 'images' / split).mkdir(parents=True)
         images, boxes = [], []
         for number in range(2):

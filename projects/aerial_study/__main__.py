@@ -1,7 +1,7 @@
 """Does skipping windows beat a lower resolution at equal cost of the model? Small cars from above.
 
-Trains, searches, tests, counts, times and reports. It shares the work dir, trainings and tests of the
-importance study; what is there is not computed again.
+Trains, searches, tests, counts, times and reports. It shares the work dir, trainings and tests of
+the importance study; what is there is not computed again.
 
     SPARSEVIT_MM_DATA=data python -m projects.aerial_study --work-dir work_dirs/importance_study
 """

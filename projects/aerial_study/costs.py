@@ -13,13 +13,16 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 
-from projects.aerial_study.findings import PARTS
 from projects.importance_study.plan import Case
 from projects.importance_study.run import StudyRun
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.profiling.cost_report import cost_report
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
+
+_PARTS = ('backbone', 'neck', 'bbox_head', 'rpn_head', 'decode_head')
+"""What is timed of a model that has it; MMSegmentation's decode heads and RoI heads have no call of
+their own, and are in the rest."""
 
 
 def model_gmacs(run: StudyRun, case: Case) -> dict[str, float]:
@@ -97,8 +100,10 @@ class TimedModel:
         self._taken: defaultdict[str, float] = defaultdict(float)
         self._running = ['model']
         self._since = 0.0
-        for name in PARTS:
-            part = getattr(model, name)
+        for part_name in _PARTS:
+            name, part = part_name, getattr(model, part_name, None)
+            if part is None:
+                continue
             part.register_forward_pre_hook(self._starts(name))
             part.register_forward_hook(self._ends)
 

@@ -21,13 +21,15 @@ METRICS = {
     'AP': 'coco/bbox_mAP',
     'AP small': 'coco/bbox_mAP_s',
     'recall at 300': 'coco/bbox_AR@300',
+    'mIoU': 'mIoU',
 }
 """Metrics by name in tables; one that results lack is left out."""
 
 COSTS = {'gmacs': 'GMACs', 'ms': 'ms'}
 """Costs of the whole model that a comparison holds equal, by name in tables."""
 
-PARTS = ('backbone', 'neck', 'bbox_head')
+BACKBONE, NECK, WHOLE = 'backbone', 'neck', 'model'
+"""Parts of a model whose costs are named; all others are heads."""
 
 
 def collect(work_dir: Path, seeds: Sequence[int], costs: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +91,10 @@ def _costs_by_seed(arm: Arm, runs: Sequence[StudyRun], costs: Mapping[str, Any])
 def _percent(metrics: Mapping[str, float]) -> dict[str, float]:
     # MMDetection reports nothing if nothing is detected at all.
     known = {name: metrics[key] for name, key in METRICS.items() if key in metrics}
-    return {name: round(100 * value, 2) for name, value in (known or {'AP': 0.0}).items()}
+    return {
+        name: round(value if name == 'mIoU' else 100 * value, 2)
+        for name, value in (known or {'AP': 0.0}).items()
+    }
 
 
 def against_curve(
@@ -178,10 +183,11 @@ def _claim(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
                 difference = against_curve(found, arms, arm, cost, metric)
                 cells.append(difference.text('+') if difference else '')
                 cells.append(difference.verdict if difference else OFF_THE_CURVE)
-            first = against_curve(found, arms, arm, cost, 'AP')
+            first = against_curve(found, arms, arm, cost, metrics[0])
             rows.append([*cells, first.each() if first else ''])
     head = [cell for metric in metrics for cell in (metric, 'verdict')]
-    return table(['against lower resolution', *head, 'AP, each seed'], rows)
+    each = f'{metrics[0]}, each seed' if metrics else ''
+    return table(['against lower resolution', *head, each], rows)
 
 
 def _parts(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
@@ -192,12 +198,17 @@ def _parts(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
         cells = []
         for cost in COSTS:
             whole = record.get(cost)
-            parts = [whole.get(part, 0.0) for part in PARTS] if whole else []
-            rest = [whole['model'] - sum(parts)] if whole and cost == 'ms' else []
+            parts = _three_parts(whole) if whole else []
+            rest = [whole[WHOLE] - sum(parts)] if whole and cost == 'ms' else []
             cells.append(' / '.join(f'{part:.1f}' for part in (*parts, *rest)) or NOT_RUN)
         rows.append([arm.name, *cells])
     head = ['arm', 'GMACs of backbone / neck / head', 'ms of backbone / neck / head / all else']
     return table(head, rows)
+
+
+def _three_parts(whole: Mapping[str, float]) -> list[float]:
+    heads = sum(paid for part, paid in whole.items() if part not in (WHOLE, BACKBONE, NECK))
+    return [whole.get(BACKBONE, 0.0), whole.get(NECK, 0.0), heads]
 
 
 def _schedules(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
@@ -225,9 +236,10 @@ def _schedules(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
 def _verdict(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     """What the claim's table says, in a sentence for each cost."""
     sentences = []
+    metric = next(iter(_metrics(found, arms)), 'AP')
     for cost, title in COSTS.items():
         compared = {
-            arm.name: against_curve(found, arms, arm, cost, 'AP') for arm in arms if not arm.curve
+            arm.name: against_curve(found, arms, arm, cost, metric) for arm in arms if not arm.curve
         }
         known = {name: difference for name, difference in compared.items() if difference}
         if not known:
@@ -237,7 +249,7 @@ def _verdict(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
         each = ', '.join(f'{verdict}: {number}' for verdict, number in counts.most_common())
         sentences.append(
             f'At equal {title} of the whole model, {len(known)} arms are compared with lower '
-            f'resolution ({each}). The largest difference in AP is {difference.text("+")} '
+            f'resolution ({each}). The largest difference in {metric} is {difference.text("+")} '
             f'({difference.verdict}), of *{best}*.'
         )
     return ' '.join(sentences) or f'*{NOT_RUN}*'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from projects.importance_study.plan import (
     DATA_SETS,
@@ -13,6 +15,9 @@ from projects.importance_study.plan import (
 
 SCALES = (1.0, 0.85, 0.7, 0.6, 0.5)
 """Resolutions of the dense networks, all of which they know from training."""
+
+DRAWN_SCALES = (1.0, 0.85, 0.7, 0.5)
+"""The same on drawn scenes."""
 
 RATIOS = (0.5, 0.7)
 """Ratios of skipped windows, the same in every block."""
@@ -26,6 +31,12 @@ _HEAD_BUDGETS = {
     0.7: ((0.5, 0.7),),
 }
 """Ratios of the backbone and of neck and head, by resolution."""
+
+_DRAWN_BUDGETS = {
+    1.0: ((0.0, 0.5), (0.0, 0.7), (0.5, 0.5), (0.5, 0.7)),
+    0.85: ((0.5, 0.7),),
+}
+"""The same on drawn scenes."""
 
 SEARCHES = {'ratios': (1.0,), 'scale and ratios': (1.0, 0.85, 0.7)}
 """Input scales that searches choose from, beside the ratios of backbone, neck and head."""
@@ -76,9 +87,11 @@ class Arm:
         return bool(self.case.search)
 
 
-def _dense(data: str, curve: bool = True, what: str = 'dense') -> list[Arm]:
+def _dense(
+    data: str, curve: bool = True, what: str = 'dense', scales: Sequence[float] = SCALES
+) -> list[Arm]:
     return [
-        Arm(f'{what} at {scale:g}×', Case(LONGER, scale=scale), data, curve) for scale in SCALES
+        Arm(f'{what} at {scale:g}×', Case(LONGER, scale=scale), data, curve) for scale in scales
     ]
 
 
@@ -103,11 +116,14 @@ def _fine(ratio: float) -> tuple[float, ...]:
     return ratio, ratio, 0.0, 0.0
 
 
-def _with_heads(data: str) -> list[Arm]:
+def _with_heads(
+    data: str,
+    of_scale: Mapping[float, Sequence[tuple[float, float]]] = MappingProxyType(_HEAD_BUDGETS),
+) -> list[Arm]:
     weights = f'{IMPORTANCE}+{HEADS}'
     budgets = [
         (ratio, heads, scale, '' if scale == 1 else f', at {scale:g}×')
-        for scale, pairs in _HEAD_BUDGETS.items()
+        for scale, pairs in of_scale.items()
         for ratio, heads in pairs
     ]
     everything = Case(weights, IMPORTANCE, 0.0, head_ratios=NO_HEADS)
@@ -149,5 +165,12 @@ ARMS = {
         *_sparse('aerial_fastervit'),
         *_dense('aerial_fastervit_narrow', False, 'narrower, dense')[:1],
     ],
+    **{
+        name: [*_dense(data, scales=DRAWN_SCALES), *_with_heads(data, _DRAWN_BUDGETS)]
+        for name, data in (
+            ('drawn segmentor', 'drawn_segmentation'),
+            ('drawn detector', 'drawn_detection'),
+        )
+    },
 }
 """The arms of each network. All of a network are trained equally long."""

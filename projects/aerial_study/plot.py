@@ -31,7 +31,11 @@ def draw(report: Mapping[str, Any]) -> Figure:
     Args:
         report: Results of the study, with `arms`.
     """
-    found = {name: arms for name, arms in report['arms'].items() if _tested(name, arms)}
+    found = {
+        name: arms
+        for name, arms in report['arms'].items()
+        if not name.startswith('drawn') and _tested(name, arms)
+    }
     figure = new_plot(12.6, 3.9 * max(len(found), 1))
     panels = figure.subplots(max(len(found), 1), 3, sharey='row', squeeze=False)
     for row, (network, records) in zip(panels, found.items()):

@@ -180,6 +180,8 @@ def extract_regions(
     if roi_scale_factor is not None:
         regions = extractor.roi_rescale(regions, roi_scale_factor)
     layer = extractor.roi_layers[0]
+    if layer.aligned and layer.sampling_ratio <= 0:
+        regions = _empty_ones_outside(regions)
     height, width = layer.output_size
     return pool_regions(
         list(features),
@@ -191,6 +193,18 @@ def extract_regions(
         layer.sampling_ratio,
         layer.aligned,
     )
+
+
+def _empty_ones_outside(regions: Tensor) -> Tensor:
+    """Moves regions without width or height to where there is no map, so their features are 0.
+
+    mmcv's RoIAlign with as many samples as a region has pixels gives 0 for them, too, but that of
+    OpenVINO divides 0 by 0. Places without a box are such regions.
+    """
+    corners = regions[:, 1:]
+    is_empty = (corners[:, 2:] <= corners[:, :2]).any(1, keepdim=True)
+    outside = corners.new_tensor([-1000.0, -1000.0, -999.0, -999.0])
+    return torch.cat([regions[:, :1], torch.where(is_empty, outside, corners)], 1)
 
 
 def _regions(corners: Tensor) -> Tensor:

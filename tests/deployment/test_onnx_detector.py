@@ -16,7 +16,9 @@ from PIL import Image
 import sparsevit_mm
 from sparsevit_mm.deployment import OnnxDetector
 from sparsevit_mm.deployment.description import Description
+from sparsevit_mm.deployment.int8 import quantize_for_openvino
 from sparsevit_mm.deployment.picture import resize
+from sparsevit_mm.deployment.runtimes import open_session, run_session
 from sparsevit_mm.errors import ConfigError
 from tests.helpers.small_detectors import detector_config
 from tests.helpers.tiny_data import SEGMENTOR, write_config, write_tiny_data
@@ -92,6 +94,27 @@ def test_finds_what_the_model_finds(mask_detector, photo):
     assert len(detector.lines(found, threshold=0.0)) == len(found.boxes)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec('openvino') is None or find_spec('nncf') is None,
+    reason='openvino and nncf are not installed',
+)
+def test_masks_in_int8_for_openvino(photo, tmp_path):
+    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+    text = detector_config('Mask R-CNN').replace('sampling_ratio=1', 'sampling_ratio=0')
+    config = write_config(tmp_path / 'config.py', text, write_tiny_data(tmp_path / 'data'))
+    _, _, path = exported(config, tmp_path, '--cfg-options', 'model.test_cfg.rcnn.max_per_img=80')
+    detector = OnnxDetector(path, 'openvino', threads=1)
+    images, _ = detector.enter(detector.read(photo))
+    quantize_for_openvino(str(path), str(tmp_path / 'int8.xml'), [images] * 2)
+    contrasts = []
+    for file in (path, tmp_path / 'int8.xml'):
+        outputs = run_session(open_session(file, 'openvino', 1), images)
+        assert (outputs['labels'] == -1).any()  # calibrated with places that hold no box
+        contrasts.append(outputs['masks'][outputs['labels'] >= 0].std(axis=(1, 2)).mean())
+    assert contrasts[1] == pytest.approx(contrasts[0], rel=0.3)
+
+
 def test_normalized_input_and_a_letterbox(tmp_path):
     pytest.importorskip('onnxscript', reason='onnxscript is not installed')
     text = detector_config('RetinaNet').replace('keep_ratio=False', 'keep_ratio=True')
@@ -128,8 +151,6 @@ def test_wrong_input_is_one_sentence(mask_detector, photo, tmp_path):
     detector = OnnxDetector(path, 'onnxruntime', threads=1)
     with pytest.raises(ConfigError, match='the image is 8 x 8 x 4 uint8, but must be'):
         detector(np.zeros((8, 8, 4), dtype=np.uint8))
-    from sparsevit_mm.deployment.runtimes import run_session
-
     images = np.zeros((1, 64, 84, 3), dtype=np.uint8)
     with pytest.raises(ConfigError, match='images are 1 x 64 x 84 x 3 uint8, but the file takes'):
         run_session(detector.session, images)

@@ -109,6 +109,22 @@ def test_one_file_for_any_number_of_images(kind, runtime, tmp_path):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('runtime', RUNTIMES)
+def test_places_without_a_box_hold_what_torch_computes(runtime, tmp_path):
+    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+    model = small_detector('Mask R-CNN', tmp_path)
+    for layer in model.roi_head.mask_roi_extractor.roi_layers:
+        layer.sampling_ratio = 0  # as many samples as a region has pixels: none
+    model.roi_head.test_cfg.score_thr = float(predicted(model, noise())[0].scores[3])
+    module, path = predictions_of(model), tmp_path / 'model.onnx'
+    write_onnx(export_graph(module, noise()), path, module.outputs)
+    expected = dict(zip(module.outputs, module(noise())))
+    assert (expected['labels'] == -1).any() and (expected['labels'] >= 0).any()
+    outputs = dict(zip(module.outputs, OnnxModel(path, threads=1, runtime=runtime)(noise())))
+    torch.testing.assert_close(outputs['masks'], expected['masks'], atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize('which', ['sparse heads', 'pruned FasterViT'])
 def test_what_skips_windows_elsewhere(which, tmp_path):
     pytest.importorskip('onnxscript', reason='onnxscript is not installed')

@@ -17,6 +17,7 @@ from sparsevit_mm.deployment.picture import (
     read_picture,
     resize,
 )
+from sparsevit_mm.deployment.picture_3d import draw_boxes_3d
 from sparsevit_mm.deployment.runtimes import open_session, run_session
 from sparsevit_mm.errors import ConfigError
 
@@ -114,7 +115,9 @@ class OnnxDetector:
         size = pixels.shape[:2]
         cameras = []
         if self.description.task == 'detection_3d':
-            cameras.append(_projection(cam2img, size, placement))
+            across, down = placement.width / size[1], placement.height / size[0]
+            projection = np.diag([across, down, 1.0, 1.0]) @ _projection(cam2img)
+            cameras.append(projection[None].astype(np.float32))
         return self.leave(run_session(self.session, entered, *cameras), size, placement)
 
     def read(self, image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -239,7 +242,11 @@ class OnnxDetector:
         ]
 
     def draw(
-        self, image: str | Path | NDArray[np.uint8], found: Found, threshold: float = 0.3
+        self,
+        image: str | Path | NDArray[np.uint8],
+        found: Found,
+        threshold: float = 0.3,
+        cam2img: NDArray[Any] | None = None,
     ) -> NDArray[np.uint8]:
         """Draws what was found.
 
@@ -247,36 +254,37 @@ class OnnxDetector:
             image: A file, or (H, W, C) uint8, RGB.
             found: From a call with this image.
             threshold: Boxes of a lower score are left out.
+            cam2img: As for the call, for 3D boxes.
 
         Returns:
             (H, W, 3) uint8 RGB.
 
         Raises:
-            ConfigError: If 3D boxes were found, which are not drawn.
+            ConfigError: If 3D boxes were found and the projection is missing.
         """
-        if found.boxes_3d is not None:
-            raise ConfigError('3D boxes were found, which are not drawn: use tools/image_demo.py.')
         pixels = self.read(image)
         if found.label_map is not None:
             present = np.unique(found.label_map).tolist()
             return draw_regions(pixels, [found.label_map == label for label in present], present)
-        if found.boxes is None or found.labels is None or found.scores is None:
+        if found.labels is None or found.scores is None:
             return pixels
         shown = found.scores >= threshold
         labels = found.labels[shown].tolist()
-        if found.masks is not None:
-            pixels = draw_regions(pixels, list(found.masks[shown]), labels)
         texts = [
             f'{self.name_of(label)} {score:.2f}'
             for label, score in zip(labels, found.scores[shown])
         ]
+        if found.boxes_3d is not None:
+            projection = _projection(cam2img)
+            return draw_boxes_3d(pixels, found.boxes_3d[shown], projection, labels, texts)
+        assert found.boxes is not None
+        if found.masks is not None:
+            pixels = draw_regions(pixels, list(found.masks[shown]), labels)
         return draw_boxes(pixels, found.boxes[shown], labels, texts)
 
 
-def _projection(
-    cam2img: NDArray[Any] | None, size: tuple[int, ...], placement: Placement
-) -> NDArray[np.float32]:
-    """(1, 4, 4) projection into pixels of the file's input."""
+def _projection(cam2img: NDArray[Any] | None) -> NDArray[np.float64]:
+    """(4, 4) projection into pixels of the image."""
     if cam2img is None or np.shape(cam2img) not in ((3, 3), (4, 4)):
         raise ConfigError(
             f'cam2img is {cam2img}, but the file finds 3D boxes and needs a 3 x 3 or 4 x 4 '
@@ -285,6 +293,4 @@ def _projection(
     side = len(cam2img)
     projection = np.eye(4)
     projection[:side, :side] = cam2img
-    projection[0] *= placement.width / size[1]
-    projection[1] *= placement.height / size[0]
-    return projection[None].astype(np.float32)
+    return projection

@@ -156,7 +156,7 @@ def draw_boxes(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    picture = Image.fromarray(_rgb(image))
+    picture = Image.fromarray(rgb(image))
     pencil = ImageDraw.Draw(picture)
     thickness = max(1, round(max(picture.size) / 400))
     for box, label, text in zip(boxes.tolist(), labels, texts):
@@ -181,12 +181,13 @@ def draw_regions(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    tinted = _rgb(image).copy()
+    tinted = rgb(image).copy()
     for mask, label in zip(masks, labels):
         tinted[mask] = tinted[mask] // 2 + np.array(color_of(label), dtype=np.uint8) // 2
     return tinted
 
 
-def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Makes an image of 1 or at least 3 channels one of (H, W, 3), to draw into."""
     channels = image if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
     return np.ascontiguousarray(channels[..., :3])

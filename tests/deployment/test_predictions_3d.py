@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from onnx import load
+from PIL import Image
 
+from sparsevit_mm.deployment.__main__ import main as run_command
 from sparsevit_mm.deployment.agreement import agreement
 from sparsevit_mm.deployment.deformable import deformable_convolution
 from sparsevit_mm.deployment.description import Description
@@ -81,8 +83,9 @@ def check_same(expected, outputs):
             )
 
 
-def check_detector(detector, module):
+def check_detector(path, module):
     """The detector takes a larger image and the camera in its pixels."""
+    detector = OnnxDetector(path, 'onnxruntime', threads=1)
     image = np.random.default_rng(0).integers(0, 256, (2 * HEIGHT, 2 * WIDTH, 3), dtype=np.uint8)
     camera = np.array([[110, 0, 84], [0, 90, 44], [0, 0, 1.0]])
     found = detector(image, camera)
@@ -96,7 +99,15 @@ def check_detector(detector, module):
     np.testing.assert_allclose(found.boxes_3d, boxes[:number], rtol=0.01, atol=0.01)
     with pytest.raises(ConfigError, match='cam2img is None, but the file finds 3D boxes and needs'):
         detector(image)
-    with pytest.raises(ConfigError, match='3D boxes were found, which are not drawn'):
+    drawn = detector.draw(image, found, threshold=0.0, cam2img=camera)
+    assert drawn.shape == image.shape and (drawn != image).any()
+    Image.fromarray(image).save(path.with_name('photo.png'))
+    command = [path, path.with_name('photo.png'), '--camera', 110, 90, 84, 44, '--threshold', 0]
+    run_command([str(word) for word in [*command, '--out-dir', path.parent / 'drawn']])
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(path.parent / 'drawn' / 'photo.png')), drawn
+    )
+    with pytest.raises(ConfigError, match='cam2img is None, but the file finds 3D boxes and needs'):
         detector.draw(image, found)
 
 
@@ -125,7 +136,7 @@ def test_boxes_are_those_of_mmdetection3d(name, tmp_path):
             outputs = dict(zip(module.outputs, written(noise, *cameras)))
             check_same(predict(model, inputs, samples), outputs)
     if name == 'fcos3d':
-        check_detector(OnnxDetector(path, 'onnxruntime', threads=1), module)
+        check_detector(path, module)
 
 
 def test_a_head_that_decodes_in_its_own_way_is_refused():

@@ -124,9 +124,12 @@ def _out_of_order(pairs: list[tuple[int, int]], scores: NDArray[Any]) -> int:
 def _same_mask(
     expected: Mapping[str, NDArray[Any]], one: int, found: Mapping[str, NDArray[Any]], other: int
 ) -> bool:
-    if 'masks' not in expected:
+    name = next((name for name in ('masks', 'mask_logits') if name in expected), None)
+    if name is None:
         return True
-    first, second = expected['masks'][one], found['masks'][other]
+    first, second = expected[name][one], found[name][other]
+    if name == 'mask_logits':
+        first, second = first > 0, second > 0
     if first.dtype != np.bool_:
         # Inside their boxes: probabilities that are nearly the same give nearly the same masks.
         return bool(np.abs(first - second).max() <= 1 - MASK_TOLERANCE)

@@ -16,6 +16,7 @@ from sparsevit_mm.deployment.picture import (
     paste_mask,
     read_picture,
     resize,
+    resize_mask,
 )
 from sparsevit_mm.deployment.picture_3d import draw_boxes_3d
 from sparsevit_mm.deployment.runtimes import open_session, run_session
@@ -212,6 +213,10 @@ class OnnxDetector:
             masks = np.zeros((len(boxes), height, width), dtype=np.bool_)
             for place, (mask, box) in enumerate(zip(outputs['masks'][0][present], boxes)):
                 masks[place] = paste_mask(mask, box.tolist(), height, width, threshold)
+        elif 'mask_logits' in outputs:
+            sizes = (self.height, self.width), (placement.height, placement.width), size
+            whole = [resize_mask(logits, *sizes) for logits in outputs['mask_logits'][0][present]]
+            masks = np.array(whole, dtype=np.bool_).reshape(-1, height, width)
         return Found(boxes, outputs['scores'][0][present], outputs['labels'][0][present], masks)
 
     def name_of(self, label: int) -> str:

@@ -126,6 +126,38 @@ def paste_mask(
     return pasted
 
 
+def resize_mask(
+    logits: NDArray[np.float32],
+    entered: Sequence[int],
+    placement: Sequence[int],
+    size: Sequence[int],
+) -> NDArray[np.bool_]:
+    """Resizes the mask of an image to the file's input and from there to the image.
+
+    Args:
+        logits: (h, w), positive inside the mask, for the whole input.
+        entered: Height and width of the input.
+        placement: Pixels of the input that the image takes from the top left.
+        size: Height and width of the image.
+
+    Returns:
+        (height, width).
+    """
+    down, across = (
+        _blending(inside, new) @ _blending(cells, whole)[:inside]
+        for cells, whole, inside, new in zip(logits.shape, entered, placement, size)
+    )
+    resized: NDArray[np.bool_] = down @ logits @ across.T > 0
+    return resized
+
+
+def _blending(old: int, new: int) -> NDArray[np.float32]:
+    """(new, old) weights of bilinear resizing of old pixels to new ones."""
+    centers = (np.arange(new) + 0.5) * (old / new) - 0.5
+    apart = np.abs(centers.clip(0, old - 1)[:, None] - np.arange(old))
+    return np.maximum(0, 1 - apart).astype(np.float32)
+
+
 def _sampling(start: int, stop: int, low: float, high: float, cells: int) -> NDArray[np.float32]:
     """(pixels, cells) weights of bilinear sampling of cells that lie between low and high."""
     centers = (np.arange(start, stop, dtype=np.float32) + 0.5 - low) / (high - low) * cells - 0.5

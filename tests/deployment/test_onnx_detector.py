@@ -17,7 +17,7 @@ import sparsevit_mm
 from sparsevit_mm.deployment import OnnxDetector
 from sparsevit_mm.deployment.description import Description
 from sparsevit_mm.deployment.int8 import quantize_for_openvino
-from sparsevit_mm.deployment.picture import resize
+from sparsevit_mm.deployment.picture import resize, resize_mask
 from sparsevit_mm.deployment.runtimes import open_session, run_session
 from sparsevit_mm.errors import ConfigError
 from tests.helpers.small_detectors import detector_config
@@ -72,6 +72,17 @@ def test_resizing_is_that_of_opencv(new):
     wanted = cv2.resize(image, new[::-1])
     apart = np.abs(resize(image, *new).astype(int) - wanted)
     assert apart.max() <= 1 and (apart > 0).mean() < 0.02
+
+
+def test_masks_of_images_are_resized_as_by_torch():
+    import torch
+    import torch.nn.functional as F
+
+    logits = torch.randn(1, 1, 9, 12, generator=torch.Generator().manual_seed(0))
+    entered = F.interpolate(logits, (36, 48), mode='bilinear')[..., :30, :]
+    wanted = F.interpolate(entered, (75, 120), mode='bilinear')[0, 0] > 0
+    found = resize_mask(logits[0, 0].numpy(), (36, 48), (30, 48), (75, 120))
+    assert (found == wanted.numpy()).mean() > 0.999
 
 
 def test_finds_what_the_model_finds(mask_detector, photo):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.hub import get_config
 from torch import nn
 
 from sparsevit_mm.apis.configs import register_framework
@@ -63,9 +64,15 @@ TOOD = FCOS | dict(
     ),
 )  # fmt: skip
 
+INSTANCES = 'mmdet::mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco.py'
+
 
 def model_config(name):
-    """The config of a small model: one of `SHIPPED`, 'fcn', 'fcos', 'tood' or 'bevdet'."""
+    """The config of a small model.
+
+    Args:
+        name: One of `SHIPPED`, 'fcn', 'fcos', 'tood', 'bevdet' or 'instances', a Mask2Former.
+    """
     if name == 'fcn':
         return Config.fromstring(SEGMENTOR, '.py')
     if name in ('fcos', 'tood'):
@@ -74,7 +81,11 @@ def model_config(name):
     if name == 'bevdet':
         import_module('sparsevit_mm.det3d.bevdet')
         return Config(dict(default_scope='mmdet3d', model=bevdet_networks.small()))
-    cfg = small_configs.without_downloads(Config.fromfile(CONFIGS / SHIPPED[name]))
+    if name == 'instances':
+        cfg = _of_three_things_and_two_stuffs(get_config(INSTANCES))
+    else:
+        cfg = Config.fromfile(CONFIGS / SHIPPED[name])
+    small_configs.without_downloads(cfg)
     if name == 'classifier':
         cfg.model.backbone.update(dim=12, in_dim=12, num_heads=(1, 2, 3, 6))
         cfg.model.update(in_channels=96, num_classes=7)
@@ -88,6 +99,14 @@ def model_config(name):
     )
     for step in shrink:
         step(cfg)
+    return cfg
+
+
+def _of_three_things_and_two_stuffs(cfg):
+    for part in (cfg.model.panoptic_head, cfg.model.panoptic_fusion_head):
+        part.update(num_things_classes=3, num_stuff_classes=2)
+    cfg.model.panoptic_head.loss_cls.class_weight = [1.0] * 5 + [0.1]
+    cfg.model.data_preprocessor.batch_augments = None
     return cfg
 
 

@@ -18,10 +18,13 @@ TABLES = ROOT / 'projects' / 'paper_tables' / 'results'
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 PACKAGES = sorted(path.parent.name for path in (ROOT / 'sparsevit_mm').glob('[a-z]*/__init__.py'))
 """The packages inside `sparsevit_mm`; each has a page in the API reference."""
+WIDE = ('model_zoo.md', 'published_tables.md', 'swap_sweep.md')
+"""Pages whose tables need the room of the contents on the right."""
 SINGLE = 'sparsevit_mm'
 """Page of the modules that are in no package."""
 
 _LINK = re.compile(r'(?<!!)\[([^\]]+)\]\(((?:\.\./)[^)#\s]+)[^)]*\)')
+_PICTURE = re.compile(r'^(!\[[^\]]*\]\(([^)]+)\))$', re.M)
 
 
 def on_config(config: Any) -> Any:
@@ -46,7 +49,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Replaces links to files outside the site by the names of the files."""
+    """Replaces links to files outside the site by their names; a picture links to itself."""
+    if page.file.src_uri in WIDE:
+        page.meta['hide'] = ['toc']
 
     def named(match: re.Match[str]) -> str:
         path = (ROOT / 'docs' / Path(page.file.src_uri).parent / match[2]).resolve()
@@ -63,7 +68,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             else f'{match[1]} ({shown})'
         )
 
-    return _LINK.sub(named, markdown)
+    return _PICTURE.sub(r'[\1](\2)', _LINK.sub(named, markdown))
 
 
 def published_tables() -> str:

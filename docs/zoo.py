@@ -28,8 +28,11 @@ and footnotes.
 - **Own**: what this project got with the config. *Not trained* means that tests build it and train
   a step, but that it was never trained to its end: no pretrained weights and no full data sets were
   at hand.
-- **Initial weights**: the license of the repository that offers the file a config starts from. No
-  weights are shipped.
+- **Initial weights**: whose file a config starts from, and the license that is stated for it. The
+  repository that stores Microsoft's Swin weights is under MIT, that of FasterViT's authors under
+  the NVIDIA Source Code License-NC. OpenMMLab and torchvision license their code (Apache-2.0 and
+  BSD-3-Clause), but *state* no license for weights: ask them before you build a product on these.
+  No weights are shipped.
 
 Written by `python docs/zoo.py` from the `metafile.yml` of every folder; tests compare those with
 the configs.
@@ -46,16 +49,23 @@ _DATA = {
 
 def page() -> str:
     """The page, with a table for each folder of configs."""
-    parts = [_INTRODUCTION]
+    sections = []
     for name in yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']:
         models = yaml.safe_load((ROOT / name).read_text()).get('Models') or []
         if models:
             folder = Path(name).parent
-            title = f'{models[0]["In Collection"]} on {_DATA[folder.name]}'
+            collection = models[0]['In Collection'].replace(' + ', ' with ')
+            title = f'{collection} on {_DATA[folder.name]}'
             rows = [_COLUMNS, ('---',) * len(_COLUMNS), *(_row(model) for model in models)]
             table = '\n'.join(f'| {" | ".join(row)} |' for row in rows)
-            parts.append(f'## {title}\n\n[Recipe](../{folder}/README.md)\n\n{table}\n')
-    return '\n'.join(parts)
+            recipe = f'The recipe is in [{folder}/README.md](../{folder}/README.md).'
+            sections.append((title, f'## {title}\n\n{recipe}\n\n{table}\n'))
+    links = ' ·\n'.join(f'[{title}](#{_anchor(title)})' for title, _ in sections)
+    return '\n'.join([_INTRODUCTION, f'{links}\n', *(section for _, section in sections)])
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(' ', '-')
 
 
 def _row(model: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from projects.camvid_study.findings import METRICS, cost, over_seeds
 from projects.camvid_study.plan import BUDGETS, VARIANTS, Variant
 from projects.seeds import Statistic
-from sparsevit_mm.visualization.style import INK, new_plot, plain_axes
+from sparsevit_mm.visualization.style import INK, PLOT_WIDTH, new_plot, plain_axes
 
 _COSTS = {
     'network_ms': 'network, ms, measured',
@@ -29,16 +31,18 @@ _SERIES = {
 
 
 def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
-    """Draws one row per metric and one column per cost; error bars are the spread over seeds.
+    """Draws one row per cost and one column per metric; error bars are the spread over seeds.
+
+    Series are moved aside by a few pixels, because variants of one cost would cover each other.
 
     Args:
         report: The study's results.
     """
-    figure = new_plot(12.6, 7.2)
-    panels = figure.subplots(len(METRICS), len(_COSTS), sharey='row')
-    for row, (what, classes) in zip(panels, METRICS.items()):
-        for axes, (key, title) in zip(row, _COSTS.items()):
-            for label, (color, marker, line, belongs) in _SERIES.items():
+    figure = new_plot(PLOT_WIDTH, 10.4)
+    panels = figure.subplots(len(_COSTS), len(METRICS), sharey='col')
+    for column, (what, classes) in zip(panels.T, METRICS.items()):
+        for axes, (key, title) in zip(column, _COSTS.items()):
+            for place, (label, (color, marker, line, belongs)) in enumerate(_SERIES.items()):
                 points = []
                 for variant in filter(belongs, VARIANTS):
                     records = report['variants'].get(variant.key, {}).values()
@@ -48,15 +52,28 @@ def draw_tradeoff(report: Mapping[str, Any]) -> Figure:
                         points.append((at.mean / _unit(key), found.mean, found.spread))
                 if points:
                     x, y, spread = zip(*sorted(points))
+                    axes.update_datalim([(at, m + d) for at, m, s in points for d in (-s, s)])
                     axes.errorbar(
                         x, y, spread, color=color, marker=marker, linestyle=line, capsize=3,
-                        markersize=9 if marker == '*' else 5, linewidth=1.2, label=label,
+                        markersize=10 if marker == '*' else 6, linewidth=1.2, elinewidth=0.7,
+                        label=label, transform=_moved(axes, 3 * place - 7 if place else 0),
                     )  # fmt: skip
             axes.set_xlabel(title, color=INK)
+            axes.set_ylabel(_TITLES[what], color=INK)
+            axes.autoscale_view()
             plain_axes(axes)
-        row[0].set_ylabel(_TITLES[what], color=INK)
-    panels[0][0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(), loc='outside upper left', ncols=2,
+        frameon=False, fontsize=9, labelcolor=INK,
+    )  # fmt: skip
     return figure
+
+
+def _moved(axes: Axes, points: float) -> Transform:
+    """The axes' own place of data, moved to the right by typographic points."""
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    return axes.transData + ScaledTranslation(points / 72, 0, figure.dpi_scale_trans)
 
 
 def _is(variant: Variant, kind: str, finetuned: bool) -> bool:

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 INK, FAINT_INK, PAPER, GRID = '#16191f', '#5c6370', '#ffffff', '#e3e6eb'
 SERIES_COLORS = ('#1f5f9e', '#d9822b', '#3f8f5f', '#8a5fb0', '#b0485f')
 """Colors of lines, bars and points, in turn."""
+SERIES_MARKERS = ('o', 's', '^', 'D', 'v')
+"""Shapes of points that go with these colors, so that color is never the only difference."""
+
+PLOT_WIDTH = 8.0
+"""Width of a plot in inches: pages show it at two thirds of its pixels, its text at about 12."""
 
 _DRAWING_DPI, _PLOT_DPI = 100, 150
 
@@ -80,4 +85,4 @@ def plain_axes(axes: Axes, grid: str = 'both') -> None:
     axes.set_axisbelow(True)
     for side in ('top', 'right'):
         axes.spines[side].set_visible(False)
-    axes.tick_params(colors=FAINT_INK, labelsize=8)
+    axes.tick_params(colors=FAINT_INK, labelsize=9)

@@ -44,11 +44,11 @@ NOT_PUBLISHED = {'search'}  # steps of recipes, not rows of a table
 LICENSES = {
     'https://github.com/SwinTransformer/': "Microsoft's, MIT",
     'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/': "Microsoft's, MIT",
-    'https://download.openmmlab.com/': "OpenMMLab's, Apache-2.0",
+    'https://download.openmmlab.com/': "OpenMMLab's, not stated",
     'https://huggingface.co/ahatamiz/FasterViT/': "NVIDIA's, non-commercial",
-    'torchvision://': "torchvision's, BSD-3-Clause",
+    'torchvision://': "torchvision's, not stated",
 }
-"""Licenses of the repositories that offer files, by how their addresses begin."""
+"""Licenses that are stated for files by who offers them, by how their addresses begin."""
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,9 +17,10 @@ from sparsevit_mm.det3d.drawing.camera_view import draw_boxes_3d
 from sparsevit_mm.visualization.style import FAINT_INK, INK, new_drawing, to_pixels
 
 _PANEL_WIDTH = 480  # pixels of a camera's image
-_GAP, _TITLE = 6, 22  # pixels
+_GAP, _TITLE = 6, 30  # pixels
+_MAX_SIDE = 960  # pixels of the view from above, which is twice the width of a camera's image
 _COLUMNS = 3
-_FAINT = '#c9ced6'
+_FAINT, _VEHICLE = '#c9ced6', '#5c6370'
 
 _BOTTOM = (0, 4, 7, 3)  # bottom corners in MMDetection3D's order, the two at the rear first
 
@@ -65,7 +67,7 @@ def draw_surroundings(
     lidar2ego: NDArray[np.float64] | None = None,
     reach: float = 50.0,
 ) -> NDArray[np.uint8]:
-    """Draws boxes over the images of all cameras, with a view from above on the right.
+    """Draws boxes over the images of all cameras, with a view from above below them.
 
     Args:
         cameras: Images by name, drawn in rows of three.
@@ -83,13 +85,15 @@ def draw_surroundings(
     height, width = (max(panel.shape[axis] for panel in panels) for axis in (0, 1))
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    total = rows * (height + _GAP) - _GAP
-    above = draw_birds_eye(predicted, annotated, lidar2ego=lidar2ego, reach=reach, side=total)
-    canvas = np.full((total, columns * (width + _GAP) + total, 3), 255, np.uint8)
+    across, down = columns * (width + _GAP) - _GAP, rows * (height + _GAP)
+    side = min(across, _MAX_SIDE)
+    above = draw_birds_eye(predicted, annotated, lidar2ego=lidar2ego, reach=reach, side=side)
+    canvas = np.full((down + side, across, 3), 255, np.uint8)
     for number, panel in enumerate(panels):
         top, left = number // columns * (height + _GAP), number % columns * (width + _GAP)
         canvas[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
-    canvas[:, -total:] = above
+    left = (across - side) // 2
+    canvas[down:, left : left + side] = above
     return canvas
 
 
@@ -114,7 +118,7 @@ def draw_birds_eye(
         (side, side, 3) uint8 RGB.
     """
     to_ego = np.eye(4) if lidar2ego is None else np.asarray(lidar2ego, np.float64)
-    figure = new_drawing(side, side)
+    figure, size = new_drawing(side, side), side / 70
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
@@ -125,15 +129,20 @@ def draw_birds_eye(
     for radius in range(step, int(reach) + 1, step):
         turn = np.linspace(0, 2 * np.pi, 181)
         axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=_FAINT, linewidth=0.6)
-        axes.text(0, radius, f'{radius} m', color=FAINT_INK, fontsize=6, ha='center', va='bottom')
+        axes.text(
+            0, radius, f'{radius} m', color=FAINT_INK, fontsize=size, ha='center', va='bottom'
+        )
     vehicle = np.array([[-1.0, -0.9], [3.7, -0.9], [3.7, 0.9], [-1.0, 0.9]])
-    axes.add_collection(PolyCollection([_from_above(vehicle)], facecolor='#8a919e', zorder=2))
+    axes.add_collection(PolyCollection([_from_above(vehicle)], facecolor=_VEHICLE, zorder=2))
     _draw_outlines(axes, predicted.moved(to_ego), _hex(predicted.colors), filled=True)
-    handles = [axes.plot([], [], color='#1f77b4', linewidth=2, label='predicted')[0]]
+    handles = [
+        Patch(facecolor=_FAINT, edgecolor=FAINT_INK, label='predicted, in the color of its class')
+    ]
     if annotated is not None:
         _draw_outlines(axes, annotated.moved(to_ego), [INK] * len(annotated.corners))
-        handles.append(axes.plot([], [], color=INK, linewidth=1.2, label='annotated')[0])
-    axes.legend(handles=handles, loc='lower right', fontsize=7, framealpha=0.9)
+        handles.append(Patch(facecolor='none', edgecolor=INK, linewidth=1.5, label='annotated'))
+    handles.append(Patch(facecolor=_VEHICLE, label='the vehicle, front up'))
+    axes.legend(handles=handles, loc='lower right', fontsize=size, framealpha=0.9)
     return to_pixels(figure)
 
 
@@ -150,11 +159,11 @@ def _draw_outlines(
                 facecolor=color if filled else 'none',
                 edgecolor=color,
                 alpha=0.55 if filled else 1.0,
-                linewidth=1.2,
+                linewidth=1.6,
                 zorder=3 if filled else 4,
             )
         )
-        axes.add_collection(LineCollection([front], colors=[color], linewidth=1.2, zorder=4))
+        axes.add_collection(LineCollection([front], colors=[color], linewidth=1.6, zorder=4))
 
 
 def _from_above(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -179,6 +188,6 @@ def _panel(name: str, camera: CameraImage, layers: Sequence[BoxesInFrame]) -> ND
     titled = np.full((size[1] + _TITLE, size[0], 3), 255, np.uint8)
     titled[_TITLE:] = image
     cv2.putText(
-        titled, name, (4, _TITLE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (22, 25, 31), 1, cv2.LINE_AA
+        titled, name, (4, _TITLE - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (22, 25, 31), 1, cv2.LINE_AA
     )
     return titled

@@ -120,7 +120,7 @@ def _caption(
     image: NDArray[np.uint8], text: str, x: float, y: float, color: tuple[int, int, int]
 ) -> None:
     height, width = image.shape[:2]
-    scale = max(height, width) / 2000
+    scale = max(height, width) / 1100
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     left = int(np.clip(x, 0, max(width - text_width, 0)))
     bottom = int(np.clip(y - 3, text_height, height))

@@ -11,6 +11,8 @@ from projects.importance_study.plan import (
     HEADS,
     LONGER,
     Case,
+    finest,
+    tuned_at,
 )
 
 SCALES = (1.0, 0.85, 0.7, 0.6, 0.5)
@@ -111,11 +113,6 @@ def _sparse(data: str) -> list[Arm]:
     ] + smaller
 
 
-def _fine(ratio: float) -> tuple[float, ...]:
-    """Head ratios that skip windows at the two finest resolutions, where nearly all MACs are."""
-    return ratio, ratio, 0.0, 0.0
-
-
 def _with_heads(
     data: str,
     of_scale: Mapping[float, Sequence[tuple[float, float]]] = MappingProxyType(_HEAD_BUDGETS),
@@ -132,7 +129,7 @@ def _with_heads(
         *(
             Arm(
                 f'{IMPORTANCE}, backbone {ratio:.0%}, heads {heads:.0%}{where}',
-                Case(weights, IMPORTANCE, ratio, scale, head_ratios=_fine(heads)),
+                Case(weights, IMPORTANCE, ratio, scale, head_ratios=finest(heads)),
                 data,
             )
             for ratio, heads, scale, where in budgets
@@ -152,6 +149,23 @@ def _searched(data: str) -> list[Arm]:
     ]
 
 
+def _tuned(data: str) -> list[Arm]:
+    """Networks that are trained further with the ratios that they are tested with."""
+    return [
+        Arm(
+            f'tuned, backbone {ratio:.0%}, heads {heads:.0%}',
+            Case(
+                f'{IMPORTANCE}+{HEADS}+{tuned_at(ratio, heads)}',
+                IMPORTANCE,
+                ratio,
+                head_ratios=finest(heads),
+            ),
+            data,
+        )
+        for ratio, heads in ((0.0, 0.7), (0.5, 0.7))
+    ]
+
+
 ARMS = {
     'sparsevit': [*_dense('aerial_cars'), *_sparse('aerial_cars'), *_with_heads('aerial_cars')],
     'sparsevit long': [
@@ -166,7 +180,11 @@ ARMS = {
         *_dense('aerial_fastervit_narrow', False, 'narrower, dense')[:1],
     ],
     **{
-        name: [*_dense(data, scales=DRAWN_SCALES), *_with_heads(data, _DRAWN_BUDGETS)]
+        name: [
+            *_dense(data, scales=DRAWN_SCALES),
+            *_with_heads(data, _DRAWN_BUDGETS),
+            *_tuned(data),
+        ]
         for name, data in (
             ('drawn segmentor', 'drawn_segmentation'),
             ('drawn detector', 'drawn_detection'),

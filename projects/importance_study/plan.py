@@ -28,8 +28,28 @@ favor no ranking."""
 HEADS = 'heads'
 """Behind the name of a training: its neck and head skip windows, too."""
 
+TUNED = 'tuned at '
+"""Behind the name of a training with heads, before its ratios of backbone and heads: see
+`tuned_at`."""
+
 FURTHER_RATE, FURTHER_WARMUP = 5e-4, 10
 """Learning rate of further trainings, and the iterations in which it rises."""
+
+
+def tuned_at(ratio: float, heads: float) -> str:
+    """What the name of a training ends with that has the same ratios in every iteration.
+
+    Args:
+        ratio: Ratio of the backbone.
+        heads: Ratio of neck and head, see `finest`.
+    """
+    return f'{TUNED}{ratio:g}-{heads:g}'
+
+
+def finest(ratio: float) -> tuple[float, ...]:
+    """Head ratios that skip windows at the two finest resolutions, where nearly all MACs are."""
+    return ratio, ratio, 0.0, 0.0
+
 
 DATA_VARIABLE = 'SPARSEVIT_MM_DATA'
 
@@ -205,8 +225,9 @@ class Case:
         """Name in files."""
         if self.search:
             return f'{self.weights}-{self.search}-{self.by}'.replace(' ', '_')
+        weights = self.weights.replace(' ', '_')
         heads = ''.join(f'-{ratio:g}' for ratio in self.head_ratios)
-        return f'{self.weights}-{self.importance}-{self.ratio:g}-{self.scale:g}{heads}'
+        return f'{weights}-{self.importance}-{self.ratio:g}-{self.scale:g}{heads}'
 
 
 def compared_cases(data: DataSet) -> list[Case]:

@@ -22,8 +22,10 @@ from projects.importance_study.plan import (
     FURTHER_WARMUP,
     HEADS,
     LONGER,
+    TUNED,
     Case,
     DataSet,
+    finest,
 )
 from projects.runs import check_same_run, train_with_progress
 from projects.street_scenes.dataset import DemoSettings
@@ -78,8 +80,9 @@ class StudyRun:
 
         Args:
             name: 'dense', 'longer', or the importance that the network is adapted with; with
-                '+batch' behind it, the images of a batch share their windows, and with '+heads',
-                the neck and head skip windows, too.
+                '+batch' behind it, the images of a batch share their windows, with '+heads', the
+                neck and head skip windows, too, and with `tuned_at(…)`, the ratios are those
+                instead of random ones.
         """
         cfg = self._config(name)
         if name != DENSE:
@@ -92,7 +95,12 @@ class StudyRun:
             cfg.model.backbone.update(importance=importance, allocation=allocation)
             if HEADS in added:
                 cfg.model.update(type='sparsevit_mm.SparseHeads', of=cfg.model.type)
-            cfg.custom_hooks = [_ADAPTATION]
+            fixed = [one for one in added if one.startswith(TUNED)]
+            if fixed:
+                ratio, heads = map(float, fixed[0].removeprefix(TUNED).split('-'))
+                cfg.model.backbone.pruning_ratios = ratio
+                cfg.model.head_ratios = list(finest(heads))
+            cfg.custom_hooks = [] if fixed else [_ADAPTATION]
         register_framework(cfg)
         return train_with_progress(cfg, Console(stderr=True))
 

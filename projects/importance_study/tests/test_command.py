@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from projects.importance_study.__main__ import SMOKE_TRAINING, main
-from projects.importance_study.plan import DATA_SETS, DATA_VARIABLE, Case
+from projects.importance_study.plan import DATA_SETS, DATA_VARIABLE, Case, tuned_at
 from projects.importance_study.run import StudyRun
 from sparsevit_mm.apis.configs import register_framework
 
@@ -29,11 +30,14 @@ def test_study_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch
     command(tmp_path, '--steps', 'compare', 'report')
     run = StudyRun(DATA_SETS['drawn_segmentation'], 0, tmp_path, SMOKE_TRAINING)
     run.measure(Case('random', 'change', 0.7))
-    heads = Case('contrast+batch+heads', 'contrast', 0.5, head_ratios=(0.5, 0.5, 0, 0))
+    weights = f'contrast+batch+heads+{tuned_at(0.5, 0.25)}'
+    heads = Case(weights, 'contrast', 0.5, head_ratios=(0.5, 0.5, 0, 0))
     assert run.measure(heads)['macs'] < found_macs(run, Case('random', 'random', 0.0))
     weights = torch.load(run.weights(heads.weights), weights_only=True)
     assert "allocation='batch'" in weights['meta']['cfg']
     assert "type='sparsevit_mm.SparseHeads'" in weights['meta']['cfg']
+    assert 'SparsityAdaptationHook' not in weights['meta']['cfg']
+    assert re.search(r'head_ratios=\[\s*0.25,\s*0.25,\s*0.0,\s*0.0,', weights['meta']['cfg'])
     command(tmp_path, '--steps', 'report')
     report = json.loads((tmp_path / 'importances.json').read_text())
     found = report['results']['drawn_segmentation']

@@ -22,6 +22,7 @@ if not torch.cuda.is_available():
 
 from sparsevit_mm import SparseViT
 from sparsevit_mm.ops import backend
+from sparsevit_mm.ops.compat import can_compile, can_export
 
 TOOLS = (
     'projects',
@@ -101,6 +102,28 @@ def triton_device():
         pytest.skip('needs Triton and torch 2.4')
     with backend.use('triton'):
         yield torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+@pytest.fixture(scope='session')
+def compiler():
+    """Leaves out a test that this torch cannot compile the backbones for."""
+    if not can_compile():
+        pytest.skip(f'the compiler of torch {torch.__version__} does not take the backbones')
+
+
+@pytest.fixture(scope='session')
+def export():
+    """Leaves out a test that this torch cannot export graphs for."""
+    if not can_export():
+        pytest.skip(f'torch {torch.__version__} cannot export the backbones')
+
+
+@pytest.fixture(scope='session')
+def onnx(export):
+    """The package, where ONNX files can be written and run."""
+    for package in ('onnxscript', 'onnxruntime'):
+        pytest.importorskip(package, reason=f'{package} is not installed')
+    return pytest.importorskip('onnx', reason='onnx is not installed')
 
 
 def with_larger_weights(net):

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import flop_registry
 
 from benchmarks.floors import Rates
@@ -104,8 +104,8 @@ _FREE = {
 
 
 def _bytes(name: str, args: Sequence[Any], out: Any) -> int:
-    given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
-    made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+    given = [leaf for leaf in tree_flatten(args)[0] if isinstance(leaf, Tensor)]
+    made = [leaf for leaf in tree_flatten(out)[0] if isinstance(leaf, Tensor)]
     sizes = {id(tensor): _size(tensor) for tensor in (*given, *made)}
     if name in _READ_IN_PART:
         touched = made[0] if made else given[1]

@@ -4,7 +4,7 @@
 but literals.
 """
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 PYTHON = ((3, 10), (3, 12))
 """First and last Python that all the frameworks run on."""
@@ -32,7 +32,7 @@ SUPPORTED = {
 }
 """Versions that the package accepts at run time."""
 
-BUILD_TOOLS = ('setuptools>=70,<82', 'wheel', 'ninja')
+BUILD_TOOLS = ('setuptools>=77,<82', 'wheel', 'ninja')
 """mmcv builds with these, and mmengine needs setuptools' pkg_resources at run time."""
 
 NUMPY = 'numpy==1.26.4'

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
 
 from sparsevit_mm.deployment.image_bytes import FromBytes
 from sparsevit_mm.deployment.predictions import Predictions, exportable_post_processing
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.models.fastervit import FasterViT
-from sparsevit_mm.ops.compat import plain_attention
+from sparsevit_mm.ops.compat import can_export, plain_attention
 from sparsevit_mm.versions import TORCH
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 SMALLEST_SIDE = 32
 """Smallest side of images, in pixels, of a graph with dynamic size: the last stride."""
@@ -63,9 +65,11 @@ def export_graph(
             f'dynamic_size is asked for a {type(model).__name__} that skips windows, but how many '
             'it keeps is fixed for one size: leave the size fixed, or set pruning_ratios to 0.'
         )
-    symbols: Any = import_module('torch.fx.experimental._config')
-    if not hasattr(symbols, 'backed_size_oblivious'):
+    if not can_export():
         raise ConfigError(f'torch is {torch.__version__}, but export needs {TORCH} or one near it.')
+    from torch.export import Dim
+
+    symbols: Any = import_module('torch.fx.experimental._config')
     model.eval()
     sides: dict[int, Any] = {}
     if dynamic_batch:

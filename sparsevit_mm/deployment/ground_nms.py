@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevit_mm.deployment.onnx_operators import NO_BOX
+from sparsevit_mm.ops.compat import is_exporting
 
 _LOWEST_SCORE = NO_BOX / 2
 _SMALLEST = 1e-9
@@ -53,7 +54,7 @@ def suppress_on_ground(
         return step + 1, torch.where(gone, NO_BOX, left), kept + mark
 
     state = (torch.zeros((), dtype=torch.int64), scores.clone(), torch.zeros_like(scores))
-    if torch.compiler.is_exporting():
+    if is_exporting():
         from torch._higher_order_ops import while_loop
 
         _, _, kept = while_loop(goes_on, keep_best, state)

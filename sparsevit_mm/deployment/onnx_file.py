@@ -10,11 +10,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 
 from sparsevit_mm.deployment.description import KEY, Description
 from sparsevit_mm.deployment.onnx_operators import onnx_forms
@@ -23,6 +22,9 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import written_whole
 from sparsevit_mm.ops.compat import plain_attention
 from sparsevit_mm.versions import ONNX
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 INPUT = 'images'
 OPSET = 18

@@ -12,14 +12,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparsevit_mm.ops.backend import CAN_DEFINE
+
 NO_BOX = -1.0
 """Score of a place that holds no box; it neither suppresses a box nor is kept."""
 
 _LOWEST_SCORE = -0.5
 """Between `NO_BOX` and every score of a box."""
 
+_Function = Callable[..., Any]
 
-@torch.library.custom_op('sparsevit_mm::suppress', mutates_args=())
+
+def _operator(shapes: _Function) -> Callable[[_Function], _Function]:
+    """Declares a function as an operator; before torch 2.4, which exports none, it stays one.
+
+    Args:
+        shapes: Makes what the operator returns without computing it.
+    """
+
+    def declare(function: _Function) -> _Function:
+        if not CAN_DEFINE:
+            return function
+        name = f'sparsevit_mm::{function.__name__}'
+        operator = torch.library.custom_op(name, function, mutates_args=())
+        operator.register_fake(shapes)
+        return operator
+
+    return declare
+
+
+def _shape_of_suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int) -> Tensor:
+    return torch.empty_like(scores)
+
+
+@_operator(_shape_of_suppress)
 def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int) -> Tensor:
     """Non-maximum suppression in every image of a batch.
 
@@ -47,12 +73,20 @@ def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int) ->
     return kept
 
 
-@suppress.register_fake
-def _shape_of_suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int) -> Tensor:
-    return torch.empty_like(scores)
+def _shape_of_pool_regions(
+    maps: Sequence[Tensor],
+    regions: Tensor,
+    levels: Tensor,
+    height: int,
+    width: int,
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    return maps[0].new_empty(regions.shape[0], maps[0].shape[1], height, width)
 
 
-@torch.library.custom_op('sparsevit_mm::pool_regions', mutates_args=())
+@_operator(_shape_of_pool_regions)
 def pool_regions(
     maps: Sequence[Tensor],
     regions: Tensor,
@@ -94,20 +128,6 @@ def pool_regions(
                 aligned,
             )
     return pooled
-
-
-@pool_regions.register_fake
-def _shape_of_pool_regions(
-    maps: Sequence[Tensor],
-    regions: Tensor,
-    levels: Tensor,
-    height: int,
-    width: int,
-    scales: Sequence[float],
-    sampling_ratio: int,
-    aligned: bool,
-) -> Tensor:
-    return maps[0].new_empty(regions.shape[0], maps[0].shape[1], height, width)
 
 
 def onnx_forms() -> dict[Any, Callable[..., Any]]:

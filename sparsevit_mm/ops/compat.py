@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 
 import torch
 
@@ -15,6 +16,20 @@ def _no() -> bool:
 is_compiling = getattr(torch.compiler, 'is_compiling', _no)
 is_dynamo_compiling = getattr(torch.compiler, 'is_dynamo_compiling', _no)
 is_exporting = getattr(torch.compiler, 'is_exporting', _no)
+
+
+def can_compile() -> bool:
+    """Whether torch's compiler takes the backbones: they must see that it looks at them."""
+    return is_compiling is not _no
+
+
+def can_export() -> bool:
+    """Whether `torch.export` can be told that a side of a map may be 1."""
+    if find_spec('torch.fx.experimental._config') is None:
+        return False
+    from torch.fx.experimental import _config
+
+    return hasattr(_config, 'backed_size_oblivious')
 
 
 def plain_attention() -> AbstractContextManager[None]:

@@ -22,13 +22,6 @@ FASTERVITS = {
 SIZES = [(224, 224), (256, 352), (150, 333)]
 
 
-@pytest.fixture
-def onnx():
-    for package in ('onnxscript', 'onnxruntime'):
-        pytest.importorskip(package, reason=f'{package} is not installed')
-    return pytest.importorskip('onnx', reason='onnx is not installed')
-
-
 def build(cls, **arguments):
     torch.manual_seed(0)
     backbone = cls(**arguments).eval()
@@ -142,7 +135,7 @@ def test_a_fastervit_that_skips_windows(allocation, tmp_path, onnx):
         export_graph(backbone, noise(1, 256, 320), dynamic_size=True)
 
 
-def test_a_dynamic_graph_from_a_sample_whose_last_stage_is_one_window():
+def test_a_dynamic_graph_from_a_sample_whose_last_stage_is_one_window(export):
     backbone = build(FasterViT, **FASTERVITS['0'])
     program = export_graph(backbone, noise(1, 224, 224), dynamic_size=True)
     for size in SIZES:
@@ -171,14 +164,14 @@ def test_swin_with_carriers(ratios, tmp_path, onnx):
     check_equal(backbone, exported, noise(1, 120, 112))
 
 
-def test_a_file_of_torch_export(tmp_path):
+def test_a_file_of_torch_export(tmp_path, export):
     backbone = build(SparseViT, **SPARSEVIT, pruning_ratios=SCHEDULES[2])
     torch.export.save(export_graph(backbone, noise(1, 120, 112)), tmp_path / 'model.pt2')
     loaded = torch.export.load(tmp_path / 'model.pt2').module()
     check_equal(backbone, loaded, noise(1, 120, 112))
 
 
-def test_export_leaves_the_backbone_as_it_was():
+def test_export_leaves_the_backbone_as_it_was(export):
     backbone = build(FasterViT, **FASTERVITS['0'])
     with torch.no_grad():
         before = backbone(noise(1, *SIZES[1]))

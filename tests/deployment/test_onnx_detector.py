@@ -37,9 +37,8 @@ def photo(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def mask_detector(tmp_path_factory):
+def mask_detector(tmp_path_factory, onnx):
     """Config, weights and file of a tiny Mask R-CNN."""
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
     folder = tmp_path_factory.mktemp('mask_detector')
     data = write_tiny_data(folder / 'data')
     config = write_config(folder / 'config.py', detector_config('Mask R-CNN'), data)
@@ -110,8 +109,7 @@ def test_finds_what_the_model_finds(mask_detector, photo):
     find_spec('openvino') is None or find_spec('nncf') is None,
     reason='openvino and nncf are not installed',
 )
-def test_masks_in_int8_for_openvino(photo, tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_masks_in_int8_for_openvino(photo, tmp_path, onnx):
     text = detector_config('Mask R-CNN').replace('sampling_ratio=1', 'sampling_ratio=0')
     config = write_config(tmp_path / 'config.py', text, write_tiny_data(tmp_path / 'data'))
     _, _, path = exported(config, tmp_path, '--cfg-options', 'model.test_cfg.rcnn.max_per_img=80')
@@ -126,8 +124,7 @@ def test_masks_in_int8_for_openvino(photo, tmp_path):
     assert contrasts[1] == pytest.approx(contrasts[0], rel=0.3)
 
 
-def test_normalized_input_and_a_letterbox(tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_normalized_input_and_a_letterbox(tmp_path, onnx):
     text = detector_config('RetinaNet').replace('keep_ratio=False', 'keep_ratio=True')
     config = write_config(tmp_path / 'config.py', text, write_tiny_data(tmp_path / 'data'))
     _, _, path = exported(config, tmp_path, '--input', 'normalized')
@@ -140,8 +137,7 @@ def test_normalized_input_and_a_letterbox(tmp_path):
     assert (entered[:, :, 53:] == 0).all()  # the preprocessor pads after the normalization
 
 
-def test_segments_and_classifies(photo, tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_segments_and_classifies(photo, tmp_path, onnx):
     from tests.tools.test_export_onnx import CLASSIFIER
 
     config = write_config(tmp_path / 'config.py', SEGMENTOR, write_tiny_data(tmp_path / 'data'))

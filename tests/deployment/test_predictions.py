@@ -7,7 +7,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from onnx import load
 
 from sparsevit_mm.deployment.agreement import agreement
 from sparsevit_mm.deployment.graph import export_graph
@@ -92,13 +91,12 @@ def test_images_with_few_boxes_and_none(tmp_path):
 @pytest.mark.parametrize(
     'kind', ['FCOS', pytest.param('Cascade Mask R-CNN', marks=pytest.mark.slow)]
 )
-def test_one_file_for_any_number_of_images(kind, runtime, tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_one_file_for_any_number_of_images(kind, runtime, tmp_path, onnx):
     model = small_detector(kind, tmp_path, schedule=[[0.6], [0.0]])
     module = predictions_of(model)
     path = tmp_path / 'model.onnx'
     write_onnx(export_graph(module, noise(), dynamic_batch=True), path, module.outputs)
-    nodes = load(path).graph.node
+    nodes = onnx.load(path).graph.node
     assert {node.domain for node in nodes} == {''}
     assert 'NonMaxSuppression' in {node.op_type for node in nodes}
     written = OnnxModel(path, threads=1, runtime=runtime)
@@ -126,8 +124,7 @@ def test_places_without_a_box_hold_what_torch_computes(runtime, tmp_path):
 
 @torch.no_grad()
 @pytest.mark.parametrize('which', ['sparse heads', 'pruned FasterViT'])
-def test_what_skips_windows_elsewhere(which, tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_what_skips_windows_elsewhere(which, tmp_path, onnx):
     if which == 'sparse heads':
         model = make_heads_sparse(small_detector('RetinaNet', tmp_path), [0.6, 0.5])
     else:

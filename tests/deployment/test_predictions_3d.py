@@ -7,7 +7,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from onnx import load
 from PIL import Image
 
 from sparsevit_mm.deployment.__main__ import main as run_command
@@ -115,8 +114,7 @@ def check_detector(path, module):
 @pytest.mark.parametrize(
     'name', ['fcos3d', 'smoke', pytest.param('bevdet', marks=pytest.mark.slow)]
 )
-def test_boxes_are_those_of_mmdetection3d(name, tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_boxes_are_those_of_mmdetection3d(name, tmp_path, onnx):
     model = small_detector_3d(name)
     module = predictions_of(model).eval()
     noise, cameras, inputs, samples = frame(name, module)
@@ -126,7 +124,7 @@ def test_boxes_are_those_of_mmdetection3d(name, tmp_path):
     program = export_graph(module, noise, *cameras, dynamic_batch=name != 'bevdet')
     description = Description('detection_3d', 'normalized', fitting='letterbox')
     write_onnx(program, path, module.outputs, description, module.inputs)
-    nodes = load(path).graph.node
+    nodes = onnx.load(path).graph.node
     assert {node.domain for node in nodes} == {''}
     for runtime in [r.values[0] for r in RUNTIMES if find_spec(r.values[0]) is not None]:
         written = OnnxModel(path, threads=1, runtime=runtime)

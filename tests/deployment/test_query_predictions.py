@@ -115,8 +115,7 @@ def test_a_file_finds_the_instances_of_mmdetection(runtime, tmp_path):
 @pytest.mark.slow  # attention in several layers makes large graphs
 @torch.no_grad()
 @pytest.mark.parametrize('name', ['dino', 'mask2former'])
-def test_files_predict_what_the_frameworks_predict(name, tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_files_predict_what_the_frameworks_predict(name, tmp_path, onnx):
     model = build_trained(name)
     module = predictions_of(model)
     noise, samples = batch_for(name, HEIGHT, WIDTH, images=2)

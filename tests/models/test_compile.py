@@ -40,7 +40,7 @@ LONG = pytest.param('fastervit', marks=pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
-def forget_graphs():
+def forget_graphs(compiler):
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()

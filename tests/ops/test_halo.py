@@ -76,11 +76,15 @@ def test_windows_of_many_channels_in_inference(batch):
 def test_of_a_low_precision(dtype):
     conv = nn.Conv2d(3, 5, 3, padding=1).to(dtype)
     x = torch.randn(2, 3, 10, 9).to(dtype)
+    try:
+        dense = conv(x)
+    except RuntimeError as error:  # "slow_conv2d_cpu" not implemented for 'Half'
+        pytest.skip(f'torch {torch.__version__} on a CPU: {error}')
     grid = WindowGrid(10, 9, 7)
     windows = Windows.locate(grid, 2, torch.tensor([0, 5]), x.device)
     found = convolve_windows(
         x, torch.zeros(2, 5, 10, 9, dtype=dtype), windows, conv.weight, conv.bias
     )
     mask = window_mask(torch.tensor([0, 5]), 2, 10, 9, 7)
-    torch.testing.assert_close(found, (mask * conv(x)).to(dtype), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(found, (mask * dense).to(dtype), rtol=0.02, atol=0.02)
     assert found.is_contiguous(memory_format=torch.channels_last)

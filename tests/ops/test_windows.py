@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from sparsevit_mm.ops import windows as module
 from sparsevit_mm.ops.attention import edge_masks
@@ -32,8 +32,8 @@ class NewTensors(TorchDispatchMode):
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         out = operator(*args, **(kwargs or {}))
-        given = {t.data_ptr() for t in tree_leaves(args) if isinstance(t, torch.Tensor)}
-        for tensor in tree_leaves(out):
+        given = {t.data_ptr() for t in tree_flatten(args)[0] if isinstance(t, torch.Tensor)}
+        for tensor in tree_flatten(out)[0]:
             if not isinstance(tensor, torch.Tensor) or tensor.data_ptr() in given:
                 continue
             if tensor.ndim == 2 and len(tensor) >= self.num_rows and tensor.is_floating_point():

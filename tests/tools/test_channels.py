@@ -67,7 +67,7 @@ def segmentor(request, tmp_path):
     return request.param, write_config(tmp_path / 'segmentor.py', text, data), data
 
 
-def test_costs_and_exports(segmentor, tmp_path, capsys):
+def test_costs(segmentor, tmp_path, capsys):
     channels, config, _ = segmentor
     out = tmp_path / 'cost.json'
     call_tool('get_flops', config, '--shape', 64, 96, '--out', out)
@@ -79,10 +79,15 @@ def test_costs_and_exports(segmentor, tmp_path, capsys):
     said = capsys.readouterr().out
     assert 'images/s' in said
     assert 'measured on 1 x 64 x 96, float32, cpu' in said
+
+
+def test_exports(segmentor, tmp_path, onnx):
+    import onnxruntime
+
+    channels, config, _ = segmentor
     call_tool('export_onnx', config, '--out', tmp_path / 'm.pt2', '--shape', 64, 96)
     (images,) = torch.export.load(tmp_path / 'm.pt2').example_inputs[0]
     assert images.shape == (1, channels, 64, 96)
-    onnxruntime = pytest.importorskip('onnxruntime')
     call_tool('export_onnx', config, '--out', tmp_path / 'm.onnx', '--shape', 64, 96)
     session = onnxruntime.InferenceSession(tmp_path / 'm.onnx')
     (asked,) = session.get_inputs()

@@ -26,12 +26,6 @@ model = dict(type='sparsevit_mm.ImageClassifier', in_channels=64, num_classes=2,
 """
 
 
-@pytest.fixture
-def onnx():
-    for package in ('onnx', 'onnxscript', 'onnxruntime'):
-        pytest.importorskip(package, reason=f'{package} is not installed')
-
-
 def write(folder, text):
     path = folder / 'config.py'
     path.write_text(text)

@@ -64,7 +64,9 @@ SLOW = ('train', 'test', 'search')
     'name',
     [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in WRITES],
 )
-def test_a_full_disk(name, tiny, trained, tmp_path, on_a_full_disk):
+def test_a_full_disk(name, tiny, trained, tmp_path, on_a_full_disk, request):
+    if name == 'export_onnx':
+        request.getfixturevalue('export')
     words = {
         'DETECTOR': tiny.detector,
         'PLAIN': tiny.plain,

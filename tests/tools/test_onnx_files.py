@@ -14,8 +14,7 @@ RUNTIMES = {'onnxruntime': 'int8.onnx', 'openvino': 'int8.xml'}
 
 
 @pytest.fixture(scope='module')
-def file(tiny, trained, tmp_path_factory):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def file(tiny, trained, tmp_path_factory, onnx):
     path = tmp_path_factory.mktemp('file') / 'detector.onnx'
     call_tool(
         'export_onnx', tiny.detector, trained / 'epoch_3.pth', '--shape', 60, 84, '--out', path

@@ -84,13 +84,18 @@ def test_tools_on_a_config_in_pure_python(config, tiny, tmp_path, capsys):
         '--evaluations', 3, '--population', 2, '--parents', 1,
     )  # fmt: skip
     assert list((tmp_path / 'search').rglob('*.json'))
-    call_tool('export_onnx', config, weights, '--shape', 64, 96, '--out', 'detector.pt2')
-    assert (tmp_path / 'detector.pt2').exists()
     call_tool(
         'rank_windows', config, weights, '--ratios', '0.5', '--importances', 'l2',
         '--num-images', 2, '--out', 'ranked.json',
     )  # fmt: skip
     assert (tmp_path / 'ranked.json').exists()
+
+
+def test_a_config_in_pure_python_and_an_installed_one_are_exported(config, tmp_path, export):
+    call_tool('export_onnx', config, '--shape', 64, 96, '--out', 'detector.pt2')
+    options = ['--shape', 64, 64, '--cfg-options', 'model.backbone.init_cfg=None']
+    call_tool('export_onnx', INSTALLED, '--out', 'network.pt2', *options)
+    assert (tmp_path / 'detector.pt2').exists() and (tmp_path / 'network.pt2').exists()
 
 
 @pytest.mark.parametrize('name', ['plain', 'detector'])
@@ -146,7 +151,6 @@ def test_tools_take_installed_configs(tmp_path, monkeypatch, capsys):
     call_tool('get_flops', INSTALLED, '--shape', 64, 64)
     options = ['--shape', 64, 64, '--cfg-options', 'model.backbone.init_cfg=None']
     call_tool('throughput', INSTALLED, '--device', 'cpu', '--runs', 1, *options)
-    call_tool('export_onnx', INSTALLED, '--out', 'network.pt2', *options)
     for tool in (['train', INSTALLED], ['browse_dataset', INSTALLED]):
         with pytest.raises(SystemExit):
             call_tool(*tool)

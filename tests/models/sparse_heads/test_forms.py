@@ -31,7 +31,7 @@ def sparse(name):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_a_graph_gives_the_same(name):
+def test_a_graph_gives_the_same(name, export):
     part = exportable(sparse(name), 'model').eval()
     images = torch.rand(IMAGES)
     with torch.no_grad():
@@ -41,8 +41,9 @@ def test_a_graph_gives_the_same(name):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_an_onnx_file_gives_the_same(tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime')
+def test_an_onnx_file_gives_the_same(tmp_path, onnx):
+    import onnxruntime
+
     part = exportable(sparse('RetinaNet'), 'model').eval()
     images = torch.rand(IMAGES)
     write_onnx(export_graph(part, images), tmp_path / 'model.onnx')
@@ -55,7 +56,7 @@ def test_an_onnx_file_gives_the_same(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['UPerNet', 'RetinaNet'])
-def test_a_compiled_model_gives_the_same(name):
+def test_a_compiled_model_gives_the_same(name, compiler):
     torch._dynamo.reset()
     part = exportable(sparse(name), 'model').eval()
     images = torch.rand(IMAGES)

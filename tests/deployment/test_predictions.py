@@ -108,8 +108,7 @@ def test_one_file_for_any_number_of_images(kind, runtime, tmp_path, onnx):
 
 @torch.no_grad()
 @pytest.mark.parametrize('runtime', RUNTIMES)
-def test_places_without_a_box_hold_what_torch_computes(runtime, tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_places_without_a_box_hold_what_torch_computes(runtime, tmp_path, onnx):
     model = small_detector('Mask R-CNN', tmp_path)
     for layer in model.roi_head.mask_roi_extractor.roi_layers:
         layer.sampling_ratio = 0  # as many samples as a region has pixels: none

@@ -93,8 +93,7 @@ def test_instances_are_those_of_mmdetection():
 @pytest.mark.slow  # attention in several layers makes large graphs
 @torch.no_grad()
 @pytest.mark.parametrize('runtime', RUNTIMES)
-def test_a_file_finds_the_instances_of_mmdetection(runtime, tmp_path):
-    pytest.importorskip('onnxscript', reason='onnxscript is not installed')
+def test_a_file_finds_the_instances_of_mmdetection(runtime, tmp_path, onnx):
     model = build_trained('instances')
     module = predictions_of(model)
     noise, samples = batch_for('instances', HEIGHT, WIDTH)

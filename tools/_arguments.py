@@ -36,6 +36,49 @@ def tool_parser(description: str | None, epilog: str | None = None) -> argparse.
     )
 
 
+class _Checkpoint(argparse.Action):
+    """Takes a checkpoint once: as a positional, or with `--weights`."""
+
+    def __init__(self, *args: Any, positional: argparse.Action | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.positional = positional
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if values is None:
+            return
+        if getattr(namespace, self.dest, None) is not None:
+            parser.error('the checkpoint is given twice: give it as a positional or with --weights')
+        setattr(namespace, self.dest, values)
+        if self.positional is not None:
+            self.positional.nargs, self.positional.required = '?', False
+
+
+def add_checkpoint(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
+    """Adds the positional `checkpoint` and, in its place, `--weights` of MMDetection's demos.
+
+    Args:
+        parser: Parser of the tool, which has the positionals before this one already.
+        text: What the help says.
+        required: Whether one of them must be given.
+    """
+    nargs: dict[str, Any] = {} if required else dict(nargs='?')
+    positional = parser.add_argument('checkpoint', action=_Checkpoint, help=text, **nargs)
+    parser.add_argument(
+        '--weights',
+        dest='checkpoint',
+        action=_Checkpoint,
+        positional=positional,
+        metavar='CHECKPOINT',
+        help='the checkpoint, if it is not given as a positional',
+    )
+
+
 def add_cfg_options(
     parser: argparse.ArgumentParser,
     example: str | None = None,

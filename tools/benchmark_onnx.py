@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 import torch
-from _arguments import add_cfg_options, say_written, tool_parser
+from _arguments import add_cfg_options, add_checkpoint, say_written, tool_parser
 
 from sparsevit_mm.apis.benchmark_onnx import benchmark_config
 from sparsevit_mm.apis.schedules import parse_ratios
@@ -19,7 +19,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', nargs='?', help='weights; random ones without')
+    add_checkpoint(parser, 'weights; random ones without', required=False)
     parser.add_argument(
         '--ratios',
         action='append',

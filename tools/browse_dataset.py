@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, tool_parser
+from _arguments import add_cfg_options, say_written, tool_parser
 
 from sparsevit_mm.apis.browse_dataset import browse_dataset
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.config, args.out_dir, args.num, args.seed, cfg_options=args.cfg_options
         ):
             print(path)
+    say_written('drawings', args.out_dir)
 
 
 if __name__ == '__main__':

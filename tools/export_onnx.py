@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_schedule, tool_parser
+from _arguments import add_cfg_options, add_checkpoint, add_schedule, say_written, tool_parser
 
 from sparsevit_mm.apis.export_onnx import export_config
 from sparsevit_mm.apis.schedules import read_schedule
@@ -18,7 +18,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', nargs='?', help='weights; random ones without')
+    add_checkpoint(parser, 'weights; random ones without', required=False)
     parser.add_argument('--out', default='model.onnx', help='.onnx, or .pt2 for torch.export')
     parser.add_argument(
         '--shape',
@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'{exported.path}, {exported.part}: {"×".join(map(str, exported.inputs))} to {outputs}')
     if exported.parity is not None:
         print(exported.parity)
+    say_written('file', exported.path)
 
 
 if __name__ == '__main__':

@@ -19,9 +19,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--shape',
         nargs=2,
         type=int,
-        required=True,
+        default=(None, None),
         metavar=('HEIGHT', 'WIDTH'),
-        help="size of the network's input in pixels",
+        help="size of the network's input in pixels; default: what the test pipeline resizes to",
     )
     parser.add_argument('--batch', type=int, default=1, help='images; MACs are summed over them')
     add_schedule(parser)

@@ -6,7 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_optimize, add_schedule, tool_parser
+from _arguments import (
+    add_cfg_options,
+    add_checkpoint,
+    add_optimize,
+    add_schedule,
+    say_written,
+    tool_parser,
+)
 
 from sparsevit_mm.apis.image_demo import demonstrate
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -17,9 +24,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument('pictures', help='a picture of any kind and size, or a folder of pictures')
     parser.add_argument('config', help='config file of a detector or segmentor')
-    parser.add_argument(
-        'checkpoint', nargs='?', help='checkpoint file or address; without it weights are random'
-    )
+    text = 'checkpoint file or address; without it weights are random'
+    add_checkpoint(parser, text, required=False)
     parser.add_argument('--out-dir', default='outputs', help='where the pictures go')
     parser.add_argument(
         '--infos',
@@ -55,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     for path in [*report.predictions, *report.kept_windows]:
         print(path)
+    say_written('drawings', args.out_dir)
     for note in report.notes:
         print(f'note: {note}', file=sys.stderr)
     for sentence in report.refused:

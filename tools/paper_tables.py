@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import _projects  # noqa: F401
-from _arguments import tool_parser
+from _arguments import say_written, tool_parser
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -125,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     progress=progress,
                 )
             _show(args.table, args.rows, Path(args.out_dir))
+            say_written('table, results and plot', args.out_dir)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import tool_parser
+from _arguments import say_written, tool_parser
 
 from sparsevit_mm.apis.publish_model import publish
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Publishes and says where."""
     args = parse_args(argv)
     with user_errors_exit():
-        print(publish(args.source, args.target))
+        path = publish(args.source, args.target)
+    say_written('checkpoint', path)
 
 
 if __name__ == '__main__':

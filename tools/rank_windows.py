@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
-from _arguments import add_cfg_options, say_written, tool_parser
+from _arguments import add_cfg_options, add_checkpoint, say_written, tool_parser
 from rich.console import Console
 
 from sparsevit_mm.apis.rank_windows import SECONDS, rank_windows, ranking_table
@@ -21,7 +21,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'boxes, or labeled with a class other than background.',
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or address, best adapted to sparsity')
+    add_checkpoint(parser, 'checkpoint file or address, best adapted to sparsity')
     parser.add_argument(
         '--ratios', type=float, nargs='+', default=[0.5, 0.7], help='uniform pruning ratios'
     )

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from _arguments import add_cfg_options, add_launcher, set_local_rank, tool_parser
+from _arguments import add_cfg_options, add_checkpoint, add_launcher, set_local_rank, tool_parser
 
 from sparsevit_mm.apis.search import search
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -21,7 +21,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "paper's.",
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    add_checkpoint(parser, 'checkpoint file or address')
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument(
         '--latency',

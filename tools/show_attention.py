@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, tool_parser
+from _arguments import add_cfg_options, add_checkpoint, say_written, tool_parser
 
 from sparsevit_mm.apis.show_attention import show_attention
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -16,9 +16,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument('picture', help='a picture of any kind and size')
     parser.add_argument('config', help='config file of a model with a FasterViT')
-    parser.add_argument(
-        'checkpoint', nargs='?', help='checkpoint file or address; without it weights are random'
-    )
+    text = 'checkpoint file or address; without it weights are random'
+    add_checkpoint(parser, text, required=False)
     parser.add_argument('--out', default='outputs/attention.png', help='where the drawing goes')
     parser.add_argument(
         '--place',
@@ -54,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             long_side=args.long_side,
             cfg_options=args.cfg_options,
         )
-    print(args.out)
+    say_written('drawing', args.out)
 
 
 if __name__ == '__main__':

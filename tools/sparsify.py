@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, add_importance, add_optimize, add_schedule, tool_parser
+from _arguments import (
+    add_cfg_options,
+    add_checkpoint,
+    add_importance,
+    add_optimize,
+    add_schedule,
+    say_written,
+    tool_parser,
+)
 from rich.console import Console
 
 from sparsevit_mm.apis.schedules import read_schedule
@@ -23,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument('config', help="a config's path, or an installed one such as mmdet::….py")
-    parser.add_argument('checkpoint', help='the trained weights')
+    add_checkpoint(parser, 'the trained weights')
     wanted = add_schedule(parser, required=True)
     wanted.add_argument(
         '--latency', type=share, metavar='0.7x', help='latency of the model over the dense one'
@@ -75,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Console().print(comparison_table(found))
     for path in (found.config, found.checkpoint, *found.images):
         print(path)
+    say_written('config, checkpoint, comparison and drawings', found.config.parent)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from _arguments import add_importance, add_schedule, tool_parser
+from _arguments import add_importance, add_schedule, say_written, tool_parser
 
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.swap_backbone import swap_to_file
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'{".".join(map(str, change.path))}: {change.reason}')
     for path, reason in swap.kept:
         print(f'{".".join(map(str, path))}: {reason}')
-    print(out)
+    say_written('config', out)
 
 
 if __name__ == '__main__':

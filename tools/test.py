@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from _arguments import (
     add_cfg_options,
+    add_checkpoint,
     add_launcher,
     add_optimize,
     add_schedule,
@@ -23,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    add_checkpoint(parser, 'checkpoint file or address')
     parser.add_argument(
         '--work-dir', help='where the log goes; default: work_dirs/<name of the config>'
     )

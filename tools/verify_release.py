@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from _arguments import add_cfg_options, say_written, tool_parser
+from _arguments import add_cfg_options, add_checkpoint, say_written, tool_parser
 from rich.console import Console
 
 from sparsevit_mm.apis.user_errors import user_errors_exit
@@ -20,7 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "of SparseViT's authors with that of its ratios, both in configs/sparsevit/coco.",
     )
     parser.add_argument('config', help='config file; the metafile.yml beside it has the figures')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    add_checkpoint(parser, 'checkpoint file')
     parser.add_argument(
         '--load-only', action='store_true', help='do not evaluate; needs no data set'
     )

@@ -14,7 +14,7 @@ from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.checks.configs import build_model, check_writable_folder
 from sparsevit_mm.checks.schedules import check_importance
-from sparsevit_mm.engine.input_scale import apply_to_config
+from sparsevit_mm.engine.input_scale import apply_to_config, required_resized_shape
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.cost_report import CostReport, cost_report, cost_table
 from sparsevit_mm.pruning.prunable import find_prunable_backbone, prunable_or_none
@@ -23,8 +23,8 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 
 def count_config(
     config: str,
-    height: int,
-    width: int,
+    height: int | None = None,
+    width: int | None = None,
     *,
     batch: int = 1,
     ratios: str | None = None,
@@ -38,7 +38,8 @@ def count_config(
 
     Args:
         config: Path of the config.
-        height: Height of the network's input in pixels.
+        height: Height of the network's input in pixels; by default, that and the width are what the
+            test pipeline resizes to at most.
         width: Width of the network's input in pixels.
         batch: Images.
         ratios: Pruning ratios in place of the config's, as text.
@@ -57,6 +58,8 @@ def count_config(
         check_writable_folder(Path(out).parent, 'out')
     cfg = load_config(config, cfg_options)
     register_framework(cfg)
+    if height is None or width is None:
+        height, width = required_resized_shape(cfg)
     if isinstance(wanted, PruningSchedule):
         apply_to_config(cfg, replace(wanted, scale=1.0))  # the size is given
     model = build_model(cfg)

@@ -104,6 +104,7 @@ def search(
         write_searched_config(
             load_config(config, cfg_options), Path(cfg.work_dir), runner.logger.info
         )
+        print(f'schedule, log and plots: {cfg.work_dir}')
     return metrics
 
 

@@ -36,7 +36,7 @@ from sparsevit_mm.checks.configs import (
 )
 from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.deployment.inference_form import optimize_for_inference
-from sparsevit_mm.engine.input_scale import resized_shape
+from sparsevit_mm.engine.input_scale import required_resized_shape
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text, written_whole
 from sparsevit_mm.profiling.cost_report import count_dial
@@ -200,7 +200,7 @@ def sparsify_model(
         )
     of = of or (MODEL if can_be_model else BACKBONE)
     if shape is None:
-        shape = test_shape or _resized_shape(dense_cfg)
+        shape = test_shape or required_resized_shape(dense_cfg)
     backbone.pruning_schedule = dense_ratios
     dense = backbone.pruning_schedule
     dial = count_dial(model, dense_cfg, *shape)
@@ -313,17 +313,6 @@ def _first_test_image(cfg: Config) -> Any:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         item = DATASETS.build(deepcopy(cfg.test_dataloader.dataset))[0]
     return pseudo_collate([item])
-
-
-def _resized_shape(cfg: Config) -> tuple[int, int]:
-    """Height and width that the test pipeline resizes to at most, for want of a test set."""
-    shape = resized_shape(cfg)
-    if shape is None:
-        raise ConfigError(
-            'shape is missing, but must be given: there is no test set, and the test pipeline has '
-            'no Resize with a scale.'
-        )
-    return shape
 
 
 def _runner(

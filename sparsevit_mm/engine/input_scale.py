@@ -67,6 +67,21 @@ def resized_shape(cfg: Config) -> tuple[int, int] | None:
     return None
 
 
+def required_resized_shape(cfg: Config) -> tuple[int, int]:
+    """Height and width that the test pipeline resizes to at most.
+
+    Raises:
+        ConfigError: If it names no size.
+    """
+    shape = resized_shape(cfg)
+    if shape is None:
+        raise ConfigError(
+            'shape is missing, but must be given: there is no test set to look at, and the test '
+            'pipeline has no Resize with a scale.'
+        )
+    return shape
+
+
 def scaled_pipeline(pipeline: Sequence[Any], scale: float, divisor: int, field: str) -> list[Any]:
     """A test pipeline that resizes images to other sizes.
 

@@ -27,7 +27,7 @@ def test_draws_what_the_network_is_trained_on(kind, tiny, tmp_path, capsys):
     call_tool('browse_dataset', getattr(tiny, kind), '--out-dir', out, '--num', 3)
     written = files_below(out)
     assert [name[:6] for name in written] == ['00000_', '00001_', '00002_']
-    assert capsys.readouterr().out.splitlines()[-1] == str(out / written[-1])
+    assert capsys.readouterr().out.splitlines()[-2:] == [str(out / written[-1]), f'drawings: {out}']
     for name in written:
         drawn, plain = read(out / name), read(tiny.data / 'images' / name[6:])
         assert drawn.shape == (HEIGHT, WIDTH, 3)

@@ -50,7 +50,7 @@ def test_converted_file_is_tested_by_the_frameworks_own_swin(tiny, trained, tmp_
 def test_publish(trained, tmp_path, capsys):
     call_tool('publish_model', trained / 'epoch_3.pth', tmp_path / 'detector.pth')
     (path,) = tmp_path.iterdir()
-    assert capsys.readouterr().out.strip() == str(path)
+    assert capsys.readouterr().out.strip() == f'checkpoint: {path}'
     content = torch.load(path, weights_only=True)
     assert content.keys() == {'meta', 'state_dict'}
     assert content['meta']['dataset_meta']['classes'] == ('person', 'car')

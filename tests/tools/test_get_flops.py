@@ -81,6 +81,13 @@ def test_the_first_line_says_which_share_of_the_model_the_dial_reaches(tiny, tmp
     assert half_line == f'{dense_line} Its ratios save {saved}.'
 
 
+def test_the_size_comes_from_the_test_pipeline(tiny, tmp_path):
+    for name, shape in (('given', ['--shape', 60, 84]), ('own', [])):
+        call_tool('get_flops', tiny.detector, *shape, '--out', tmp_path / f'{name}.json')
+    given, own = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('given', 'own'))
+    assert own == given
+
+
 def test_a_model_that_does_not_run_on_noise_has_no_share(tiny):
     cfg = load_config(str(tiny.detector))
     register_framework(cfg)

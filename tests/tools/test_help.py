@@ -24,6 +24,50 @@ def parsers_below(parser):
                 yield from parsers_below(inner)
 
 
+def arguments_of(name, words):
+    """What a tool reads from a command line."""
+    return load_tool(name).parse_args(list(map(str, words)))
+
+
+def test_weights_are_a_positional_or_a_flag():
+    for words in (
+        ['a.jpg', 'c.py', 'w.pth'],
+        ['a.jpg', 'c.py', '--weights', 'w.pth'],
+        ['--weights', 'w.pth', 'a.jpg', 'c.py'],
+        ['a.jpg', '--ratios', '0.5', 'c.py', '--weights=w.pth'],
+    ):
+        assert arguments_of('image_demo', words).checkpoint == 'w.pth', words
+    assert arguments_of('image_demo', ['a.jpg', 'c.py']).checkpoint is None
+    for words in (
+        ['c.py', '--tta', 'w.pth'],
+        ['c.py', '--weights', 'w.pth'],
+        ['--weights', 'w.pth', 'c.py'],
+    ):
+        assert arguments_of('test', words).checkpoint == 'w.pth', words
+
+
+@pytest.mark.parametrize(
+    'name, words, error',
+    [
+        ('test', ['c.py'], 'the following arguments are required: checkpoint'),
+        ('test', ['c.py', 'a.pth', '--weights', 'b.pth'], 'the checkpoint is given twice'),
+        ('test', ['--weights', 'b.pth', 'c.py', 'a.pth'], 'the checkpoint is given twice'),
+    ],
+)
+def test_weights_are_given_once(name, words, error, capsys):
+    with pytest.raises(SystemExit):
+        arguments_of(name, words)
+    assert error in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', TOOLS)
+def test_help_offers_weights_beside_a_checkpoint(name, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        load_tool(name).main(['--help'])
+    words = [word.strip('[]') for word in capsys.readouterr().out.split('\n\n')[0].split()]
+    assert ('checkpoint' in words) == ('--weights' in words)
+
+
 @pytest.mark.parametrize('name', TOOLS)
 def test_help_tells_defaults(name, monkeypatch, capsys):
     shown = []

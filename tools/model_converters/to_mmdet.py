@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with user_errors_exit():
         print(convert_to_mmdet(args.source, args.target))
+    print(f'checkpoint: {args.target}')
 
 
 if __name__ == '__main__':

@@ -28,6 +28,7 @@ from sparsevit_mm.models.sparse_heads.ranking import (
     objectness_scores,
 )
 from sparsevit_mm.ops.backend import is_certain, thread_id
+from sparsevit_mm.ops.tokens import to_nchw
 from sparsevit_mm.ops.windows import WindowGrid, Windows
 
 RANKINGS = ('head', 'backbone')
@@ -68,8 +69,8 @@ class TwoPasses:
         if ranking not in RANKINGS:
             raise ConfigError(f"ranking is {ranking!r}, but must be 'head' or 'backbone'.")
         self.parts, self.pool, self.ranking = parts, pool, ranking
-        # By thread, the pass that the neck began, and the maps with which the head goes on.
-        self._begun: dict[int, tuple[SparsePass, Maps]] = {}
+        # By thread, the pass that the neck began, its maps, and the same maps as others get them.
+        self._begun: dict[int, tuple[SparsePass, Maps, Maps]] = {}
 
     @property
     def stages(self) -> tuple[bool, ...]:
@@ -138,11 +139,11 @@ class TwoPasses:
         own_forward = type(module).forward
         if not ratios or running_pass() is not None or is_certain(maps[0].shape[0] == 0):
             return own_forward(module, maps)
-        work, begun_with = self._begun.pop(thread_id(), (None, ()))
-        goes_on = len(maps) == len(begun_with) and all(a is b for a, b in zip(maps, begun_with))
+        work, own_maps, given = self._begun.pop(thread_id(), (None, (), ()))
+        goes_on = len(maps) == len(given) and all(a is b for a, b in zip(maps, given))
         if work is not None and module is self.parts.head.module and goes_on:
             with running(work):
-                return own_forward(module, maps)
+                return own_forward(module, own_maps)
         return self._two_passes(module, maps, ratios)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -190,9 +191,12 @@ class TwoPasses:
         work = SparsePass(self.pool, coarse.calls, found)
         with running(work):
             result = own_forward(module, maps)
-        if not is_head:
-            self._begun[thread_id()] = work, result
-        return result
+        if is_head:
+            return result
+        # Others read the maps of a neck, too, and some operators insist on this layout.
+        given = type(result)(map(to_nchw, result))
+        self._begun[thread_id()] = work, result, given
+        return given
 
     def window_size(self, stage: int) -> int:
         """Side of the windows at the resolution of a stage, in tokens."""

@@ -233,6 +233,30 @@ def test_ratio_0_is_the_model(name):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
+def test_the_maps_of_a_neck_lie_as_other_operators_read_them(name):
+    """mmcv's RoIAlign reads memory as if every map were contiguous, and does not check."""
+    model = NETWORKS[name]().eval()
+    make_heads_sparse(model)
+    set_ratios(model, possible(model))
+    with torch.no_grad():
+        maps = model.extract_feat(torch.rand(2, 3, 96, 128))
+    assert [one.is_contiguous() for one in maps] == [True] * len(maps)
+
+
+def test_regions_are_read_from_the_maps_as_they_are():
+    model = two_stage().eval()
+    make_heads_sparse(model)
+    set_ratios(model, possible(model))
+    regions = torch.tensor([[0, 4.0, 8, 60, 70], [1, 30, 2, 127, 90]])
+    with torch.no_grad():
+        maps = model.extract_feat(torch.rand(2, 3, 96, 128))
+        extractor = model.roi_head.bbox_roi_extractor
+        found = extractor(maps[: extractor.num_inputs], regions)
+        copies = [torch.tensor(one.tolist()) for one in maps[: extractor.num_inputs]]
+        assert torch.equal(found, extractor(copies, regions))
+
+
+@pytest.mark.parametrize('name', NETWORKS)
 def test_what_is_repeated_is_the_same_computed_again(name):
     model = make_heads_sparse(NETWORKS[name]().double().eval())
     images = torch.rand(1, 3, 160, 130, dtype=torch.double)

@@ -17,6 +17,12 @@ is_compiling = getattr(torch.compiler, 'is_compiling', _no)
 is_dynamo_compiling = getattr(torch.compiler, 'is_dynamo_compiling', _no)
 is_exporting = getattr(torch.compiler, 'is_exporting', _no)
 
+if is_exporting is not _no and torch.__version__ < '2.13':
+    # The compiler of torch 2.11 takes the question whether a graph is exported for a yes.
+    def is_exporting() -> bool:
+        """Whether a graph is exported, rather than compiled."""
+        return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
 
 def can_compile() -> bool:
     """Whether torch's compiler takes the backbones: they must see that it looks at them."""

@@ -18,7 +18,7 @@ TABLES = ROOT / 'projects' / 'paper_tables' / 'results'
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 PACKAGES = sorted(path.parent.name for path in (ROOT / 'sparsevit_mm').glob('[a-z]*/__init__.py'))
 """The packages inside `sparsevit_mm`; each has a page in the API reference."""
-WIDE = ('model_zoo.md', 'published_tables.md', 'swap_sweep.md')
+WIDE = ('model_zoo.md', 'performance.md', 'published_tables.md', 'swap_sweep.md')
 """Pages whose tables need the room of the contents on the right."""
 SINGLE = 'sparsevit_mm'
 """Page of the modules that are in no package."""

@@ -21,7 +21,7 @@ from sparsevit_mm.visualization.style import (
 )
 
 _BAND = '#f0f2f5'
-_RANDOM, _EVOLVED, _UNIFORM, _FRONT = '#b9c0cc', '#7fb2e5', '#d9822b', '#1f5f9e'
+_RANDOM, _EVOLVED, _UNIFORM, _FRONT = '#5c6370', '#7fb2e5', '#d9822b', '#1f5f9e'
 
 
 def draw_search(result: SearchResult) -> Figure:
@@ -46,7 +46,7 @@ def draw_search(result: SearchResult) -> Figure:
     generations = [e for e in result.found['evolution'] if e.origin in ('mutation', 'crossover')]
     drawn = [e for e in (*result.found['evolution'], *result.found.get('random', ())) if
              e.origin == 'random']  # fmt: skip
-    axes.plot(*points(drawn), 'o', color=_RANDOM, markersize=4, label='random')
+    axes.plot(*points(drawn), 'x', color=_RANDOM, markersize=5, label='random')
     axes.plot(*points(generations), 'o', color=_EVOLVED, markersize=4, label='evolution')
     uniform = sorted(
         [*result.found.get('uniform', ()), *result.found.get('uniform within the budget', ())],
@@ -70,7 +70,7 @@ def draw_search(result: SearchResult) -> Figure:
     )  # fmt: skip
     axes.set_xlabel(f'cost of the {result.of}, {unit}', color=INK)
     axes.set_ylabel(key, color=INK)
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     plain_axes(axes)
     return figure
 
@@ -93,7 +93,7 @@ def draw_ratios(result: SearchResult) -> Figure:
         for place, ratio in zip(places, ratios):
             axes.annotate(
                 f'{ratio:g}', (place, ratio), (0, 2), textcoords='offset points', ha='center',
-                fontsize=7, color=FAINT_INK,
+                fontsize=8, color=FAINT_INK,
             )  # fmt: skip
         middles.append(sum(places) / len(places))
         first = places[-1] + 1.8

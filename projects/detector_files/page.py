@@ -55,7 +55,7 @@ def _agreement(results: Mapping[str, Any]) -> str:
 def _int8(results: Mapping[str, Any]) -> str:
     rows = []
     for name, of in results.items():
-        if 'int8' in of:
+        if 'int8' in of and 'agreement' in of:
             precision = {
                 **of['agreement']['average_precision'],
                 **of['int8']['average_precision'],

@@ -10,21 +10,21 @@ from pathlib import Path
 import _projects  # noqa: F401
 from _arguments import add_cfg_options, tool_parser
 
-from projects.street_scenes.dataset import DemoSettings
+from projects.street_scenes.dataset import WideSettings
 from projects.street_scenes.demo import Demo, run_demo
 from sparsevit_mm.apis.user_errors import user_errors_exit
 
 CONFIGS = Path(__file__).parents[1] / 'projects' / 'street_scenes' / 'configs'
-CONFIG = CONFIGS / 'mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
+CONFIG = CONFIGS / 'mask-rcnn_sparsevit-mini-heads_fpn_adaptation_demo-wide-448x896.py'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    default = DemoSettings()
+    default = WideSettings()
     parser = tool_parser(__doc__)
     parser.add_argument('--seed', type=int, default=0, help='seed of scenes and training')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/demo, or demo-seed<seed>')
-    parser.add_argument('--data-root', type=Path, help='default: data/demo, or demo-seed<seed>')
+    parser.add_argument('--data-root', type=Path, help='default: data/demo_wide, or …-seed<seed>')
     parser.add_argument('--training', type=int, default=default.training, help='training scenes')
     parser.add_argument(
         '--validation', type=int, default=default.validation, help='validation scenes'
@@ -37,15 +37,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the demo, or what is left of it."""
     args = parse_args(argv)
-    name = 'demo' if args.seed == 0 else f'demo-seed{args.seed}'
+    seed = '' if args.seed == 0 else f'-seed{args.seed}'
     with user_errors_exit():
         run_demo(
             Demo(
                 config=args.config,
                 seed=args.seed,
-                work_dir=args.work_dir or Path('work_dirs') / name,
-                data_root=args.data_root or Path('data') / name,
-                settings=DemoSettings(args.training, args.validation, seed=args.seed),
+                work_dir=args.work_dir or Path('work_dirs') / f'demo{seed}',
+                data_root=args.data_root or Path('data') / f'demo_wide{seed}',
+                settings=WideSettings(args.training, args.validation, seed=args.seed),
                 cfg_options=args.cfg_options,
             )
         )

@@ -1,16 +1,24 @@
-"""Compares skipping windows with lowering the resolution: cost and AP of each."""
+"""Compares skipped windows with lower resolution: cost of the whole model, and AP, of each."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
 from rich.table import Table
 from torch import nn
 
+from projects.seeds import above_curve
+from sparsevit_mm.engine.input_scale import apply_to_config, resized_shape, size_divisor
 from sparsevit_mm.models.swin_arch import SwinArch
+from sparsevit_mm.profiling.cost_report import cost_report
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 from sparsevit_mm.profiling.macs import backbone_macs
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
@@ -25,131 +33,224 @@ class Candidate:
 
     Attributes:
         name: Name in the table.
-        width: Width in pixels to which images are resized.
-        height: Height in pixels.
-        schedule: Pruning schedule.
+        schedule: Pruning schedule, whose input scale counts, too.
     """
 
     name: str
-    width: int
-    height: int
     schedule: PruningSchedule
 
     @property
     def key(self) -> str:
         """Name in files."""
-        return f'{self.name.replace(" ", "-")}-{self.width}x{self.height}'
-
-    def macs(self, arch: SwinArch) -> int:
-        """MACs of the backbone for one image, counted."""
-        return backbone_macs(arch, self.schedule, self.height, self.width).total
-
-    def kept_share(self, arch: SwinArch) -> float:
-        """Share of the windows of all blocks that are computed, in (0, 1]."""
-        stages = self.schedule.kept_windows(
-            self.height, self.width, arch.patch_size, arch.window_size
-        )
-        counts = [count for stage in stages for count in stage]
-        return sum(count.kept for count in counts) / sum(count.total for count in counts)
+        return '-'.join(''.join(c if c.isalnum() or c == '.' else ' ' for c in self.name).split())
 
 
-def list_candidates(
-    arch: SwinArch, width: int, height: int, sparse: Mapping[str, Any]
-) -> list[Candidate]:
-    """Lists the dense network, sparse ones, and for each of these a dense one of equal MACs.
+@dataclass(frozen=True)
+class Result:
+    """What was found for a candidate.
+
+    Attributes:
+        candidate: The candidate.
+        size: Width and height of the input in pixels.
+        gmacs: GMACs of the whole model on one image, counted.
+        latency: Latency of the whole model on one image, measured.
+        box_ap: Box AP in percent.
+        mask_ap: Mask AP in percent.
+    """
+
+    candidate: Candidate
+    size: tuple[int, int]
+    gmacs: float
+    latency: Latency
+    box_ap: float
+    mask_ap: float
+
+    @property
+    def dense(self) -> bool:
+        """Whether no window is skipped."""
+        return self.candidate.schedule.is_dense
+
+
+def list_candidates(depths: Sequence[int], rows: Mapping[str, Any]) -> list[Candidate]:
+    """Makes candidates of plain data.
 
     Args:
-        arch: Sizes of the backbone.
-        width: Full image width in pixels.
-        height: Full image height in pixels.
-        sparse: Pruning schedules by name, in any form `pruning_ratios` takes.
+        depths: Blocks in each stage of the backbone.
+        rows: For each name a dict with any of the fields `ratios`, `head_ratios` and `scale` of a
+            schedule.
     """
-    dense = PruningSchedule.dense(arch.depths)
-    found = [Candidate('dense', width, height, dense)]
-    for name, ratios in sparse.items():
-        schedule = PruningSchedule.parse(ratios, arch.depths)
-        found.append(Candidate(name, width, height, schedule))
-        found.append(_at_equal_macs(arch, found[-1], dense))
+    found = []
+    for name, fields in rows.items():
+        schedule = PruningSchedule.parse(fields.get('ratios', 0.0), depths)
+        others = {key: value for key, value in fields.items() if key != 'ratios'}
+        found.append(Candidate(name, replace(schedule, **others)))
     return found
 
 
-def _at_equal_macs(arch: SwinArch, sparse: Candidate, dense: PruningSchedule) -> Candidate:
-    """The dense network at the resolution whose MACs are nearest to those of a sparse one."""
-    budget, aspect = sparse.macs(arch), sparse.height / sparse.width
-    smaller = [
-        Candidate('dense', width, round(width * aspect), dense)
-        for width in range(sparse.width - _SIZE_STEP, _SIZE_STEP, -_SIZE_STEP)
-    ]
-    return min(smaller, key=lambda candidate: abs(candidate.macs(arch) - budget))
-
-
-def backbone_latency(
-    backbone: nn.Module, candidates: Sequence[Candidate], runs: int
-) -> list[Latency]:
-    """Times the backbone on one image on the CPU, with the candidates interleaved.
+def size_at_equal_macs(
+    arch: SwinArch, schedule: PruningSchedule, width: int, height: int
+) -> tuple[int, int]:
+    """Width and height at which the dense backbone costs what the sparse one does.
 
     Args:
-        backbone: In evaluation mode; its schedule is restored afterwards.
-        candidates: Candidates to time.
-        runs: Timed rounds.
+        arch: Sizes of the backbone.
+        schedule: Schedule of the sparse backbone.
+        width: Width of its input in pixels.
+        height: Height of its input in pixels.
     """
-    prunable = find_prunable_backbone(backbone)
+    budget, dense = backbone_macs(arch, schedule, height, width).total, PruningSchedule.dense
+    sizes = [
+        (smaller, round(smaller * height / width))
+        for smaller in range(width - _SIZE_STEP, _SIZE_STEP, -_SIZE_STEP)
+    ]
+
+    def distance(size: tuple[int, int]) -> int:
+        return abs(backbone_macs(arch, dense(arch.depths), *size[::-1]).total - budget)
+
+    return min(sizes, key=distance)
+
+
+def model_costs(
+    model: nn.Module, cfg: Config, candidates: Sequence[Candidate]
+) -> list[tuple[tuple[int, int], float]]:
+    """Counts what the whole model costs on one image, padded as the model pads it.
+
+    Args:
+        model: In evaluation mode.
+        cfg: Its config, whose test pipeline resizes to a size.
+        candidates: What to count.
+
+    Returns:
+        For each candidate the width and height of its input, and GMACs.
+    """
+    prunable = find_prunable_backbone(model)
+    own, found, divisor = prunable.pruning_schedule, [], size_divisor(cfg)
+    for candidate in candidates:
+        shape = resized_shape(_scaled(cfg, candidate))
+        assert shape is not None
+        prunable.pruning_schedule = candidate.schedule
+        height, width = (-(-side // divisor) * divisor for side in shape)
+        report = cost_report(model, cfg, height, width, 1, prunable)
+        found.append((shape[::-1], report.macs / 1e9))
+    prunable.pruning_schedule = own
+    return found
+
+
+def model_latency(
+    model: Any,
+    cfg: Config,
+    candidates: Sequence[Candidate],
+    scenes: Sequence[int],
+    runs: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Latency]:
+    """Times the whole model on the CPU, from the image to the predictions, candidates interleaved.
+
+    Args:
+        model: In evaluation mode; its schedule is restored afterwards.
+        cfg: Its config.
+        candidates: Candidates to time.
+        scenes: Indices of test images, which the runs see in turn.
+        runs: Timed rounds.
+        progress: Called after every round with the number done and the total.
+    """
+    prunable = find_prunable_backbone(model)
     own = prunable.pruning_schedule
 
     def forward(candidate: Candidate) -> Callable[[], None]:
-        image = torch.rand(1, 3, candidate.height, candidate.width)
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            dataset = DATASETS.build(_scaled(cfg, candidate).test_dataloader.dataset)
+        batches = itertools.cycle([pseudo_collate([dataset[index]]) for index in scenes])
 
         def run() -> None:
             prunable.pruning_schedule = candidate.schedule
-            backbone(image)
+            model.test_step(next(batches))
 
         return run
 
+    done = itertools.count(1)
     with torch.inference_mode():
         timed = measure_latency(
-            {str(number): forward(candidate) for number, candidate in enumerate(candidates)},
+            {candidate.name: forward(candidate) for candidate in candidates},
+            warmup=len(scenes),
             runs=runs,
             device='cpu',
+            progress=lambda: progress(next(done), len(scenes) + runs),
         )
     prunable.pruning_schedule = own
-    return [timed[str(number)] for number in range(len(candidates))]
+    return [timed[candidate.name] for candidate in candidates]
 
 
-def comparison_table(
-    candidates: Sequence[Candidate],
-    arch: SwinArch,
-    metrics: Sequence[Mapping[str, float]],
-    latencies: Sequence[Latency],
-) -> Table:
+def above_lower_resolution(result: Result, results: Sequence[Result]) -> float | None:
+    """Box AP above that of dense images of the size that takes as long; None if there is none."""
+    curve = [(each.latency.median, each.box_ap) for each in results if each.dense]
+    return above_curve(curve, result.latency.median, result.box_ap)
+
+
+def comparison_table(results: Sequence[Result]) -> Table:
     """Makes the table of cost and AP.
 
     Args:
-        candidates: The rows; those from the second on come in pairs of equal MACs.
-        arch: Sizes of the backbone.
-        metrics: For each row what `CocoMetric` returned.
-        latencies: For each row the backbone's latency.
+        results: The rows.
     """
-    runs = len(latencies[0].runs)
+    runs = len(results[0].latency.runs)
     table = Table(
         title='Skipped windows against lower resolution',
         caption=(
-            'Windows, MACs and latency are of the backbone on one image: MACs counted, latency '
-            f'measured on this machine, the median of {runs} runs that took turns. Rows below '
-            'each other have equal MACs; all rows are the same weights.'
+            'MACs and time are of the whole model on one image: MACs counted, time measured on '
+            f'this machine, the median of {runs} runs that took turns. All rows are the same '
+            'weights, which saw all these resolutions in training. The last column compares with '
+            'the dense rows at equal time.'
         ),
     )
     table.add_column('')
-    for column in ('input', 'windows', 'MMACs', 'ms', 'box AP', 'mask AP'):
+    for column in ('input', 'GMACs', 'ms', 'box AP', 'mask AP', 'box AP ±'):
         table.add_column(column, justify='right')
-    for number, (candidate, scores, latency) in enumerate(zip(candidates, metrics, latencies)):
+    for number, result in enumerate(results):
+        difference = None if result.dense else above_lower_resolution(result, results)
         table.add_row(
-            candidate.name,
-            f'{candidate.width}×{candidate.height}',
-            f'{candidate.kept_share(arch):.0%}',
-            f'{candidate.macs(arch) / 1e6:.0f}',
-            f'{latency.median:.1f}',
-            f'{100 * scores["coco/bbox_mAP"]:.1f}',
-            f'{100 * scores["coco/segm_mAP"]:.1f}',
-            end_section=number % 2 == 0,
+            result.candidate.name,
+            f'{result.size[0]}×{result.size[1]}',
+            f'{result.gmacs:.1f}',
+            f'{result.latency.median:.0f}',
+            f'{result.box_ap:.1f}',
+            f'{result.mask_ap:.1f}',
+            '' if difference is None else f'{difference:+.1f}',
+            end_section=result.dense and not results[min(number + 1, len(results) - 1)].dense,
         )
     return table
+
+
+def verdict(results: Sequence[Result]) -> str:
+    """Says in words whether skipping windows beats lower resolution at equal time, and by what.
+
+    Args:
+        results: The rows; the first one is the dense model at full resolution.
+    """
+    full = results[0]
+    found = [(above_lower_resolution(each, results), each) for each in results if not each.dense]
+    compared = [(difference, each) for difference, each in found if difference is not None]
+    slower = [each for _, each in found if each.latency.median > full.latency.median]
+    if not compared:
+        why = 'none is faster than the dense model' if slower else 'no dense row is as fast'
+        return f'Skipped windows cannot be compared with lower resolution here: {why}.'
+    difference, best = max(compared, key=lambda pair: pair[0])
+    loss = full.box_ap - best.box_ap
+    saved = 1 - best.latency.median / full.latency.median
+    pays = 'pay' if difference > 0 else 'do not pay'
+    return (
+        f'Skipped windows {pays} here at equal time of the model. The best row, '
+        f'"{best.candidate.name}", saves {saved:.0%} of the time of the whole model and '
+        f'{_loses(loss)}; a smaller image that saves as much {_loses(loss + difference)}. '
+        'This is one training and few scenes: differences of a point may be chance.'
+    )
+
+
+def _loses(points: float) -> str:
+    return f'{"loses" if points >= 0 else "gains"} {abs(points):.1f} points of box AP'
+
+
+def _scaled(cfg: Config, candidate: Candidate) -> Config:
+    scaled = deepcopy(cfg)
+    apply_to_config(scaled, candidate.schedule)
+    return scaled

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,6 +78,26 @@ class DemoSettings:
         """Returns one scene of a split."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split), index])
         return sample_scene(rng, self.width, self.height)
+
+
+@dataclass(frozen=True)
+class WideSettings(DemoSettings):
+    """Settings of a data set whose camera has a wide lens: small objects on large images.
+
+    Attributes:
+        shorter: How many times shorter the focal length is. With 2, objects have as many pixels as
+            on images of half the sides, and there is four times as much around them.
+    """
+
+    width: int = 896
+    height: int = 448
+    shorter: int = 2
+
+    def scene(self, split: str, index: int) -> Scene:
+        """Returns one scene of a split."""
+        scene = super().scene(split, index)
+        camera = replace(scene.camera, focal=scene.camera.focal / self.shorter)
+        return replace(scene, camera=camera)
 
 
 def make_dataset(

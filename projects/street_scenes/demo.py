@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-from mmengine.config import Config
 from PIL import Image
 from rich.console import Console
 
 from projects.runs import check_same_run, progress_bar, redirect_output, train_with_progress
 from projects.street_scenes.comparison import (
     Candidate,
-    backbone_latency,
+    Result,
     comparison_table,
     list_candidates,
+    model_costs,
+    model_latency,
+    verdict,
 )
 from projects.street_scenes.dataset import SPLITS, DemoSettings, make_dataset
 from sparsevit_mm.apis.configs import load_config, register_framework
@@ -32,16 +33,19 @@ from sparsevit_mm.apis.test import test
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.visualization.images import read_image
 
-SPARSE_SCHEDULES: dict[str, Any] = {
-    'sparse': [[0.0, 0.6], [0.0, 0.6], [0.0], [0.0]],
-    'sparser': [[0.0, 0.8], [0.0, 0.8], [0.0, 0.8], [0.0]],
+CANDIDATES: dict[str, dict[str, Any]] = {
+    'dense': {},
+    'dense, 0.85×': {'scale': 0.85},
+    'dense, 0.7×': {'scale': 0.7},
+    'dense, 0.5×': {'scale': 0.5},
+    'backbone skips 50%': {'ratios': 0.5},
+    'backbone skips 70%': {'ratios': 0.7},
+    'backbone, FPN, RPN 70%': {'ratios': 0.7, 'head_ratios': [0.7, 0.7, 0.0, 0.0]},
 }
-"""Pruning ratios the demo compares. The first block of a stage computes every window, so that the
-second can rank them by its features: raw colors say little about what matters."""
+"""What the demo compares: fields of schedules by name; the first row is the dense model."""
 
-LATENCY_RUNS = 30
+TIMED_SCENES, LATENCY_RUNS = 4, 12
 NUM_PICTURES = 3
-_PICTURE_ZOOM = 2
 _PICTURE_SCORE = 0.5
 _VALIDATION = SPLITS[1]
 
@@ -104,29 +108,32 @@ def run_demo(demo: Demo) -> None:
         console.print('[bold]3/4 Comparison[/] on the validation scenes')
         predictor = ImagePredictor(demo.config, str(checkpoint), 'cpu', cfg_options=demo.options)
         assert predictor.backbone is not None
-        arch = predictor.backbone.arch
-        candidates = list_candidates(
-            arch, demo.settings.width, demo.settings.height, SPARSE_SCHEDULES
-        )
-        metrics = _evaluate(demo, cfg, candidates, checkpoint, console)
-        latencies = backbone_latency(predictor.model.backbone, candidates, LATENCY_RUNS)
-        table = comparison_table(candidates, arch, metrics, latencies)
-        console.print(table)
+        candidates = list_candidates(predictor.backbone.arch.depths, CANDIDATES)
+        metrics = _evaluate(demo, candidates, checkpoint, console)
+        costs = model_costs(predictor.model, cfg, candidates)
+        scenes = range(min(TIMED_SCENES, demo.settings.validation))
+        with progress_bar(console, 'Timing') as show:
+            timed = model_latency(predictor.model, cfg, candidates, scenes, LATENCY_RUNS, show)
+        results = [
+            Result(candidate, size, gmacs, latency, *_box_and_mask_ap(scores))
+            for candidate, (size, gmacs), latency, scores in zip(candidates, costs, timed, metrics)
+        ]
+        console.print(comparison_table(results))
+        console.print(verdict(results))
 
         console.print('[bold]4/4 Pictures[/]')
-        _draw(demo, predictor, {c.name: c for c in reversed(candidates)})
-    console.print(_farewell(demo, checkpoint, candidates[1]), soft_wrap=True)
+        sparse = candidates[-1]
+        _draw(demo, predictor, [candidates[0], sparse])
+    console.print(_farewell(demo, checkpoint, sparse), soft_wrap=True)
     console.print(f'\nDone in {(time.monotonic() - started) / 60:.1f} minutes.')
 
 
 def _evaluate(
-    demo: Demo, cfg: Config, candidates: list[Candidate], checkpoint: Path, console: Console
+    demo: Demo, candidates: list[Candidate], checkpoint: Path, console: Console
 ) -> list[dict[str, float]]:
     """Returns CocoMetric's numbers of every candidate; an earlier run's are not computed again."""
     path = demo.work_dir / 'results.json'
     results = json.loads(path.read_text()) if path.exists() else {}
-    steps = [step['type'] for step in cfg.test_dataloader.dataset.pipeline]
-    resize = f'test_dataloader.dataset.pipeline.{steps.index("Resize")}.scale'
     with progress_bar(console, 'Evaluating') as show:
         for number, candidate in enumerate(candidates):
             show(number, len(candidates))
@@ -140,27 +147,30 @@ def _evaluate(
                 str(checkpoint),
                 work_dir=str(demo.work_dir / 'evaluation'),
                 schedule=str(schedule),
-                cfg_options={**demo.options, resize: (candidate.width, candidate.height)},
+                cfg_options=demo.options,
             )
             replace_text(path, json.dumps(results, indent=2) + '\n')
         show(len(candidates), len(candidates))
     return [results[candidate.key] for candidate in candidates]
 
 
-def _draw(demo: Demo, predictor: ImagePredictor, candidates: Mapping[str, Candidate]) -> None:
+def _box_and_mask_ap(scores: Mapping[str, float]) -> tuple[float, float]:
+    """In percent; MMDetection reports nothing if nothing is detected at all."""
+    box, mask = (100 * scores.get(f'coco/{kind}_mAP', 0.0) for kind in ('bbox', 'segm'))
+    return box, mask
+
+
+def _draw(demo: Demo, predictor: ImagePredictor, candidates: list[Candidate]) -> None:
     """Draws detections, dense and sparse, and the kept windows of some scenes."""
     folder = demo.work_dir / 'pictures'
     folder.mkdir(exist_ok=True)
     assert predictor.backbone is not None
     for path in _busiest_scenes(demo.data_root):
-        # Enlarged for the captions; the pipeline resizes it back for the network.
         image = read_image(path)
-        image = cv2.resize(
-            image, None, fx=_PICTURE_ZOOM, fy=_PICTURE_ZOOM, interpolation=cv2.INTER_CUBIC
-        )
-        for name, candidate in candidates.items():
+        for candidate in candidates:
             predictor.backbone.pruning_schedule = candidate.schedule
             prediction = predictor.predict(image, str(path))
+            name = 'dense' if candidate.schedule.is_dense else 'sparse'
             predictor.save(prediction, folder / f'{path.stem}-{name}.png', _PICTURE_SCORE)
             windows = predictor.draw_windows(prediction)
             if windows is not None and not candidate.schedule.is_dense:
@@ -176,15 +186,15 @@ def _busiest_scenes(data_root: Path) -> list[Path]:
 
 
 def _farewell(demo: Demo, checkpoint: Path, sparse: Candidate) -> str:
-    ratios = str([list(stage) for stage in sparse.schedule.ratios])
+    schedule = demo.work_dir / 'schedules' / f'{sparse.key}.json'
     return (
         f'Detections and kept windows are in [bold]{demo.work_dir / "pictures"}[/], the network is '
         f'{checkpoint}.\n\n'
         'Try next\n'
         '  your own image:         python tools/image_demo.py PICTURE \\\n'
         f'      {demo.config} \\\n      {checkpoint} --ratios 0.5\n'
-        '  another schedule:       python tools/test.py \\\n'
-        f'      {demo.config} \\\n      {checkpoint} --ratios "{ratios}"\n'
+        '  this row of the table:  python tools/test.py \\\n'
+        f'      {demo.config} \\\n      {checkpoint} \\\n      --schedule {schedule}\n'
         '  semantic segmentation:  python tools/train.py \\\n'
         '      projects/street_scenes/configs/sparsevit-mini_upernet_*.py\n'
         "  a network of your own:  set its backbone to type='sparsevit_mm.SparseViT'"

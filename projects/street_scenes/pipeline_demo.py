@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from projects.runs import check_same_run, progress_bar, redirect_output, train_with_progress
-from projects.street_scenes.comparison import list_candidates
+from projects.street_scenes.comparison import size_at_equal_macs
 from projects.street_scenes.dataset import DemoSettings, make_dataset
 from sparsevit_mm.apis.configs import innermost_dataset, load_config, register_framework
 from sparsevit_mm.apis.search import search
@@ -212,15 +212,14 @@ def _rows(demo: PipelineDemo, found: Mapping[str, Any]) -> list[Row]:
         width, height = (round(side * scales[key]) for side in size)
         return Row(name, step, schedules[key], width, height, scales[key])
 
-    evolved = schedules['evolution']
-    _, _, smaller = list_candidates(arch, *size, {'evolved': evolved})
+    smaller = size_at_equal_macs(arch, schedules['evolution'], *size)
     dense, half = PruningSchedule.dense(arch.depths), PruningSchedule.parse(_HALF, arch.depths)
     rows = [
         Row('dense, before adaptation', 'dense', dense, *size),
         Row('uniform 50%, before adaptation', 'dense', half, *size),
         Row('uniform 50%, adapted', 'saa', half, *size, ends_section=True),
         Row('dense', 'saa', dense, *size),
-        Row('lower resolution at equal cost', 'saa', dense, smaller.width, smaller.height, None),
+        Row('lower resolution at equal cost', 'saa', dense, *smaller, None),
     ]
     others = {
         'uniform within the budget': 'uniform at equal cost', 'random': 'random-searched',

@@ -117,7 +117,9 @@ def place(tmp_path_factory):
         write_config(folder / f'{name}.py', text, data)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        call_tool('make_demo_data', '--training', 2, '--validation', 2, '--workers', 1)
+        for kind in ([], ['--wide']):
+            few = ('--training', 2, '--validation', 2, '--workers', 1)
+            call_tool('make_demo_data', *kind, *few)
         call_tool('train', 'dial.py')
         for name in ('plain.py', 'segmentor.py'):
             save_weights(Path(name))

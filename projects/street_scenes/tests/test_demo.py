@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from projects import runs
 from projects.street_scenes import demo as module
-from projects.street_scenes.dataset import DemoSettings
+from projects.street_scenes.dataset import WideSettings
 from projects.street_scenes.demo import Demo, run_demo
+from projects.street_scenes.tests.test_comparison import CONFIG, TINY_IMAGES
 from sparsevit_mm.errors import ConfigError
 
-CONFIG = str(
-    Path(__file__).parents[3]
-    / 'projects/street_scenes/configs/mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
-)
 TINY = {
+    **TINY_IMAGES,
     'train_cfg.max_iters': 4,
     'train_cfg.val_interval': 4,
     'default_hooks.checkpoint.interval': 2,
@@ -37,7 +34,7 @@ def tiny_demo(folder, **changes):
         seed=1,
         work_dir=folder / 'run',
         data_root=folder / 'data',
-        settings=DemoSettings(training=2, validation=1, width=224, height=112, seed=1),
+        settings=WideSettings(2, 1, width=224, height=112, seed=1, shorter=1),
         cfg_options=TINY,
     )
     return Demo(**{**settings, **changes})
@@ -45,8 +42,9 @@ def tiny_demo(folder, **changes):
 
 @pytest.fixture
 def quick(monkeypatch):
-    schedule = module.SPARSE_SCHEDULES['sparse']
-    monkeypatch.setattr(module, 'SPARSE_SCHEDULES', {'sparse': schedule})
+    names = ('dense', 'dense, 0.5×', 'backbone, FPN, RPN 70%')
+    few = {name: module.CANDIDATES[name] for name in names}
+    monkeypatch.setattr(module, 'CANDIDATES', few)
     monkeypatch.setattr(module, 'LATENCY_RUNS', 1)
 
 
@@ -72,6 +70,7 @@ def test_interrupted_demo_goes_on_and_a_finished_one_is_not_repeated(
     assert 'resumed epoch: 0, iter: 2' in (demo.work_dir / 'libraries.log').read_text()
     assert images == {path: path.stat().st_mtime_ns for path in (tmp_path / 'data').rglob('*.jpg')}
     assert 'box AP' in said.out
+    assert 'Skipped windows' in said.out
     assert '4/4' in said.out
     assert 'mmengine' not in said.out + said.err, 'libraries write to their log'
     results = json.loads((demo.work_dir / 'results.json').read_text())

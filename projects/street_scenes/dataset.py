@@ -89,6 +89,7 @@ class WideSettings(DemoSettings):
             on images of half the sides, and there is four times as much around them.
     """
 
+    validation: int = 24
     width: int = 896
     height: int = 448
     shorter: int = 2

@@ -44,7 +44,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 }
 """What the demo compares: fields of schedules by name; the first row is the dense model."""
 
-TIMED_SCENES, LATENCY_RUNS = 4, 12
+TIMED_SCENES, LATENCY_RUNS = 4, 8
 NUM_PICTURES = 3
 _PICTURE_SCORE = 0.5
 _VALIDATION = SPLITS[1]

@@ -126,6 +126,8 @@ def build_trained(name):
             parameter = getattr(module, entry, None)
             if isinstance(parameter, nn.Parameter) and not parameter.any():
                 nn.init.normal_(parameter, std=0.1)
+    if hasattr(model, 'level_embed'):  # memory as it was found, until a training begins
+        nn.init.normal_(model.level_embed)
     model.eval()
     return model
 

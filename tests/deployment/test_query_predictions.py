@@ -105,10 +105,12 @@ def test_a_file_finds_the_instances_of_mmdetection(runtime, tmp_path, onnx):
     detector = OnnxDetector(path, runtime, threads=1)
     found = detector(np.zeros((2 * HEIGHT, 2 * WIDTH, 3), dtype=np.uint8))
     assert found.masks.shape == (len(found.boxes), 2 * HEIGHT, 2 * WIDTH)
-    for mask, box in zip(found.masks, found.boxes):
+    for mask, (left, top, right, bottom) in zip(found.masks, found.boxes):
+        # Boxes are those of masks before they were resized, where a tail of one pixel can get lost.
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-        edges = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] if mask.any() else [0] * 4
-        np.testing.assert_allclose(edges, box, atol=2)
+        assert mask.any()
+        assert columns[0] >= left - 2 and columns[-1] + 1 <= right + 2
+        assert rows[0] >= top - 2 and rows[-1] + 1 <= bottom + 2
 
 
 @pytest.mark.slow  # attention in several layers makes large graphs

@@ -100,12 +100,11 @@ class TimedModel:
         self._taken: defaultdict[str, float] = defaultdict(float)
         self._running = ['model']
         self._since = 0.0
-        for part_name in _PARTS:
-            name, part = part_name, getattr(model, part_name, None)
-            if part is None:
-                continue
-            part.register_forward_pre_hook(self._starts(name))
-            part.register_forward_hook(self._ends)
+        for name in _PARTS:
+            part = getattr(model, name, None)
+            if part is not None:
+                part.register_forward_pre_hook(self._starts(name))
+                part.register_forward_hook(self._ends)
 
     def seconds(self, batch: Any) -> dict[str, float]:
         """Processor time of a batch: of the whole 'model', and of the parts' forward passes."""

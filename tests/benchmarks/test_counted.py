@@ -9,6 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+pytest.importorskip(
+    'benchmarks.counted',
+    reason='this torch has no table of the operations that it counts',
+    exc_type=ImportError,
+)
+
 from benchmarks.counted import GPUS, Counter, floors, totals
 from benchmarks.floors import Rates
 from tests.helpers.commands import output_of

@@ -16,6 +16,7 @@ from sparsevit_mm.apis.user_errors import user_errors_exit
 
 CONFIGS = Path(__file__).parents[1] / 'projects' / 'street_scenes' / 'configs'
 CONFIG = CONFIGS / 'mask-rcnn_sparsevit-mini-heads_fpn_adaptation_demo-wide-448x896.py'
+WORK_DIR, DATA = 'work_dirs/demo', 'data/demo_wide'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,8 +24,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     default = WideSettings()
     parser = tool_parser(__doc__)
     parser.add_argument('--seed', type=int, default=0, help='seed of scenes and training')
-    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/demo, or demo-seed<seed>')
-    parser.add_argument('--data-root', type=Path, help='default: data/demo_wide, or …-seed<seed>')
+    parser.add_argument('--work-dir', type=Path, help=f'default: {WORK_DIR}, or …-seed<seed>')
+    parser.add_argument('--data-root', type=Path, help=f'default: {DATA}, or …-seed<seed>')
     parser.add_argument('--training', type=int, default=default.training, help='training scenes')
     parser.add_argument(
         '--validation', type=int, default=default.validation, help='validation scenes'
@@ -43,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             Demo(
                 config=args.config,
                 seed=args.seed,
-                work_dir=args.work_dir or Path('work_dirs') / f'demo{seed}',
-                data_root=args.data_root or Path('data') / f'demo_wide{seed}',
+                work_dir=args.work_dir or Path(f'{WORK_DIR}{seed}'),
+                data_root=args.data_root or Path(f'{DATA}{seed}'),
                 settings=WideSettings(args.training, args.validation, seed=args.seed),
                 cfg_options=args.cfg_options,
             )

@@ -29,7 +29,7 @@ from tests.helpers.tiny_data import (
     write_config,
     write_tiny_data,
 )
-from tests.tools.conftest import call_tool
+from tests.tools.conftest import call_tool, load_tool
 
 FOUR_STAGES = """
 _base_ = 'tiny.py'
@@ -48,11 +48,6 @@ model = dict(
 """
 
 VENV = ROOT / '.venv'
-DEMO = (
-    ROOT
-    / 'projects/street_scenes/configs'
-    / 'mask-rcnn_sparsevit-mini_fpn_adaptation_demo-224x448.py'
-)
 BEVDET_DEMO = 'bevdet_sparsevit-mini_adaptation_demo6-112x336'
 HEAVY = re.compile(
     r'benchmark_onnx\.py|export_onnx\.py configs/fastervit|paper_tables\.py run'
@@ -124,7 +119,9 @@ def place(tmp_path_factory):
         for name in ('plain.py', 'segmentor.py'):
             save_weights(Path(name))
         (folder / 'work_dirs' / 'demo').mkdir()
-        save_weights(DEMO, 'work_dirs/demo/iter_800.pth')  # `make demo` is not run here
+        save_weights(
+            load_tool('demo').CONFIG, 'work_dirs/demo/iter_800.pth'
+        )  # `make demo` is not run here
     write_own_data(folder)
     return folder
 
@@ -170,6 +167,15 @@ def run(command):
     added = next((flags for part, flags in SHORTENED.items() if part in command), '')
     tool = words[1].removeprefix('tools/').removesuffix('.py')
     call_tool(tool, *(named.get(word, word) for word in words[2:]), *added.split())
+
+
+@pytest.mark.parametrize('name', ['README.md', 'README_zh-CN.md'])
+def test_the_lines_of_python_use_what_the_demo_makes(name):
+    demo = load_tool('demo')
+    (code,) = re.findall(r'```python\nfrom mmdet(.*?)```', (ROOT / name).read_text(), re.S)
+    assert f"'{demo.CONFIG.relative_to(ROOT)}'" in code
+    assert f"'{demo.DATA}/images/validation/" in code
+    assert f"'{demo.WORK_DIR}/iter_" in code
 
 
 TAKES_LONG = ('own_data.md',)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from projects.aerial_study.costs import interleaved_ms, model_gmacs
+from projects.aerial_study.emptiness import scores_by_group
 from projects.aerial_study.findings import collect, cost_name, tables
 from projects.aerial_study.plan import ARMS, Arm
 from projects.aerial_study.plot import draw
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 'command': _command(args.seeds),
                 'timed': costs.found['timed'],
                 'arms': collect(args.work_dir, args.seeds, costs.found['arms']),
+                'emptiness': _emptiness(args.work_dir, args.seeds),
             }
             write_report(report, args.out or args.work_dir, args.docs)
 
@@ -129,6 +131,21 @@ class CostFile:
     def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(self.path, json.dumps(self.found, indent=1) + '\n')
+
+
+def _emptiness(work_dir: Path, seeds: Sequence[int]) -> dict[str, Any]:
+    """Scores by the share of empty frame, for each network whose boxes on real frames are there."""
+    found = {}
+    for network, arms in ARMS.items():
+        tested = [
+            arm
+            for arm in arms
+            if any(_run(arm, seed, work_dir).boxes_file(arm.case).exists() for seed in seeds)
+        ]
+        if tested and DATA_SETS[tested[0].data].folder is not None:
+            runs = [_run(tested[0], seed, work_dir) for seed in seeds]
+            found[network] = scores_by_group(runs, tested)
+    return found
 
 
 def _run(arm: Arm, seed: int, work_dir: Path, prepare: bool = False) -> StudyRun:

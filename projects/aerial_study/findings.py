@@ -137,7 +137,40 @@ def tables(report: Mapping[str, Any]) -> dict[str, str]:
         tested = [arm for arm in arms if found.get(arm.name, {}).get('seeds')]
         for kind, make in _KINDS.items():
             made[f'{network} {kind}'] = make(found, tested) if tested else f'*{NOT_RUN}*'
+        groups = report.get('emptiness', {}).get(network, ())
+        made[f'{network} emptiness'] = _by_emptiness(found, tested, groups)
     return made
+
+
+def _by_emptiness(
+    found: Mapping[str, Any], arms: Sequence[Arm], groups: Sequence[Mapping[str, Any]]
+) -> str:
+    """Differences from the dense curve at equal time, in groups of ever emptier frames.
+
+    Costs are those of all frames: an arm and the curve see the same frames of a group.
+    """
+    known = [
+        {name: dict(found[name], seeds={seed: {'AP': ap} for seed, ap in scores.items()})
+         for name, scores in group['arms'].items() if name in found}
+        for group in groups
+    ]  # fmt: skip
+    rows = []
+    for arm in arms:
+        if arm.curve or not all(arm.name in each for each in known):
+            continue
+        there = [[other for other in arms if other.name in each] for each in known]
+        found_here = [
+            against_curve(each, others, arm, 'ms', 'AP') for each, others in zip(known, there)
+        ]
+        if any(found_here):
+            cells = [f'{one.text("+")}, {one.verdict}' if one else '' for one in found_here]
+            rows.append([arm.name, *cells])
+    shares = [' to '.join(f'{value:.0%}' for value in group['empty'][::2]) for group in groups]
+    numbers = [len(group['frames']) for group in groups]
+    head = [f'{share} empty, {number} frames' for share, number in zip(shares, numbers)]
+    return (
+        table(['AP against lower resolution at equal ms', *head], rows) if rows else f'*{NOT_RUN}*'
+    )
 
 
 def _figures(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:

@@ -12,11 +12,15 @@ from projects.importance_study.plan import (
     LONGER,
     Case,
     finest,
+    own_size,
     tuned_at,
 )
 
 SCALES = (1.0, 0.85, 0.7, 0.6, 0.5)
 """Resolutions of the dense networks, all of which they know from training."""
+
+OWN_SIZES = (0.7, 0.6)
+"""Those that dense networks are also trained further at: about as costly as the winning arms."""
 
 DRAWN_SCALES = (1.0, 0.85, 0.7, 0.5)
 """The same on drawn scenes."""
@@ -40,14 +44,27 @@ _DRAWN_BUDGETS = {
 }
 """The same on drawn scenes."""
 
-SEARCHES = {'ratios': (1.0,), 'scale and ratios': (1.0, 0.85, 0.7)}
-"""Input scales that searches choose from, beside the ratios of backbone, neck and head."""
 
-METHODS = {
-    'ratios': ('evolution',),
-    'scale and ratios': ('evolution', 'random', 'uniform within the budget'),
+@dataclass(frozen=True)
+class Search:
+    """How schedules are searched.
+
+    Attributes:
+        scales: Input scales to choose from, beside the ratios of backbone, neck and head.
+        methods: Ways to find a schedule.
+    """
+
+    scales: tuple[float, ...]
+    methods: tuple[str, ...]
+
+
+SEARCHES = {
+    'ratios': Search((1.0,), ('evolution',)),
+    'scale and ratios': Search(
+        (1.0, 0.85, 0.7), ('evolution', 'random', 'uniform within the budget')
+    ),
 }
-"""How each search finds schedules."""
+"""All searches by name."""
 
 NO_HEADS = (0.0, 0.0, 0.0, 0.0)
 
@@ -144,8 +161,16 @@ def _searched(data: str) -> list[Arm]:
             Case(f'{IMPORTANCE}+{HEADS}', IMPORTANCE, search=search, by=by),
             data,
         )
-        for search in SEARCHES
-        for by in METHODS[search]
+        for search, how in SEARCHES.items()
+        for by in how.methods
+    ]
+
+
+def _at_own_size(data: str) -> list[Arm]:
+    """Dense networks that are trained further at the size they are tested at: sterner rivals."""
+    return [
+        Arm(f'dense, tuned at {scale:g}×', Case(own_size(scale), scale=scale), data)
+        for scale in OWN_SIZES
     ]
 
 
@@ -173,6 +198,7 @@ ARMS = {
         *_sparse('aerial_cars_long'),
         *_with_heads('aerial_cars_long'),
         *_searched('aerial_cars_long'),
+        *_at_own_size('aerial_cars_long'),
     ],
     'fastervit': [
         *_dense('aerial_fastervit'),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projects.aerial_study.plan import METHODS, SEARCHES, Arm
+from projects.aerial_study.plan import SEARCHES, Arm
 from projects.importance_study.plan import Case
 from projects.importance_study.run import StudyRun
 from sparsevit_mm.apis.search import search
@@ -21,7 +21,7 @@ def search_schedules(run: StudyRun, arm: Arm) -> None:
     folder = run.search_folder(arm.case.search)
     if (folder / SCHEDULE_FILE).exists():
         return
-    methods = METHODS[arm.case.search]
+    how = SEARCHES[arm.case.search]
     root = run.data.root(run.work_dir)
     evolution = dict(max_evaluations=EVALUATIONS, population=12, parents=4, seed=run.seed)
     search(
@@ -29,12 +29,12 @@ def search_schedules(run: StudyRun, arm: Arm) -> None:
         str(run.weights(arm.case.weights)),
         settings=dict(
             metric=run.data.metric,
-            scales=SEARCHES[arm.case.search],
+            scales=how.scales,
             budget=dict(macs=BUDGET, of=MODEL),
             split=dict(part='val'),
             evolution=evolution,
-            random_evaluations=RANDOM if 'random' in methods else 0,
-            uniform=len(methods) > 1,
+            random_evaluations=RANDOM if 'random' in how.methods else 0,
+            uniform=len(how.methods) > 1,
             resume=(folder / LOG_FILE).exists(),
         ),
         work_dir=str(folder),

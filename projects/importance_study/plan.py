@@ -28,6 +28,9 @@ favor no ranking."""
 HEADS = 'heads'
 """Behind the name of a training: its neck and head skip windows, too."""
 
+OWN_SIZE = f'{LONGER} at '
+"""Before the factor of the frames' size: trained further at that size alone, see `own_size`."""
+
 TUNED = 'tuned at '
 """Behind the name of a training with heads, before its ratios of backbone and heads: see
 `tuned_at`."""
@@ -44,6 +47,15 @@ def tuned_at(ratio: float, heads: float) -> str:
         heads: Ratio of neck and head, see `finest`.
     """
     return f'{TUNED}{ratio:g}-{heads:g}'
+
+
+def own_size(scale: float) -> str:
+    """Name of a training that sees frames of one size alone, and skips nothing.
+
+    Args:
+        scale: Factor of the frames' size.
+    """
+    return f'{OWN_SIZE}{scale:g}'
 
 
 def finest(ratio: float) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ from projects.importance_study.plan import (
     FURTHER_WARMUP,
     HEADS,
     LONGER,
+    OWN_SIZE,
     TUNED,
     Case,
     DataSet,
@@ -39,6 +40,9 @@ from sparsevit_mm.versions import __version__
 
 CONFIGS = Path(__file__).parent / 'configs'
 COCO_METRICS = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@300']
+BOXES = '.bbox.json'
+"""How MMDetection ends the name of a file with boxes."""
+
 _ADAPTATION = dict(type='sparsevit_mm.SparsityAdaptationHook')
 
 
@@ -79,17 +83,19 @@ class StudyRun:
         """Checkpoint of a training, trained now if it is not there.
 
         Args:
-            name: 'dense', 'longer', or the importance that the network is adapted with; with
-                '+batch' behind it, the images of a batch share their windows, with '+heads', the
-                neck and head skip windows, too, and with `tuned_at(…)`, the ratios are those
-                instead of random ones.
+            name: 'dense', 'longer', `own_size(…)`, or the importance that the network is adapted
+                with; with '+batch' behind it, the images of a batch share their windows, with
+                '+heads', the neck and head skip windows, too, and with `tuned_at(…)`, the ratios
+                are those instead of random ones.
         """
         cfg = self._config(name)
         if name != DENSE:
             # Not `load_from`: resuming would take that for the state to resume from.
             start = str(self.weights(DENSE))
             cfg.model.init_cfg = dict(type='Pretrained', checkpoint=start)
-        if name not in (DENSE, LONGER):
+        if name.startswith(OWN_SIZE):
+            _see_one_size(cfg, float(name.removeprefix(OWN_SIZE)))
+        elif name not in (DENSE, LONGER):
             importance, *added = name.split('+')
             allocation = 'batch' if 'batch' in added else 'image'
             cfg.model.backbone.update(importance=importance, allocation=allocation)
@@ -107,6 +113,10 @@ class StudyRun:
     def result_file(self, case: Case) -> Path:
         """File with the result of `measure`."""
         return self.folder / 'tests' / f'{case.key}.json'
+
+    def boxes_file(self, case: Case) -> Path:
+        """File with the boxes that `measure` found in every image, in COCO's format."""
+        return self.folder / 'tests' / f'{case.key}{BOXES}'
 
     def measure(self, case: Case) -> dict[str, Any]:
         """Metric, shares of computed pixels and MACs of a case, tested now if need be."""
@@ -155,6 +165,7 @@ class StudyRun:
     def test_options(self, case: Case) -> dict[str, Any]:
         """Fields of the config that make it test a case."""
         ratios: Any = case.ratio
+        boxes = str(self.boxes_file(case)).removesuffix(BOXES)
         if case.search:
             schedule = self.found_schedule(case)
             ratios = [list(stage) for stage in schedule.ratios]
@@ -167,6 +178,7 @@ class StudyRun:
         }
         if self.data.metric.startswith('coco/'):
             options['test_evaluator.metric_items'] = COCO_METRICS
+            options['test_evaluator.outfile_prefix'] = boxes
         if HEADS in case.weights.split('+'):
             kind = load_config(self.config_file).model.type
             options |= {'model.type': 'sparsevit_mm.SparseHeads', 'model.of': kind}
@@ -212,3 +224,10 @@ def _train_further(cfg: Config, iterations: int) -> None:
             eta_min=1e-5,
         ),
     ]
+
+
+def _see_one_size(cfg: Config, scale: float) -> None:
+    """Changes a config to train on frames of one size instead of random ones."""
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    resize = [step.type for step in pipeline].index('RandomResize')
+    pipeline[resize] = dict(type='Resize', scale_factor=scale, keep_ratio=True)

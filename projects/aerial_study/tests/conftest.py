@@ -33,7 +33,7 @@ def run(tmp_path, monkeypatch):
             scene = 'kit_a' if number else 'square'
             images.append(dict(id=number, file_name=name, height=96, width=128, scene=scene))
             box = dict(bbox=[20, 20, 24, 12], area=288, iscrowd=0, category_id=1)
-            boxes.append(dict(id=number, image_id=number, **box))
+            boxes.append(dict(id=number + 1, image_id=number, **box))
         path = root / 'annotations' / f'{split}.json'
         path.parent.mkdir(exist_ok=True)
         classes = [dict(id=1, name='vehicle')]

@@ -103,7 +103,7 @@ def _cpu() -> list[Section]:
         Section('training', training.main, ('--shape', '448', '448', '--runs', '8')),
         Section('end to end', end_to_end.main, ('--runs', '4')),
         Section('inference form', inference_form.main, ('--runs', '7')),
-        Section('sparse heads', sparse_heads.main, ('--runs', '7')),
+        Section('sparse heads', sparse_heads.main, ('--runs', '5')),
         Section(
             'threads 672',
             backbone.main,

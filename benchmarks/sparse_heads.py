@@ -62,6 +62,11 @@ CASES = {
         512,
         ((0.72, 0.0, 0.0, 0.0), (0.78, 0.0, 0.0, 0.0)),
     ),
+    'UPerNet 1024²': Case(
+        'ade20k/sparsevit-t-cfg2-heads_upernet_8xb2-finetune-80k_ade20k-512x512.py',
+        1024,
+        ((0.72, 0.0, 0.0, 0.0),),
+    ),
     'RetinaNet': Case(
         'coco/retinanet_sparsevit-t-cfg2-heads_fpn_amp-finetune-3x_coco-672x672.py',
         672,

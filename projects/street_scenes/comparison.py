@@ -242,8 +242,34 @@ def verdict(results: Sequence[Result]) -> str:
         f'Skipped windows {pays} here at equal time of the model. The best row, '
         f'"{best.candidate.name}", saves {saved:.0%} of the time of the whole model and '
         f'{_loses(loss)}; a smaller image that saves as much {_loses(loss + difference)}. '
+        f'{"" if difference > 0 else _why_not(best, results)}'
         'This is one training and few scenes: differences of a point may be chance.'
     )
+
+
+def _why_not(best: Result, results: Sequence[Result]) -> str:
+    """Says what skipping lost by: a resolution that is worth nothing, or time that it does not save.
+
+    Args:
+        best: The best of the rows that skip windows.
+        results: All rows; the first one is the dense model at full resolution.
+    """
+    full = results[0]
+    sharpest = max((each for each in results if each.dense), key=lambda each: each.box_ap)
+    if sharpest is not full:
+        return (
+            f'Why: "{sharpest.candidate.name}" is the best of the dense rows, so the full '
+            'resolution, which skipping keeps, is worth nothing to this network: most crops of its '
+            'training show objects at smaller sizes. '
+        )
+    smaller = [each for each in results[1:] if each.dense]
+    rival = min(smaller, key=lambda each: abs(each.gmacs - best.gmacs))
+    paid = [
+        f'{each.gmacs / full.gmacs:.0%} of the MACs in '
+        f'{each.latency.median / full.latency.median:.0%} of the time'
+        for each in (best, rival)
+    ]
+    return f'Why: it computes {paid[0]}, and "{rival.candidate.name}" {paid[1]}. '
 
 
 def _loses(points: float) -> str:

@@ -120,7 +120,7 @@ def place(tmp_path_factory):
             save_weights(Path(name))
         (folder / 'work_dirs' / 'demo').mkdir()
         save_weights(
-            load_tool('demo').CONFIG, 'work_dirs/demo/iter_800.pth'
+            load_tool('demo').CONFIG, 'work_dirs/demo/iter_640.pth'
         )  # `make demo` is not run here
     write_own_data(folder)
     return folder

@@ -13,7 +13,7 @@ model = dict(
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='RandomResize', scale=image_size, ratio_range=(0.5, 1.1), keep_ratio=True),
+    dict(type='RandomResize', scale=image_size, ratio_range=(0.5, 1.3), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs')
@@ -31,3 +31,15 @@ val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_validation.json')
 test_evaluator = val_evaluator
+
+# The first half is dense, the second half has a random schedule each iteration.
+max_iters = 640
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=40, end=max_iters, eta_min=1e-5)
+]
+custom_hooks = [
+    dict(type='sparsevit_mm.WindowPruningHook'),
+    dict(type='sparsevit_mm.SparsityAdaptationHook', begin=max_iters // 2)
+]

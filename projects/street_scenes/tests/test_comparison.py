@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,22 @@ def test_the_verdict_is_that_of_the_numbers(box_ap, says):
     ]
     assert above_lower_resolution(results[-1], results) == pytest.approx(box_ap - 28)
     assert f'Skipped windows {says}' in verdict(results)
+
+
+@pytest.mark.parametrize(
+    'full_ap, why',
+    [
+        (30, 'it computes 75% of the MACs in 75% of the time, and "dense, 0.7×" 50% of the MACs in '
+             '50% of the time.'),
+        (25, '"dense, 0.7×" is the best of the dense rows, so the full resolution'),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_why_skipping_does_not_pay(full_ap, why):
+    full, *smaller = DENSE
+    results = [replace(full, box_ap=full_ap), *smaller, result('half', 300, 20, ratios=0.5)]
+    assert f'Why: {why}' in verdict(results)
+    results[-1] = result('half', 300, 40, ratios=0.5)
+    assert 'Why' not in verdict(results)
 
 
 @pytest.mark.parametrize('ms, why', [(401, 'none is faster than'), (99, 'no dense row is as fast')])

@@ -248,7 +248,7 @@ def verdict(results: Sequence[Result]) -> str:
 
 
 def _why_not(best: Result, results: Sequence[Result]) -> str:
-    """Says what skipping lost by: a resolution that is worth nothing, or time that it does not save.
+    """Says what skipping lost by: a resolution that is worth nothing, or time that it takes.
 
     Args:
         best: The best of the rows that skip windows.

@@ -18,6 +18,7 @@ from projects.importance_study.plan import (
     IMPORTANCES,
     LONGER,
     compared_cases,
+    form_cases,
     trial_cases,
 )
 from projects.importance_study.run import StudyRun
@@ -26,7 +27,7 @@ from projects.street_scenes.dataset import DemoSettings
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.files import replace_text
 
-STEPS = {'compare': compared_cases, 'trials': trial_cases}
+STEPS = {'compare': compared_cases, 'trials': trial_cases, 'forms': form_cases}
 REPORT = 'report'
 
 SMOKE_TRAINING = {'train_cfg.max_iters': 1, 'default_hooks.checkpoint.interval': 1}

@@ -9,6 +9,8 @@ from typing import Any
 
 from projects.importance_study.plan import (
     DATA_SETS,
+    FORMS,
+    FORMS_OF,
     LONGER,
     NEUTRAL,
     RATIOS,
@@ -16,6 +18,7 @@ from projects.importance_study.plan import (
     Case,
     DataSet,
     compared_cases,
+    form_cases,
     trial_cases,
 )
 from projects.importance_study.run import StudyRun
@@ -31,7 +34,8 @@ def collect(runs: Sequence[StudyRun]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {'machines': [], 'versions': [], 'results': {}}
     for run in runs:
-        for case in dict.fromkeys((*compared_cases(run.data), *trial_cases(run.data))):
+        cases = (*compared_cases(run.data), *trial_cases(run.data), *form_cases(run.data))
+        for case in dict.fromkeys(cases):
             if not run.result_file(case).exists():
                 continue
             record = json.loads(run.result_file(case).read_text())
@@ -41,8 +45,8 @@ def collect(runs: Sequence[StudyRun]) -> dict[str, Any]:
             ):
                 if value not in found[key]:
                     found[key].append(value)
-            cases = found['results'].setdefault(run.data.name, {})
-            cases.setdefault(case.key, {})[str(run.seed)] = record
+            of_data = found['results'].setdefault(run.data.name, {})
+            of_data.setdefault(case.key, {})[str(run.seed)] = record
     return found
 
 
@@ -107,7 +111,21 @@ def tables(report: Mapping[str, Any]) -> dict[str, str]:
         main = [table(report, data), f'GMACs of the backbone: {costs(report, data)}.']
         made[data.name] = '\n\n'.join(main) if ran else f'*{NOT_RUN}*'
         made[f'{data.name} trials'] = trials(report, data)
+    made['forms'] = forms(report)
     return made
+
+
+def forms(report: Mapping[str, Any]) -> str:
+    """The Markdown table of the metric in every inference form, of the data sets that have it."""
+    rows = []
+    for data in DATA_SETS.values():
+        for ratio in (RATIOS[0], RATIOS[-1]):
+            cases = [Case(FORMS_OF, FORMS_OF, ratio, form=form) for form in FORMS]
+            if not all(_records(report, data, case) for case in cases):
+                continue
+            cells = [_metric(report, data, case) for case in cases]
+            rows.append([f'{data.title}, {data.metric_title}, {_ratio_title(ratio)}', *cells])
+    return markdown_table(['', 'plain', *FORMS[1:]], rows) if rows else f'*{NOT_RUN}*'
 
 
 def _records(report: Mapping[str, Any], data: DataSet, case: Case) -> list[Mapping[str, Any]]:

@@ -21,6 +21,12 @@ RATIOS = (0.0, 0.5, 0.7)
 SCALES = (0.7, 0.5)
 """Lower resolutions of the dense network, which sees them in training."""
 
+FORMS = ('', 'float32', 'bfloat16')
+"""The plain model, and the dtypes of its inference form."""
+
+FORMS_OF = 'contrast'
+"""Training whose weights are tested in every form."""
+
 DENSE, LONGER, NEUTRAL = 'dense', 'longer', 'random'
 """Names of trainings: from scratch, trained further without skipping, and the one whose weights
 favor no ranking."""
@@ -222,6 +228,8 @@ class Case:
             with `+heads` alone.
         search: Name of the search whose schedule is tested, in place of ratios and scale.
         by: How it found the schedule: 'evolution', 'random' or 'uniform within the budget'.
+        form: Dtype of the inference form that is tested, see `optimize_for_inference`; '' for the
+            plain model.
     """
 
     weights: str
@@ -231,6 +239,7 @@ class Case:
     head_ratios: tuple[float, ...] = ()
     search: str = ''
     by: str = 'evolution'
+    form: str = ''
 
     @property
     def key(self) -> str:
@@ -239,7 +248,8 @@ class Case:
             return f'{self.weights}-{self.search}-{self.by}'.replace(' ', '_')
         weights = self.weights.replace(' ', '_')
         heads = ''.join(f'-{ratio:g}' for ratio in self.head_ratios)
-        return f'{weights}-{self.importance}-{self.ratio:g}-{self.scale:g}{heads}'
+        form = f'-{self.form}' if self.form else ''
+        return f'{weights}-{self.importance}-{self.ratio:g}-{self.scale:g}{heads}{form}'
 
 
 def compared_cases(data: DataSet) -> list[Case]:
@@ -254,3 +264,14 @@ def trial_cases(data: DataSet) -> list[Case]:
         return []
     others = [name for name in IMPORTANCES if name != NEUTRAL]
     return [Case(NEUTRAL, name, RATIOS[-1]) for name in (*others, *TRIALS)]
+
+
+def form_cases(data: DataSet) -> list[Case]:
+    """The same weights plain and in their inference forms, dense and with skipped windows."""
+    if FORMS_OF not in data.importances:
+        return []
+    return [
+        Case(FORMS_OF, FORMS_OF, ratio, form=form)
+        for ratio in (RATIOS[0], RATIOS[-1])
+        for form in FORMS
+    ]

@@ -130,6 +130,7 @@ class StudyRun:
             self.config_file,
             str(weights),
             work_dir=str(self.folder / 'logs' / case.key),
+            optimize=case.form or None,
             cfg_options={
                 **self.test_options(case),
                 'randomness.seed': self.seed,

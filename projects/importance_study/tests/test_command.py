@@ -38,6 +38,9 @@ def test_study_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch
     assert "type='sparsevit_mm.SparseHeads'" in weights['meta']['cfg']
     assert 'SparsityAdaptationHook' not in weights['meta']['cfg']
     assert re.search(r'head_ratios=\[\s*0.25,\s*0.25,\s*0.0,\s*0.0,', weights['meta']['cfg'])
+    assert run.measure(Case('random', 'random', 0.7, form='bfloat16'))['macs'] == found_macs(
+        run, Case('random', 'random', 0.7)
+    )
     command(tmp_path, '--steps', 'report')
     report = json.loads((tmp_path / 'importances.json').read_text())
     found = report['results']['drawn_segmentation']

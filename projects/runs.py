@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,20 @@ def redirect_output(path: Path) -> Iterator[None]:
     """Sends what libraries print, which would tear a progress bar, to the end of a file."""
     with path.open('a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         yield
+
+
+def hours_of_runs(folder: Path) -> float:
+    """Hours by the clock of all trainings, tests and searches below a folder, from their logs.
+
+    A log's folder is named by when it was begun, and its last line was written at the end. A run that
+    was taken up again has several.
+    """
+    seconds = [
+        log.stat().st_mtime - time.mktime(time.strptime(log.stem, '%Y%m%d_%H%M%S'))
+        for log in folder.rglob('*.log')
+        if re.fullmatch(r'\d{8}_\d{6}', log.stem)
+    ]
+    return sum(seconds) / 3600
 
 
 def train_with_progress(cfg: Config, console: Console) -> Path:

@@ -25,6 +25,7 @@ from projects.aerial_study.searches import search_schedules
 from projects.importance_study.plan import DATA_SETS
 from projects.importance_study.run import StudyRun
 from projects.markdown import publish
+from projects.runs import hours_of_runs
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.files import replace_text, written_whole
 from sparsevit_mm.search.measure import device_name
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 'timed': costs.found['timed'],
                 'arms': collect(args.work_dir, args.seeds, costs.found['arms']),
                 'emptiness': _emptiness(args.work_dir, args.seeds),
+                'hours': _hours(args.work_dir),
             }
             write_report(report, args.out or args.work_dir, args.docs)
 
@@ -146,6 +148,13 @@ def _emptiness(work_dir: Path, seeds: Sequence[int]) -> dict[str, Any]:
             runs = [_run(tested[0], seed, work_dir) for seed in seeds]
             found[network] = scores_by_group(runs, tested)
     return found
+
+
+def _hours(work_dir: Path) -> dict[str, float]:
+    """Hours of the trainings, searches and tests of every data set that was run."""
+    names = dict.fromkeys(arm.data for arms in ARMS.values() for arm in arms)
+    hours = {name: round(hours_of_runs(work_dir / name), 2) for name in names}
+    return {name: spent for name, spent in hours.items() if spent}
 
 
 def _run(arm: Arm, seed: int, work_dir: Path, prepare: bool = False) -> StudyRun:

@@ -139,7 +139,15 @@ def tables(report: Mapping[str, Any]) -> dict[str, str]:
             made[f'{network} {kind}'] = make(found, tested) if tested else f'*{NOT_RUN}*'
         groups = report.get('emptiness', {}).get(network, ())
         made[f'{network} emptiness'] = _by_emptiness(found, tested, groups)
+    made['hours'] = _hours(report.get('hours', {}))
     return made
+
+
+def _hours(hours: Mapping[str, float]) -> str:
+    """What the trainings, searches and tests of each data set took."""
+    rows = [[DATA_SETS[name].title, f'{spent:.1f}'] for name, spent in hours.items()]
+    rows.append(['in all', f'{sum(hours.values()):.1f}'])
+    return table(['data and network, all seeds', 'hours'], rows) if hours else f'*{NOT_RUN}*'
 
 
 def _by_emptiness(

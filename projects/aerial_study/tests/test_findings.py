@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,19 @@ def test_report_step_writes_results_plot_and_page(work_dir, tmp_path, capsys):
     claim = tables(report)['sparsevit claim']
     assert claim in capsys.readouterr().out
     assert page.read_text() == f'A\n<!-- sparsevit claim -->\n\n{claim}\n\n<!-- end -->\nB\n'
+
+
+def test_hours_are_those_of_all_logs_of_runs(work_dir, tmp_path):
+    for name, minutes in (('20260105_120000', 30), ('20260105_130000', 12)):
+        log = tmp_path / 'aerial_cars' / 'seed0' / 'dense' / name / f'{name}.log'
+        log.parent.mkdir(parents=True)
+        log.write_text('')
+        end = time.mktime(time.strptime(name, '%Y%m%d_%H%M%S')) + 60 * minutes
+        os.utime(log, (end, end))
+    main(['--work-dir', str(work_dir), '--steps', 'report', '--out', str(tmp_path / 'out')])
+    report = json.loads((tmp_path / 'out' / 'aerial.json').read_text())
+    assert report['hours'] == {'aerial_cars': 0.7}
+    assert '| in all | 0.7 |' in tables(report)['hours']
 
 
 def test_a_dense_network_that_a_cheaper_one_beats_is_no_rival(work_dir):

@@ -85,8 +85,8 @@ def redirect_output(path: Path) -> Iterator[None]:
 def hours_of_runs(folder: Path) -> float:
     """Hours by the clock of all trainings, tests and searches below a folder, from their logs.
 
-    A log's folder is named by when it was begun, and its last line was written at the end. A run that
-    was taken up again has several.
+    A log is named by when it was begun, and its last line was written at the end. A run that was
+    taken up again has several.
     """
     seconds = [
         log.stat().st_mtime - time.mktime(time.strptime(log.stem, '%Y%m%d_%H%M%S'))

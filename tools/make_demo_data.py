@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 import _projects  # noqa: F401
-from _arguments import tool_parser
+from _arguments import say_written, tool_parser
 
 from projects.street_scenes.dataset import DemoSettings, WideSettings, make_dataset
 from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             settings = WideSettings if args.wide else DemoSettings
             made = make_dataset(root, settings(**given), args.workers)
-    print(f'{root}: {"made" if made else "there already"}.')
+    say_written('scenes' if made else 'scenes that were there already', root)
 
 
 if __name__ == '__main__':

@@ -69,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             say=partial(print, flush=True),
         )
     Console().print(ranking_table(found))
-    say_written('ranking', args.out)
     print(f'Take {found.take}: {found.why}')
+    say_written('ranking', args.out)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,9 @@ TOOLS = {
     'browse_dataset': ('{detector}', '--out-dir', '{out}/drawn', '--num', '1'),
     'get_flops': ('{detector}', '--out', '{out}/counts.json'),
     'image_demo': ('{picture}', '{detector}', '{weights}', '--out-dir', '{out}/drawn'),
-    'make_demo_data': ('--training', '1', '--validation', '1', '--workers', '1', '--root', '{out}/data'),
+    'make_demo_data': (
+        '--training', '1', '--validation', '1', '--workers', '1', '--root', '{out}/data',
+    ),
     'model_converters/to_mmdet': ('{weights}', '{out}/theirs.pth'),
     'print_config': ('{detector}', '--out', '{out}/whole.py'),
     'publish_model': ('{weights}', '{out}/small.pth'),

@@ -36,10 +36,10 @@ def test_a_detector(tiny, trained, tmp_path):
     assert 'an image takes' in run.stdout, 'a first timing chooses the number of images'
     lines = [line for line in run.stdout.splitlines() if line]
     assert [line for line in lines if line.startswith('9/9: ')], 'progress in a pipe'
-    assert lines[-1].startswith('Take ')
+    assert lines[-1] == f'ranking: {out}'
     found = json.loads(out.read_text())
     assert found['metric'] == 'coco/bbox_mAP'
-    assert lines[-1] == f'Take {found["take"]}: {found["why"]}'
+    assert lines[-2] == f'Take {found["take"]}: {found["why"]}'
     dense, *rows = found['rows']
     assert (dense['importance'], dense['objects'], dense['pixels']) == (None, 1, 1)
     assert [(row['importance'], row['ratio']) for row in rows] == [

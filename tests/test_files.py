@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from concurrent.futures import ProcessPoolExecutor
@@ -24,13 +25,15 @@ from sparsevit_mm.files import (
 from sparsevit_mm.visualization.images import write_image
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """No file may grow beyond 1000 bytes: writing more fails as on a full disk."""
+    """No file may grow beyond 1000 bytes inside; the log of the tests may, which can be a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_file_is_replaced_and_its_folder_made(tmp_path):
@@ -48,19 +51,21 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
     assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, full_disk):
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / 'a.txt'
     replace_text(path, 'old')
-    with pytest.raises(ConfigError, match=r'^the file .*a\.txt cannot be written: File too large'):
+    too_large = r'^the file .*a\.txt cannot be written: File too large'
+    with full_disk(), pytest.raises(ConfigError, match=too_large):
         replace_text(path, 'x' * 2000)
-    with pytest.raises(CheckpointError, match=r'a\.pth cannot be written: File too large\.$'):
+    too_large = r'a\.pth cannot be written: File too large\.$'
+    with full_disk(), pytest.raises(CheckpointError, match=too_large):
         write_checkpoint({'state_dict': {'x': b'0' * 2000}}, tmp_path / 'a.pth')
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_while_appending_is_one_sentence(tmp_path, full_disk):
-    with pytest.raises(ConfigError, match='cannot be written: File too large'):
+def test_a_full_disk_while_appending_is_one_sentence(tmp_path):
+    with full_disk(), pytest.raises(ConfigError, match='cannot be written: File too large'):
         append_text(tmp_path / 'a.txt', 'x' * 2000)
 
 
@@ -96,11 +101,13 @@ def test_what_a_library_writes_appears_when_it_is_whole(tmp_path):
     assert len(list(path.parent.iterdir())) == 2
 
 
-def test_a_full_disk_is_one_sentence_for_what_a_library_writes(tmp_path, full_disk):
+def test_a_full_disk_is_one_sentence_for_what_a_library_writes(tmp_path):
     path = tmp_path / 'a.png'
     path.write_text('old')
-    with pytest.raises(ConfigError, match=r'a\.png cannot be written: File too large'):
-        write_image(path, np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8))
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)
+    too_large = r'a\.png cannot be written: File too large'
+    with full_disk(), pytest.raises(ConfigError, match=too_large):
+        write_image(path, noise)
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
 

@@ -16,6 +16,7 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlparse
 
@@ -25,6 +26,7 @@ from mmengine import fileio
 from mmengine.dist import barrier, get_rank
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import checkpoint as mmengine_checkpoints
+from torch import _weights_only_unpickler
 
 from sparsevit_mm.errors import CheckpointError
 
@@ -54,6 +56,7 @@ def _harmless() -> dict[str, Any]:
     known: dict[str, Any] = {
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'builtins.getattr': _statistics_method,
+        '__builtin__.getattr': _statistics_method,
         'argparse.Namespace': argparse.Namespace,
         'collections.OrderedDict': collections.OrderedDict,
         'collections.Counter': collections.Counter,
@@ -87,8 +90,13 @@ def allow_harmless_classes() -> None:
     Training checkpoints of mmengine need it: since torch 2.6 `torch.load` refuses classes it does
     not know, and they hold mmengine's `HistoryBuffer` and NumPy's arrays and scalars.
     """
-    # Older versions of torch cannot be told of names.
-    if tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6):
+    if tuple(int(part) for part in torch.__version__.split('.')[:2]) < (2, 6):
+        # Older safe readers cannot be told of names: one that knows them takes their place.
+        own: Any = torch.serialization
+        own._weights_only_unpickler = SimpleNamespace(
+            Unpickler=_TensorUnpickler, load=_read_tensors
+        )
+    else:
         codes = (*'?bhilqBHILQefd', 'U1', 'S1')
         dtypes = {type(np.dtype(code)) for code in codes}
         named = [(value, name) for name, value in _HARMLESS.items()]
@@ -160,6 +168,24 @@ class _PlainUnpickler(pickle.Unpickler):
         if known is None:
             raise pickle.UnpicklingError(f'it holds a {module}.{name}, {_RUNS_CODE}')
         return known
+
+
+class _TensorUnpickler(_PlainUnpickler):
+    """Knows those, and what torch's own safe reader knows: tensors and their parts."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        path = f'{module}.{name}'
+        of_torch = _weights_only_unpickler._get_allowed_globals()
+        if path in of_torch:
+            return of_torch[path]
+        if path not in _HARMLESS and path != '_codecs.encode':
+            raise pickle.UnpicklingError(f'Unsupported global: GLOBAL {path}')
+        return super().find_class(module, name)
+
+
+def _read_tensors(file: Any, *, encoding: str = 'ASCII') -> Any:
+    """What `pickle.load` is to `pickle.Unpickler`."""
+    return _TensorUnpickler(file, encoding=encoding).load()
 
 
 def _fetched(path: str) -> str | io.BytesIO:

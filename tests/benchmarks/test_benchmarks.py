@@ -31,6 +31,8 @@ from sparsevit_mm.ops import backend
 
 CPU = torch.device('cpu')
 
+needs_onednn = pytest.mark.skipif(not backend.HAS_ONEDNN, reason='needs oneDNN and torch 2.4')
+
 
 @pytest.fixture
 def small(monkeypatch):
@@ -53,6 +55,7 @@ def small(monkeypatch):
     return found
 
 
+@needs_onednn
 def test_backbones_take_turns_and_say_what_they_measured(small, tmp_path):
     cases = [Case(64, 64), Case(64, 64, batch=2, dtype='bf16')]
     with using_threads(1):
@@ -154,6 +157,7 @@ def test_whole_models_take_turns_at_their_schedules(name, monkeypatch):
         assert row.get('proposals') == (10 if name == 'Mask R-CNN' else None)
 
 
+@needs_onednn
 def test_several_threads_are_compared_by_the_clock(small):
     """Their processor time is the sum of all; rates and floors are those of the clock."""
     rates = Rates(flops=440e9, bandwidth=1e15)
@@ -183,6 +187,7 @@ def test_operators_share_the_time(monkeypatch):
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='torch has no oneDNN')
+@needs_onednn
 def test_both_libraries_compute_the_same_and_are_timed():
     given = torch.nn.Linear(8, 6), torch.randn(5, 8)
     with torch.no_grad():

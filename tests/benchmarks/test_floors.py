@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
 from benchmarks.floors import Rates, Work, count_work, measure_rates
+from sparsevit_mm.ops import backend
 from sparsevit_mm.profiling.latency import Latency
 
 
@@ -37,6 +39,7 @@ def test_a_clock_that_errs_once_changes_no_rate(monkeypatch):
     assert rates == Rates(flops=2 * 100**3 / 1e-3, bandwidth=2 * 2**20 / 1e-3)
 
 
+@pytest.mark.skipif(not backend.HAS_ONEDNN, reason='needs oneDNN and torch 2.4')
 def test_rates_are_measured():
     rates = measure_rates(torch.float32, torch.device('cpu'), sides=(32, 64), copied=2**20)
     assert rates.flops > 0

@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import gpu
 from benchmarks.results_file import load, row_of, save_section
+from sparsevit_mm.ops import backend
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device('cpu')
@@ -33,6 +34,7 @@ def rehearse(out, *words):
     return subprocess.run([*command, *words], env=env, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.skipif(not backend.HAS_TRITON, reason='needs Triton and torch 2.4')
 def test_kernels_come_first_and_what_was_done_is_not_done_again(tmp_path):
     out = tmp_path / 'gpu.json'
     others = {step.name: 1.0 for step in gpu.steps(CPU, True, '')[1:]}

@@ -49,6 +49,7 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
     counter = FlopCounterMode(display=False)
     from_weights: dict[str, int] = defaultdict(int)
     inner: dict[str, int] = defaultdict(int)
+    by_module: dict[str, int] = defaultdict(int)  # torch's counter has them from 2.2 on alone
     handles = _note_calls_of_each_other(model, counter, inner)
     handles += [
         handle
@@ -56,6 +57,8 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
         if getattr(module, 'follows_from_weights', False)
         for handle in _note_flops(module, counter, from_weights, name.partition('.')[0])
     ]
+    for name, module in model.named_modules():
+        handles += _note_flops(module, counter, by_module, name)
     # torch counts neither our kernels nor, on some devices, fused attention; in plain form both are
     # matrix products.
     try:
@@ -64,10 +67,8 @@ def model_macs(model: nn.Module, run: Callable[[], Any]) -> ModelMacs:
     finally:
         for handle in handles:
             handle.remove()
-    by_module = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    root = type(model).__name__
     parts = {
-        name: (_inside(by_module, child, f'{root}.{name}') - from_weights[name] - inner[name]) // 2
+        name: (_inside(by_module, child, name) - from_weights[name] - inner[name]) // 2
         for name, child in model.named_children()
     }
     return ModelMacs(

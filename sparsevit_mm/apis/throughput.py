@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +10,12 @@ import torch
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.models.classifier import ImageClassifier
-from sparsevit_mm.profiling.inputs import check_device, check_dtype, check_shape, input_channels
+from sparsevit_mm.profiling.inputs import (
+    check_device,
+    check_shape,
+    computing_in,
+    input_channels,
+)
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 
 
@@ -46,9 +50,9 @@ def measure_throughput(
     Raises:
         SparseVitError: If something given is wrong.
     """
-    torch_dtype = check_dtype(dtype)
     check_shape(height, width, batch)
     place = check_device(device)
+    computing_in(dtype, place.type)
     cfg = load_config(config, cfg_options)
     register_framework(cfg)
     model = build_model(cfg)
@@ -58,8 +62,7 @@ def measure_throughput(
     if deploy and hasattr(network, 'switch_to_deploy'):
         network.switch_to_deploy()
     images = torch.randn(batch, input_channels(network), height, width, device=place)
-    mixed: Any = nullcontext() if dtype == 'float32' else torch.autocast(place.type, torch_dtype)
-    with torch.inference_mode(), mixed:
+    with torch.inference_mode(), computing_in(dtype, place.type):
         return measure_latency({'network': lambda: network(images)}, runs=runs, device=place)[
             'network'
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -106,6 +106,29 @@ def check_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise ConfigError(f'dtype is {name!r}, but must be one of {", ".join(DTYPES)}.')
     return DTYPES[name]
+
+
+def computing_in(name: str, device: str) -> AbstractContextManager[Any]:
+    """Computes in mixed precision of a type; for float32, in no other way than before.
+
+    Args:
+        name: A key of `DTYPES`.
+        device: Type of the device, such as 'cpu'.
+
+    Raises:
+        ConfigError: If there is no such type, or this torch does not compute it on the device.
+    """
+    dtype = check_dtype(name)
+    if dtype == torch.float32:
+        return nullcontext()
+    try:
+        with torch.autocast(device, dtype):
+            pass
+    except RuntimeError:  # float16 on a CPU, before torch 2.2
+        raise ConfigError(
+            f'dtype is {name!r}, which torch {torch.__version__} does not compute on a {device}.'
+        ) from None
+    return torch.autocast(device, dtype)
 
 
 def check_shape(height: int, width: int, batch: int) -> None:

@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from sparsevit_mm.profiling.head_windows import head_convolutions
-from sparsevit_mm.profiling.inputs import check_dtype, check_shape
+from sparsevit_mm.profiling.inputs import check_dtype, check_shape, computing_in
 from sparsevit_mm.profiling.latency import Latency, measure_latency
 from sparsevit_mm.profiling.model_macs import model_macs
 from sparsevit_mm.pruning.proposals import Proposals
@@ -432,12 +432,12 @@ class ModelBench(Bench):
         network: str | None = None,
         scale: float = 1.0,
     ) -> None:
-        torch_dtype = check_dtype(dtype)
         module: Any = deepcopy(model).eval()
         device = next(module.parameters()).device.type
+        computing_in(dtype, device)  # now, so that what is wrong is said before anything runs
 
         def run(batch: Any) -> None:
-            with torch.autocast(device, torch_dtype, enabled=torch_dtype != torch.float32):
+            with computing_in(dtype, device):
                 module.test_step(batch)
 
         conditions = replace(

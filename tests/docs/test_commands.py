@@ -21,6 +21,9 @@ import torch
 
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.checks.configs import build_model
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.ops.compat import can_export
+from sparsevit_mm.profiling.inputs import computing_in
 from tests.helpers.pages import PAGES, ROOT, commands
 from tests.helpers.tiny_data import (
     DETECTOR,
@@ -139,6 +142,18 @@ def write_own_data(folder):
     (folder / 'my_detector.py').write_text(code)
 
 
+def what_torch_lacks(command):
+    """What an older torch cannot do that a command asks for; None if it can all."""
+    if 'onnx' in command and not can_export():
+        return 'export graphs'
+    if '--dtype float16' in command:
+        try:
+            computing_in('float16', 'cpu')
+        except ConfigError:
+            return 'compute float16 on a CPU'
+    return None
+
+
 def run(command):
     words = shlex.split(command)
     if words[0] == 'make':
@@ -194,6 +209,9 @@ def test_commands_of_a_page_run(page, place, monkeypatch, request):
     monkeypatch.chdir(place)
     if 'sparsify' in page.read_text():
         request.getfixturevalue('clock_of_windows')
+    lacking = list(filter(None, map(what_torch_lacks, commands(page, 'bash'))))
+    if lacking:
+        pytest.skip(f'torch {torch.__version__} does not {" or ".join(dict.fromkeys(lacking))}')
     for command in commands(page, 'bash'):
         if not HEAVY.search(command):
             print(command)

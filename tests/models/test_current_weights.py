@@ -54,7 +54,10 @@ def assert_as_fresh(net, build):
 
 def test_a_fused_optimizer_in_evaluation(build):
     net = build()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
+    try:
+        optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
+    except RuntimeError as error:
+        pytest.skip(f'this torch has no fused AdamW on a CPU: {error}')
     for _ in range(2):
         assert_as_fresh(net, build)
         sum(output.square().mean() for output in net(IMAGES)).backward()

@@ -125,13 +125,18 @@ def add_schedule(parser: argparse.ArgumentParser, required: bool = False) -> Any
     return group
 
 
-def add_importance(parser: argparse.ArgumentParser) -> None:
-    """Adds `--importance`, which goes into the config that is written."""
+def add_importance(parser: argparse.ArgumentParser, default: str) -> None:
+    """Adds `--importance`, which goes into the config that is written.
+
+    Args:
+        parser: Parser of a tool.
+        default: What ranks windows if neither schedule nor config names anything, in words.
+    """
     parser.add_argument(
         '--importance',
         metavar='NAME',
         help='what windows are ranked by, such as l2 or contrast; default: what the schedule file '
-        "or the config names, else the paper's l2",
+        f'or the config names, else {default}',
     )
 
 

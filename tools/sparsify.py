@@ -43,7 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'predictions, or the backbone on noise; default: the model, but the backbone if there is '
         'no test set or --shape is given',
     )
-    add_importance(parser)
+    add_importance(parser, "the paper's l2")
     add_optimize(parser)
     parser.add_argument('--out-dir', default='sparse', help='where everything goes')
     parser.add_argument(

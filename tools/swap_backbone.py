@@ -11,7 +11,7 @@ from _arguments import add_importance, add_schedule, say_written, tool_parser
 from sparsevit_mm.apis.schedules import read_schedule
 from sparsevit_mm.apis.swap_backbone import swap_to_file
 from sparsevit_mm.apis.user_errors import user_errors_exit
-from sparsevit_mm.swap.spec import backbone_names
+from sparsevit_mm.swap.spec import FOR_OWN_DATA, backbone_names
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help=f'one of {", ".join(backbone_names())}',
     )
     add_schedule(parser)
-    add_importance(parser)
+    add_importance(parser, FOR_OWN_DATA)
     parser.add_argument(
         '--checkpoint', help='weights to start from; default: the released ImageNet ones; "" none'
     )

@@ -15,6 +15,10 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 STRIDES = (4, 8, 16, 32)
 """Strides of the four output maps of each of our backbones."""
 
+FOR_OWN_DATA = 'contrast'
+"""What windows are ranked by on a user's own data: never much worse than another importance, see
+docs/which_windows.md. The papers' configs have the paper's 'l2'."""
+
 _SWIN_STORE = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
 _SWIN_FILES = {
     'tiny': 'swin_tiny_patch4_window7_224.pth',
@@ -39,7 +43,8 @@ class BackboneSpec:
         channels: For images of more or fewer than three channels: 'rgb' or 'bgr', what their first
             three are, takes the weights in, with the mean for further channels; None leaves them
             out.
-        importance: Name of what windows are ranked by; None for the backbone's default.
+        importance: Name of what windows are ranked by; None for what the old backbone names, else
+            for `FOR_OWN_DATA`, where windows are to be skipped.
 
     Raises:
         ConfigError: If a name is unknown, or the ratios do not fit the backbone.
@@ -119,6 +124,8 @@ class BackboneSpec:
             config['pruning_ratios'] = self.ratios
         if self.importance is not None:
             config['importance'] = self.importance
+        elif self.family == 'sparsevit' or self.ratios is not None:
+            config['importance'] = FOR_OWN_DATA
         if self.pretrained is not None and (in_channels == 3 or self.channels is not None):
             config['init_cfg'] = dict(type='Pretrained', checkpoint=self.pretrained)
             if in_channels != 3:

@@ -21,7 +21,7 @@ from sparsevit_mm.swap.optimizer import (
     optimizer_changes,
     preprocessor_paths,
 )
-from sparsevit_mm.swap.spec import STRIDES, BackboneSpec
+from sparsevit_mm.swap.spec import FOR_OWN_DATA, STRIDES, BackboneSpec
 from sparsevit_mm.swap.unsupported import (
     backbone_key,
     backbone_of,
@@ -221,8 +221,9 @@ def _swin_to_sparse(old: Mapping[str, Any], spec: BackboneSpec, path: FieldPath)
     ]
     if spec.ratios is not None:
         changes.append(Change((*path, 'pruning_ratios'), spec.ratios, 'Windows to skip.'))
-    if spec.importance is not None:
-        changes.append(Change((*path, 'importance'), spec.importance, RANKED_BY, replaces=True))
+    importance = spec.importance or old.get('importance', FOR_OWN_DATA)
+    if importance != old.get('importance'):
+        changes.append(Change((*path, 'importance'), importance, RANKED_BY, replaces=True))
     if spec.checkpoint is not None:
         init_cfg = dict(type='Pretrained', checkpoint=spec.checkpoint) if spec.checkpoint else None
         if init_cfg is not None and spec.channels is not None and old.get('in_channels', 3) != 3:

@@ -204,8 +204,8 @@ def test_reversed_channels_and_plain_transformers():
 
 def test_swin_becomes_sparsevit_with_the_same_outputs():
     cfg, swap = swapped(SWIN)
-    # An empty checkpoint means random weights; nothing else differs.
-    assert {change.path[-1] for change in swap.changes} == {'type', 'init_cfg'}
+    # An empty checkpoint means random weights; nothing is ranked yet, and nothing else differs.
+    assert {change.path[-1] for change in swap.changes} == {'type', 'importance', 'init_cfg'}
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'):
         theirs, ours = build_model(cfg).backbone, build_model(swap.cfg).backbone

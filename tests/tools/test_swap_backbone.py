@@ -58,7 +58,12 @@ def test_the_importance_is_written(tmp_path, capsys):
     call_tool('swap_backbone', *flags, '--schedule', schedule)
     assert Config.fromfile(tmp_path / 'new.py').model.backbone.importance == 'peak'
     call_tool('swap_backbone', *flags)
-    assert 'importance' not in Config.fromfile(tmp_path / 'new.py').model.backbone
+    assert Config.fromfile(tmp_path / 'new.py').model.backbone.importance == 'contrast'
+    named = (tmp_path / 'new.py').read_text().replace("'contrast'", "'l2'")
+    (tmp_path / 'named.py').write_text(named)
+    again = [tmp_path / 'named.py', *flags[1:]]
+    call_tool('swap_backbone', *again)
+    assert Config.fromfile(tmp_path / 'new.py').model.backbone.importance == 'l2'
     capsys.readouterr()
     with pytest.raises(SystemExit):
         call_tool('swap_backbone', *flags, '--importance', 'largest')

@@ -55,7 +55,7 @@ def collect(work_dir: Path, seeds: Sequence[int], costs: Mapping[str, Any]) -> d
                 if run.result_file(arm.case).exists()
             }
             of_network = costs.get(network, {})
-            paid = of_network.get(arm.name, {})
+            paid = of_network.get(arm.name) or _same_costs(arm, arms, of_network)
             if arm.differs_by_seed:
                 paid = _costs_by_seed(
                     arm, [run for run in runs if str(run.seed) in tested], of_network
@@ -74,6 +74,14 @@ def collect(work_dir: Path, seeds: Sequence[int], costs: Mapping[str, Any]) -> d
 def cost_name(arm: Arm, seed: int) -> str:
     """Name of an arm's costs, which belong to a seed where each has a schedule of its own."""
     return f'{arm.name}, seed {seed}' if arm.differs_by_seed else arm.name
+
+
+def _same_costs(arm: Arm, arms: Sequence[Arm], costs: Mapping[str, Any]) -> dict[str, Any]:
+    """Costs of an arm that computes the same with other weights; none if there is none."""
+    for other in arms:
+        if other.name in costs and other.costs_the_same_as(arm):
+            return dict(costs[other.name])
+    return {}
 
 
 def _costs_by_seed(arm: Arm, runs: Sequence[StudyRun], costs: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from projects.importance_study.plan import (
     HEADS,
     LONGER,
     Case,
+    at_size,
     finest,
-    own_size,
     tuned_at,
 )
 
@@ -20,7 +20,7 @@ SCALES = (1.0, 0.85, 0.7, 0.6, 0.5)
 """Resolutions of the dense networks, all of which they know from training."""
 
 OWN_SIZES = (0.7, 0.6)
-"""Those that dense networks are also trained further at: about as costly as the winning arms."""
+"""Those that dense networks are also trained further at: about as costly as a winning arm."""
 
 DRAWN_SCALES = (1.0, 0.85, 0.7, 0.5)
 """The same on drawn scenes."""
@@ -167,11 +167,14 @@ def _searched(data: str) -> list[Arm]:
 
 
 def _at_own_size(data: str) -> list[Arm]:
-    """Dense networks that are trained further at the size they are tested at: sterner rivals."""
-    return [
-        Arm(f'dense, tuned at {scale:g}×', Case(own_size(scale), scale=scale), data)
+    """Networks that are trained further at the size and ratios that they are tested with."""
+    dense = [
+        Arm(f'dense, tuned at {scale:g}×', Case(at_size(LONGER, scale), scale=scale), data)
         for scale in OWN_SIZES
     ]
+    weights = at_size(f'{IMPORTANCE}+{HEADS}+{tuned_at(0.7, 0.7)}', 0.85)
+    sparse = Case(weights, IMPORTANCE, 0.7, 0.85, head_ratios=finest(0.7))
+    return [*dense, Arm('backbone 70%, heads 70%, tuned at 0.85×', sparse, data)]
 
 
 def _tuned(data: str) -> list[Arm]:

@@ -34,8 +34,9 @@ favor no ranking."""
 HEADS = 'heads'
 """Behind the name of a training: its neck and head skip windows, too."""
 
-OWN_SIZE = f'{LONGER} at '
-"""Before the factor of the frames' size: trained further at that size alone, see `own_size`."""
+SIZE = ' at size '
+"""Behind the name of a training, before the factor of the frames' size: it sees that size alone,
+see `at_size`."""
 
 TUNED = 'tuned at '
 """Behind the name of a training with heads, before its ratios of backbone and heads: see
@@ -55,13 +56,14 @@ def tuned_at(ratio: float, heads: float) -> str:
     return f'{TUNED}{ratio:g}-{heads:g}'
 
 
-def own_size(scale: float) -> str:
-    """Name of a training that sees frames of one size alone, and skips nothing.
+def at_size(name: str, scale: float) -> str:
+    """Name of a training that sees frames of one size alone.
 
     Args:
+        name: Name of the training with frames of many sizes.
         scale: Factor of the frames' size.
     """
-    return f'{OWN_SIZE}{scale:g}'
+    return f'{name}{SIZE}{scale:g}'
 
 
 def finest(ratio: float) -> tuple[float, ...]:

@@ -22,7 +22,7 @@ from projects.importance_study.plan import (
     FURTHER_WARMUP,
     HEADS,
     LONGER,
-    OWN_SIZE,
+    SIZE,
     TUNED,
     Case,
     DataSet,
@@ -83,19 +83,20 @@ class StudyRun:
         """Checkpoint of a training, trained now if it is not there.
 
         Args:
-            name: 'dense', 'longer', `own_size(…)`, or the importance that the network is adapted
-                with; with '+batch' behind it, the images of a batch share their windows, with
-                '+heads', the neck and head skip windows, too, and with `tuned_at(…)`, the ratios
-                are those instead of random ones.
+            name: 'dense', 'longer', or the importance that the network is adapted with; with
+                '+batch' behind it, the images of a batch share their windows, with '+heads', the
+                neck and head skip windows, too, and with `tuned_at(…)`, the ratios are those
+                instead of random ones. `at_size` makes a name of one size of frames.
         """
         cfg = self._config(name)
         if name != DENSE:
             # Not `load_from`: resuming would take that for the state to resume from.
             start = str(self.weights(DENSE))
             cfg.model.init_cfg = dict(type='Pretrained', checkpoint=start)
-        if name.startswith(OWN_SIZE):
-            _see_one_size(cfg, float(name.removeprefix(OWN_SIZE)))
-        elif name not in (DENSE, LONGER):
+        name, sized, scale = name.partition(SIZE)
+        if sized:
+            _see_one_size(cfg, float(scale))
+        if name not in (DENSE, LONGER):
             importance, *added = name.split('+')
             allocation = 'batch' if 'batch' in added else 'image'
             cfg.model.backbone.update(importance=importance, allocation=allocation)

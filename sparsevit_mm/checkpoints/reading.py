@@ -256,8 +256,8 @@ def _refusal(error: Exception) -> str:
     )
     if named is None:
         return (
-            "is no checkpoint, or holds more than tensors and mmengine's records, which is not "
-            'loaded because it could run code'
+            "is no checkpoint, is broken, or holds more than tensors and mmengine's records, which "
+            'is not loaded because it could run code'
         )
     return (
         f"holds more than tensors and mmengine's records: {named.group(1)}, {_RUNS_CODE}; whoever "

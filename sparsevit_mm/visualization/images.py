@@ -101,8 +101,10 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             image = ImageOps.exif_transpose(opened)
             image.load()
     except UnidentifiedImageError:
-        with suppress(ImportError, ValueError):  # tifffile need not be there, nor know the file
-            return shown_rgb(import_module('tifffile').imread(path))
+        with suppress(ImportError):  # tifffile need not be there, nor know the file
+            tifffile = import_module('tifffile')
+            with suppress(ValueError, tifffile.TiffFileError):
+                return shown_rgb(tifffile.imread(path))
         what = 'is empty' if Path(path).stat().st_size == 0 else 'is not an image'
         raise ConfigError(f'the image {path} cannot be read: it {what}.') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -61,7 +61,8 @@ def try_heads(cfg: Config) -> dict[str, str]:
         model_cfg['data_preprocessor'] = cfg.get('data_preprocessor')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         try:
-            model: nn.Module = revert_sync_batchnorm(MODELS.build(model_cfg)).eval()
+            model: nn.Module = revert_sync_batchnorm(MODELS.build(model_cfg))
+            model.eval()  # returns nothing in some models
         except Exception as error:  # the framework's own
             return dict(outcome='does not build', reason=reason_of(error))
         try:

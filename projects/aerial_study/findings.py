@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from projects.aerial_study.plan import ARMS, Arm
-from projects.importance_study.plan import DATA_SETS
+from projects.importance_study.plan import DATA_SETS, SIZE
 from projects.importance_study.run import StudyRun
 from projects.markdown import table
 from projects.seeds import NOT_RUN, OFF_THE_CURVE, Statistic, above_curve, mean_and_spread
@@ -239,6 +240,12 @@ def _claim(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     return table(['against lower resolution', *head, each], rows)
 
 
+def _own_size(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+    """Differences between sparse and dense networks that are all trained further at one size."""
+    tuned = [replace(arm, curve=arm.case.ratio == 0) for arm in arms if SIZE in arm.case.weights]
+    return _claim(found, tuned) if tuned else f'*{NOT_RUN}*'
+
+
 def _parts(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     """Where the MACs and the time of every arm go."""
     rows = []
@@ -308,6 +315,7 @@ _KINDS = {
     'verdict': _verdict,
     'arms': _figures,
     'claim': _claim,
+    'own size': _own_size,
     'parts': _parts,
     'schedules': _schedules,
 }

@@ -170,3 +170,21 @@ def test_a_dense_network_that_a_cheaper_one_beats_is_no_rival(work_dir):
 def test_page_says_what_the_results_say():
     page, report = PAGE.read_text(), json.loads(RESULTS.read_text())
     assert fill_in(page, tables(report)) == page
+
+
+def test_networks_of_one_size_are_compared_with_dense_ones_of_one_size():
+    names = (
+        'dense, tuned at 0.7×',
+        'dense, tuned at 0.6×',
+        'backbone 70%, heads 70%, tuned at 0.85×',
+    )
+    found = {
+        name: dict(
+            seeds={'0': {'AP': ap}}, ms={'model': cost}, computed={'0': dict(objects=1, pixels=1)}
+        )
+        for name, ap, cost in zip(names, (20.0, 16.0, 17.0), (200.0, 100.0, 150.0))
+    }
+    made = tables({'arms': {'sparsevit long': found}})['sparsevit long own size']
+    assert made.splitlines()[2:] == [
+        f'| {names[2]}, at equal ms | -1.0 | one seed: no verdict | -1.0 |'
+    ]

@@ -223,6 +223,8 @@ def _figures(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
 def _claim(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     """Differences from the dense curve with verdicts, at equal MACs and at equal time."""
     metrics = _metrics(found, [arm for arm in arms if arm.curve])
+    if not metrics:
+        return f'*{NOT_RUN}*'
     rows = []
     for cost, title in COSTS.items():
         for arm in arms:
@@ -236,7 +238,7 @@ def _claim(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
             first = against_curve(found, arms, arm, cost, metrics[0])
             rows.append([*cells, first.each() if first else ''])
     head = [cell for metric in metrics for cell in (metric, 'verdict')]
-    each = f'{metrics[0]}, each seed' if metrics else ''
+    each = f'{metrics[0]}, each seed'
     return table(['against lower resolution', *head, each], rows)
 
 

@@ -108,6 +108,11 @@ class WindowPruning(FixedOptions):
     def allocation(self, allocation: str | Mapping[str, Any] | Allocation) -> None:
         self._allocation = build_allocation(allocation)
 
+    @property
+    def is_channels_last(self) -> bool:
+        """Whether it returns maps channels-last, see `keep_channels_last`."""
+        return self._is_channels_last
+
     def keep_channels_last(self) -> None:
         """Returns maps channels-last from now on, as tokens lie, for necks that read them so."""
         self._is_channels_last = True

@@ -193,8 +193,11 @@ class TwoPasses:
             result = own_forward(module, maps)
         if is_head:
             return result
-        # Others read the maps of a neck, too, and some operators insist on this layout.
-        given = type(result)(map(to_nchw, result))
+        # Others read the maps of a neck, too, and some operators insist on this layout. The
+        # inference form hands them what they insist on, and reads channels-last maps itself.
+        given = result
+        if not parts.backbone.is_channels_last:
+            given = type(result)(map(to_nchw, result))
         self._begun[thread_id()] = work, result, given
         return given
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sparsevit_mm import optimize_for_inference
 from sparsevit_mm.models.sparse_heads import find_two_passes, make_heads_sparse
 from sparsevit_mm.pruning.selection import num_kept_windows
 from tests.helpers.head_networks import DIMS, detector, segmentor, two_stage
@@ -254,6 +255,21 @@ def test_regions_are_read_from_the_maps_as_they_are():
         found = extractor(maps[: extractor.num_inputs], regions)
         copies = [torch.tensor(one.tolist()) for one in maps[: extractor.num_inputs]]
         assert torch.equal(found, extractor(copies, regions))
+
+
+def test_the_inference_form_keeps_the_layout_and_reads_the_same_regions():
+    model = two_stage().eval()
+    make_heads_sparse(model)
+    set_ratios(model, possible(model))
+    images, regions = torch.rand(2, 3, 96, 128), torch.tensor([[0, 4.0, 8, 60, 70]])
+    extractor = model.roi_head.bbox_roi_extractor
+    with torch.no_grad():
+        wanted = extractor(model.extract_feat(images)[: extractor.num_inputs], regions)
+        optimize_for_inference(model)
+        maps = model.extract_feat(images)
+        found = extractor(maps[: extractor.num_inputs], regions)
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in maps)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('name', NETWORKS)

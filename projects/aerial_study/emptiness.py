@@ -42,17 +42,16 @@ def empty_share(frame: Mapping[str, Any], boxes: Sequence[Sequence[float]]) -> f
     return float(empty.mean())
 
 
-def grouped_frames(annotations: Path, groups: int = GROUPS) -> list[dict[str, Any]]:
+def grouped_frames(coco: COCO, groups: int = GROUPS) -> list[dict[str, Any]]:
     """Frames with objects, from the fullest to the emptiest, in groups.
 
     Args:
-        annotations: In COCO's format.
+        coco: The annotations.
         groups: How many; as many as there are frames if those are fewer.
 
     Returns:
         For each group the `frames` (identifiers), and the range and mean of their `empty` share.
     """
-    coco = _loaded(annotations)
     empty = {
         frame['id']: empty_share(frame, [one['bbox'] for one in coco.imgToAnns[frame['id']]])
         for frame in coco.dataset['images']
@@ -73,18 +72,17 @@ def grouped_frames(annotations: Path, groups: int = GROUPS) -> list[dict[str, An
     return found
 
 
-def box_ap(annotations: Path, boxes: Path, frames: Sequence[int]) -> float:
+def box_ap(coco: COCO, boxes: Path, frames: Sequence[int]) -> float:
     """Box AP in percent on some of the frames, with up to 100 boxes a frame.
 
     Args:
-        annotations: In COCO's format.
+        coco: The annotations.
         boxes: What a network found, in COCO's format of results.
         frames: Identifiers of the frames.
     """
     found = json.loads(boxes.read_text())
     if not found:
         return 0.0
-    coco = _loaded(annotations)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(coco, coco.loadRes(found), 'bbox')
         evaluator.params.imgIds = list(frames)
@@ -106,12 +104,12 @@ def scores_by_group(runs: Sequence[StudyRun], arms: Sequence[Arm]) -> list[dict[
     """
     data = runs[0].data
     assert data.annotations is not None
-    annotations = data.root(runs[0].work_dir) / data.annotations
-    groups = grouped_frames(annotations)
+    coco = loaded(data.root(runs[0].work_dir) / data.annotations)
+    groups = grouped_frames(coco)
     for group in groups:
         group['arms'] = {
             arm.name: {
-                str(run.seed): round(box_ap(annotations, boxes, group['frames']), 2)
+                str(run.seed): round(box_ap(coco, boxes, group['frames']), 2)
                 for run in runs
                 if (boxes := run.boxes_file(arm.case)).exists()
             }
@@ -120,6 +118,7 @@ def scores_by_group(runs: Sequence[StudyRun], arms: Sequence[Arm]) -> list[dict[
     return groups
 
 
-def _loaded(annotations: Path) -> COCO:
+def loaded(annotations: Path) -> COCO:
+    """Annotations in COCO's format, read without a word on the terminal."""
     with contextlib.redirect_stdout(io.StringIO()):
         return COCO(str(annotations))

@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from projects.aerial_study.emptiness import box_ap, empty_share, grouped_frames, scores_by_group
+from projects.aerial_study.emptiness import (
+    box_ap,
+    empty_share,
+    grouped_frames,
+    loaded,
+    scores_by_group,
+)
 from projects.aerial_study.findings import tables
 from projects.aerial_study.plan import ARMS
 from projects.importance_study.plan import Case
@@ -39,7 +45,7 @@ def write_annotations(path, cars):
 def test_frames_are_grouped_from_the_fullest_to_the_emptiest(tmp_path):
     path = tmp_path / 'test.json'
     write_annotations(path, (1, 8, 0, 4, 2, 6, 3))
-    groups = grouped_frames(path)
+    groups = grouped_frames(loaded(path))
     assert [group['frames'] for group in groups] == [[1, 5], [3, 6], [4, 0]]
     assert groups[0]['empty'][0] < groups[0]['empty'][2] <= groups[1]['empty'][0]
 
@@ -47,16 +53,17 @@ def test_frames_are_grouped_from_the_fullest_to_the_emptiest(tmp_path):
 def test_ap_of_some_frames_counts_those_alone(tmp_path):
     path, found = tmp_path / 'test.json', tmp_path / 'found.json'
     boxes = write_annotations(path, (2, 2))
+    coco = loaded(path)
     right = [box for box in boxes if box['image_id'] == 0]
     keys = ('image_id', 'bbox', 'category_id')
     found.write_text(
         json.dumps([{**{key: box[key] for key in keys}, 'score': 0.9} for box in right])
     )
-    assert box_ap(path, found, [0]) == pytest.approx(100)
-    assert box_ap(path, found, [1]) == 0
-    assert 0 < box_ap(path, found, [0, 1]) < 100
+    assert box_ap(coco, found, [0]) == pytest.approx(100)
+    assert box_ap(coco, found, [1]) == 0
+    assert 0 < box_ap(coco, found, [0, 1]) < 100
     found.write_text('[]')
-    assert box_ap(path, found, [0]) == 0
+    assert box_ap(coco, found, [0]) == 0
 
 
 def test_arms_are_scored_from_the_boxes_that_their_tests_leave(run, monkeypatch):

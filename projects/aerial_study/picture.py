@@ -78,7 +78,7 @@ class FrameDrawer:
         share = ObjectShare(backbone.arch.patch_size)
         classes = self.dataset.metainfo['classes']
         pixels = object_pixels(prediction.sample, self.infos[name], classes, None)
-        share.add(prediction.passes[0], pixels)
+        share.add(prediction.passes[0], None if pixels is None else pixels[0])
         return share
 
     def clearest_frame(self) -> str:

@@ -56,7 +56,7 @@ class ObjectShareHook(Hook):
         found = object_pixels(
             sample, dataset.get_data_info(batch_idx), dataset.metainfo['classes'], self.objects
         )
-        self._share.add(selections, found)
+        self._share.add(selections, None if found is None else found[0])
         height, width = sample.get('batch_input_shape', sample.img_shape)[:2]
         macs = backbone_macs(backbone.arch, backbone.pruning_schedule, height, width)
         self._macs.append(macs.total)

@@ -26,6 +26,8 @@ from sparsevit_mm.registry import DATASETS
 from sparsevit_mm.search.split import SplitSettings, choose_images, is_held_out
 
 _WRAPPER = 'ExcludeHeldOut'
+_FINDS_SAMPLES = 'NuScenesDetectionMetric'
+"""The metric that finds the annotations of a sample by its images."""
 
 
 @DATASETS.register_module()
@@ -142,13 +144,13 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path, loss: bool = Fa
         dataset.indices = chosen
     images = [whole.get_data_info(number) for number in chosen]
     dataloader.dataset = dataset
+    if not loss and (split.part == 'held_out' or len(chosen) < len(names)):
+        evaluator = evaluator_for(evaluator, whole, images, folder / 'held_out.json')
     # In the order of the split, whatever the number of processes.
     dataloader.sampler = ConfigDict(type='DefaultSampler', shuffle=False)
     return SearchData(
         dataloader=dataloader,
-        evaluator=(
-            None if loss else evaluator_for(evaluator, whole, images, folder / 'held_out.json')
-        ),
+        evaluator=None if loss else evaluator,
         names=tuple(names[number] for number in chosen),
         split=split,
         annotations=_digest(images),
@@ -197,23 +199,48 @@ def evaluator_for(
         The evaluator.
 
     Raises:
-        ConfigError: If a metric reads annotations that are no COCO file.
+        ConfigError: If a metric reads annotations of a kind whose parts it cannot judge.
     """
-    metrics = evaluator if isinstance(evaluator, Sequence) else [evaluator]
-    for metric in metrics:
+    for metric in _metrics(evaluator):
         if not metric.get('ann_file'):
             continue
-        if not str(dataset.ann_file).endswith('.json') or 'img_id' not in images[0]:
+        if not _judges_parts(metric, dataset, images[0]):
             raise ConfigError(
                 f'{metric["type"]} reads {metric["ann_file"]}, which is no COCO file, so it cannot '
-                "judge a part of the data set: use split.part='val' without split.images, or a "
-                'loss as the metric.'
+                'judge a part of the data set: use all images of the validation set, '
+                "sparsevit_mm.NuScenesDetectionMetric for nuScenes' info files, or a search's loss."
             )
+        if type_name(metric) == _FINDS_SAMPLES:
+            metric.update(ann_file=dataset.ann_file, is_whole=False)
+            continue
         if is_main_process():
             _write_coco_part(Path(dataset.ann_file), {image['img_id'] for image in images}, path)
         barrier()
         metric['ann_file'] = str(path)
     return evaluator
+
+
+def judges_parts(evaluator: Any, dataset: Any) -> bool:
+    """Whether `evaluator_for` can make an evaluator judge a part of its data set.
+
+    Args:
+        evaluator: Its config.
+        dataset: The data set, with at least one image.
+    """
+    image = dataset.get_data_info(0)
+    return all(
+        not metric.get('ann_file') or _judges_parts(metric, dataset, image)
+        for metric in _metrics(evaluator)
+    )
+
+
+def _metrics(evaluator: Any) -> Sequence[Any]:
+    return evaluator if isinstance(evaluator, Sequence) else [evaluator]
+
+
+def _judges_parts(metric: Mapping[str, Any], dataset: Any, image: Mapping[str, Any]) -> bool:
+    is_coco = str(dataset.ann_file).endswith('.json') and 'img_id' in image
+    return is_coco or type_name(metric) == _FINDS_SAMPLES
 
 
 def _write_coco_part(source: Path, ids: set[Any], path: Path) -> None:

@@ -15,7 +15,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch import nn
 
-from sparsevit_mm.engine.held_out import SearchData, evaluator_for, search_data
+from sparsevit_mm.engine.held_out import SearchData, evaluator_for, judges_parts, search_data
 from sparsevit_mm.engine.objects import check_objects, object_pixels
 from sparsevit_mm.engine.schedule_evaluator import without_reports
 from sparsevit_mm.errors import ConfigError
@@ -85,9 +85,9 @@ class ImportanceComparison:
         self._dataset: Any = self._loader.dataset
         self._classes = tuple(self._dataset.metainfo.get('classes') or ())
         check_objects(objects, self._classes)
-        parts = min(_PARTS, len(self.data.names) // 2)
-        self._parts = parts if parts > 1 else 0
         whole = cfg.val_evaluator
+        parts = min(_PARTS, len(self.data.names) // 2)
+        self._parts = parts if parts > 1 and judges_parts(whole, self._dataset) else 0
         infos = [self._dataset.get_data_info(i) for i in range(len(self.data.names))]
         self._evaluators = [self.data.evaluator]
         for part in range(self._parts):
@@ -144,7 +144,7 @@ class ImportanceComparison:
                 is_known &= found is not None
                 for selections in record.passes:
                     for image in range(selections[0].windows.batch_size):
-                        share.add(selections, found, image)
+                        share.add(selections, None if found is None else found[image], image)
             sizes = [len(self.data.names[part :: self._parts]) for part in range(self._parts)]
             metrics = [
                 evaluator.evaluate(size)

@@ -7,11 +7,13 @@ named.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -39,38 +41,58 @@ def check_objects(objects: Sequence[str] | None, classes: Sequence[str]) -> None
 def object_pixels(
     sample: Any, info: Mapping[str, Any], classes: Sequence[str], objects: Sequence[str] | None
 ) -> Tensor | None:
-    """The object pixels of an image, as the network saw it.
+    """The object pixels of the images of a data sample, as the network saw them.
 
     Args:
-        sample: The data sample of the image.
+        sample: The data sample, of one image or of several cameras.
         info: What the data set knows of it.
         classes: Classes of the data set.
         objects: Names of the classes that count; None for all but background.
 
     Returns:
-        (H, W) bool of the resized image without padding; None if the annotations do not tell.
+        (N, H, W) bool of the N resized images without padding; None if the annotations do not tell.
     """
     shape = getattr(sample, 'img_shape', None)
-    if not isinstance(shape, (tuple, list)):  # as of several cameras
+    if shape is None:
         return None
     height, width = shape[:2]
     if 'gt_sem_seg' in sample:
-        return _labeled(sample.gt_sem_seg.data[0], (height, width), classes, objects)
-    instances = info.get('instances')
-    if instances is None or not all('bbox' in instance for instance in instances):
+        found = _labeled(sample.gt_sem_seg.data[0], (height, width), classes, objects)
+        return None if found is None else found[None]
+    if 'cam_instances' in info and hasattr(sample, 'img_aug'):
+        views, matrices = _by_camera(info, sample.img_path), np.asarray(sample.img_aug)
+    elif 'instances' in info and hasattr(sample, 'ori_shape') and not hasattr(sample, 'trans_mat'):
+        scale = width / sample.ori_shape[1], height / sample.ori_shape[0], 1.0
+        views, matrices = [info['instances']], np.diag(scale)[None]
+    else:
         return None
-    if 'gt_instances_3d' in sample or not hasattr(sample, 'ori_shape'):
+    if len(views) != len(matrices) or not all('bbox' in one for view in views for one in view):
         return None
-    found = torch.zeros(height, width, dtype=torch.bool)
-    down, across = height / sample.ori_shape[0], width / sample.ori_shape[1]
-    for instance in instances:
-        if objects is not None and classes[instance['bbox_label']] not in objects:
-            continue
-        left, top, right, bottom = instance['bbox']
-        rows = slice(max(0, math.floor(top * down)), max(0, math.ceil(bottom * down)))
-        cols = slice(max(0, math.floor(left * across)), max(0, math.ceil(right * across)))
-        found[rows, cols] = True
+    found = torch.zeros(len(views), height, width, dtype=torch.bool)
+    for pixels, view, matrix in zip(found, views, matrices):
+        for instance in view:
+            if objects is None or classes[instance['bbox_label']] in objects:
+                rows, cols = _inside(instance['bbox'], matrix)
+                pixels[rows, cols] = True
     return found
+
+
+def _by_camera(info: Mapping[str, Any], img_paths: Sequence[str]) -> list[Any]:
+    """What every camera sees, in the order of the images."""
+    of_name = {
+        PurePath(image['img_path']).name: info['cam_instances'].get(camera, ())
+        for camera, image in info['images'].items()
+    }
+    return [of_name[PurePath(path).name] for path in img_paths]
+
+
+def _inside(box: Sequence[float], matrix: NDArray[Any]) -> tuple[slice, slice]:
+    """Rows and columns of the upright box around an annotated one, moved to the input."""
+    left, top, right, bottom = box
+    corners = np.array([[x, y, 1.0] for x in (left, right) for y in (top, bottom)]) @ matrix.T
+    low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
+    low, high = np.maximum(low, 0), np.maximum(high, 0)
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def _labeled(

@@ -118,6 +118,9 @@ def test_a_metric_with_annotations_of_another_kind_is_one_sentence(tiny, tmp_pat
     cfg.test_evaluator.ann_file = 'infos.pkl'
     with pytest.raises(ConfigError, match='IoUMetric reads infos.pkl, which is no COCO file'):
         search_data(cfg, HALF, tmp_path)
+    cfg.val_dataloader, cfg.val_evaluator = cfg.test_dataloader, cfg.test_evaluator
+    whole = search_data(cfg, SplitSettings(part='val'), tmp_path)
+    assert whole.evaluator == cfg.val_evaluator, 'the whole validation set can be judged'
 
 
 def test_a_loss_needs_labels_and_no_evaluator(tiny, tmp_path):

@@ -65,10 +65,32 @@ def test_boxes_are_scaled_with_the_image():
     }
     expected = torch.zeros(30, 40, dtype=torch.bool)
     expected[10:25, 5:15] = True
-    assert torch.equal(object_pixels(sample, info, ('a', 'b'), ['a']), expected)
+    assert torch.equal(object_pixels(sample, info, ('a', 'b'), ['a']), expected[None])
     expected[:2, 35:] = True
-    assert torch.equal(object_pixels(sample, info, ('a', 'b'), None), expected)
+    assert torch.equal(object_pixels(sample, info, ('a', 'b'), None), expected[None])
     assert object_pixels(sample, {}, ('a', 'b'), None) is None
+
+
+def test_boxes_of_cameras_are_moved_with_their_images():
+    """Each camera has a size and place of its own, and cameras come in the sample's order."""
+    half = torch.tensor([[0.5, 0, 0], [0, 0.5, -10], [0, 0, 1]])
+    mirrored = torch.tensor([[-1.0, 0, 40], [0, 1, 0], [0, 0, 1]])
+    sample = Sample(
+        img_shape=(30, 40), img_aug=torch.stack([half, mirrored]), img_path=['x/b.jpg', 'x/a.jpg']
+    )
+    info = {
+        'images': {'A': {'img_path': 'a.jpg'}, 'B': {'img_path': 'b.jpg'}},
+        'cam_instances': {
+            'A': [{'bbox': [1, 2, 4, 6], 'bbox_label': 0}],
+            'B': [{'bbox': [10, 30, 20, 50], 'bbox_label': 1}],
+        },
+    }
+    expected = torch.zeros(2, 30, 40, dtype=torch.bool)
+    expected[0, 5:15, 5:10] = True
+    expected[1, 2:6, 36:39] = True
+    assert torch.equal(object_pixels(sample, info, ('a', 'b'), None), expected)
+    expected[0] = False
+    assert torch.equal(object_pixels(sample, info, ('a', 'b'), ['a']), expected)
 
 
 def test_labels_but_background_and_what_is_ignored():
@@ -77,7 +99,7 @@ def test_labels_but_background_and_what_is_ignored():
     classes = ('background', 'a', 'b')
     expected = torch.tensor([[False, True], [True, False]]).repeat_interleave(2, 0)
     expected = expected.repeat_interleave(2, 1)
-    assert torch.equal(object_pixels(sample, {}, classes, None), expected)
+    assert torch.equal(object_pixels(sample, {}, classes, None), expected[None])
     assert int(object_pixels(sample, {}, classes, ['b']).sum()) == 4
     assert object_pixels(sample, {}, ('road', 'a', 'b'), None) is None
     with pytest.raises(ConfigError, match="objects has 'boat', but must be among road, a, b"):

@@ -36,6 +36,8 @@ class InfoLookup:
         path: An info file of version 2.
         by_image: Whether every image is a data sample, or every frame.
         backend_args: mmengine's file backend; None reads from the disk.
+        is_whole: Whether the data set has every sample of the file, in order. Otherwise samples are
+            found by the names of their images.
 
     Attributes:
         class_names: Class names by the labels that the file uses.
@@ -46,7 +48,11 @@ class InfoLookup:
     """
 
     def __init__(
-        self, path: str, by_image: bool = False, backend_args: dict[str, Any] | None = None
+        self,
+        path: str,
+        by_image: bool = False,
+        backend_args: dict[str, Any] | None = None,
+        is_whole: bool = True,
     ) -> None:
         content = read_infos(path, backend_args)
         if 'categories' not in content['metainfo']:
@@ -57,6 +63,12 @@ class InfoLookup:
             for info in content['data_list']
             for camera in (info.get('images', ()) if by_image else (None,))
         ]
+        self._is_whole = is_whole
+        self._by_name: dict[str, list[tuple[PurePath, int]]] = {}
+        for number, (info, camera) in enumerate(self._samples):
+            for path_of_image in _image_paths(info, camera):
+                known = self._by_name.setdefault(path_of_image.name, [])
+                known.append((path_of_image, number))
         self.class_names: dict[int, str] = {
             label: name for name, label in content['metainfo']['categories'].items()
         }
@@ -65,8 +77,10 @@ class InfoLookup:
         """Returns the info of a sample, and the name of its camera if every image is a sample.
 
         Raises:
-            DataError: If the file has no such sample, or one of another image at its index.
+            DataError: If the file has no such sample, or one of another image at its place.
         """
+        if not self._is_whole:
+            return self._find_by_name(sample)
         if sample.index < len(self._samples):
             info, camera = self._samples[sample.index]
             if _shows(info, camera, sample.img_path):
@@ -76,15 +90,40 @@ class InfoLookup:
             f'not at its place in {self._path}; the data set must read this file whole, in order.'
         )
 
+    def _find_by_name(self, sample: SampleId) -> tuple[dict[str, Any], str | None]:
+        of_each = [
+            {number for end, number in self._by_name.get(path.name, ()) if _ends_with(path, end)}
+            for path in _paths(sample.img_path)
+        ]
+        found = set.intersection(*of_each) if of_each else set()
+        if len(found) == 1:
+            return self._samples[found.pop()]
+        raise DataError(
+            f'{len(found)} samples of {self._path} have the images {sample.img_path!r} of a data '
+            'sample, but a part of a data set needs exactly one.'
+        )
+
+
+def _paths(img_path: Any) -> list[PurePath]:
+    """Paths of the images of a sample."""
+    paths = [] if img_path is None else [img_path] if isinstance(img_path, str) else img_path
+    return [PurePath(path) for path in paths]
+
+
+def _image_paths(info: Mapping[str, Any], camera: str | None) -> list[PurePath]:
+    """Paths of the images that an info names, of one camera or of all."""
+    return [
+        PurePath(image['img_path'])
+        for name, image in info.get('images', {}).items()
+        if camera in (None, name) and isinstance(image, dict) and 'img_path' in image
+    ]
+
+
+def _ends_with(path: PurePath, end: PurePath) -> bool:
+    return path.parts[-len(end.parts) :] == end.parts
+
 
 def _shows(info: Mapping[str, Any], camera: str | None, img_path: Any) -> bool:
     """Whether an info has all images of a sample, or either side does not name its images."""
-    known = {
-        PurePath(image['img_path']).name
-        for name, image in info.get('images', {}).items()
-        if camera in (None, name) and isinstance(image, dict) and 'img_path' in image
-    }
-    if img_path is None or not known:
-        return True
-    own = (img_path,) if isinstance(img_path, str) else img_path
-    return all(PurePath(path).name in known for path in own)
+    known = {path.name for path in _image_paths(info, camera)}
+    return not known or all(path.name in known for path in _paths(img_path))

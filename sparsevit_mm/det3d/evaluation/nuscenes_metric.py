@@ -59,6 +59,8 @@ class NuScenesDetectionMetric(BaseMetric):
         count_absent_classes: Whether classes without ground truth count, with AP 0 and errors 1 as
             in nuScenes.
         backend_args: mmengine's file backend for `ann_file`.
+        is_whole: Whether the data set has every sample of `ann_file`, in order; otherwise samples
+            are found by the names of their images, and those alone are judged.
         collect_device: Where results of several processes are gathered, 'cpu' or 'gpu'.
         prefix: Prefix of the results' names, 'nuscenes' by default.
 
@@ -76,6 +78,7 @@ class NuScenesDetectionMetric(BaseMetric):
         class_range: Mapping[str, float] = NUSCENES_CLASS_RANGE,
         count_absent_classes: bool = False,
         backend_args: dict[str, Any] | None = None,
+        is_whole: bool = True,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -87,6 +90,7 @@ class NuScenesDetectionMetric(BaseMetric):
         self.class_range = dict(class_range)
         self.count_absent_classes = count_absent_classes
         self.backend_args = backend_args
+        self.is_whole = is_whole
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Collects the detections of a batch, and the annotations if the samples hold them."""
@@ -140,9 +144,8 @@ class NuScenesDetectionMetric(BaseMetric):
 
     def _join_with_infos(self, results: list[Any], classes: list[str]) -> list[Any]:
         """Pairs detections with annotations, in the world's axes with the vehicle at the origin."""
-        infos = InfoLookup(
-            str(self.ann_file), self.load_type == 'mv_image_based', self.backend_args
-        )
+        by_image = self.load_type == 'mv_image_based'
+        infos = InfoLookup(str(self.ann_file), by_image, self.backend_args, self.is_whole)
         labels = {
             label: classes.index(name)
             for label, name in infos.class_names.items()

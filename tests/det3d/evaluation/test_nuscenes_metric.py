@@ -273,6 +273,32 @@ def test_infos_of_another_data_set(tmp_path, place):
         scored(metric, samples, ('car', 'pedestrian'))
 
 
+@pytest.mark.parametrize('load_type', ['mv_image_based', 'frame_based'])
+def test_a_part_of_the_samples_is_judged_as_a_file_of_its_own(tmp_path, load_type):
+    """Samples of a part are numbered anew, so their images tell them apart."""
+    infos, samples = camera_infos(np.random.default_rng(0), frames=5)
+    if load_type == 'mv_image_based':
+        chosen = samples[2:4] + samples[8:]
+    else:
+        frames, samples = lidar_infos(np.random.default_rng(3))
+        for info, of_images, sample in zip(infos['data_list'], frames['data_list'], samples):
+            info.update(of_images)
+            sample['img_path'] = [f'data/{one["img_path"]}' for one in info['images'].values()]
+        infos['metainfo'], chosen = frames['metainfo'], [samples[1], samples[4]]
+    part = {**infos, 'data_list': [infos['data_list'][1], infos['data_list'][4]]}
+    for number, sample in enumerate(chosen):
+        sample['sample_idx'] = number
+    (tmp_path / 'part').mkdir()
+    own_file = NuScenesDetectionMetric(written(tmp_path / 'part', part), load_type)
+    expected = scored(own_file, chosen)
+    assert 0 < expected['nuscenes/NDS'] < 1
+    path = written(tmp_path, infos)
+    assert scored(NuScenesDetectionMetric(path, load_type, is_whole=False), chosen) == expected
+    chosen[0]['img_path'] = None
+    with pytest.raises(DataError, match='0 samples of .* have the images None of a data sample'):
+        scored(NuScenesDetectionMetric(path, load_type, is_whole=False), chosen)
+
+
 def test_refusals():
     with pytest.raises(ConfigError, match='load_type'):
         NuScenesDetectionMetric(load_type='fov_image_based')

@@ -9,7 +9,10 @@ from pathlib import Path
 from projects.street_scenes.dataset import DemoSettings, make_dataset
 from sparsevit_mm.errors import ConfigError
 
-IMPORTANCES = ('l2', 'contrast', 'peak', 'random')
+LEARNED = 'probe'
+"""The importance that is learned in adaptation, see `projects.importance_study.probe`."""
+
+IMPORTANCES = ('l2', 'contrast', 'peak', 'random', LEARNED)
 """Each has a network that is adapted and tested with it."""
 
 TRIALS = ('image', 'l2-norm', 'contrast-norm', 'by-stage', 'change')
@@ -264,7 +267,7 @@ def trial_cases(data: DataSet) -> list[Case]:
     """Every importance swapped in at test time, on weights that favor none."""
     if NEUTRAL not in data.importances:
         return []
-    others = [name for name in IMPORTANCES if name != NEUTRAL]
+    others = [name for name in IMPORTANCES if name not in (NEUTRAL, LEARNED)]
     return [Case(NEUTRAL, name, RATIOS[-1]) for name in (*others, *TRIALS)]
 
 

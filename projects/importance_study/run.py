@@ -21,6 +21,7 @@ from projects.importance_study.plan import (
     FURTHER_RATE,
     FURTHER_WARMUP,
     HEADS,
+    LEARNED,
     LONGER,
     SIZE,
     TUNED,
@@ -108,6 +109,8 @@ class StudyRun:
                 cfg.model.backbone.pruning_ratios = ratio
                 cfg.model.head_ratios = list(finest(heads))
             cfg.custom_hooks = [] if fixed else [_ADAPTATION]
+            if importance == LEARNED:
+                cfg.custom_hooks += [dict(type='ProbeLabelsHook', objects=self.data.objects)]
         register_framework(cfg)
         return train_with_progress(cfg, Console(stderr=True))
 

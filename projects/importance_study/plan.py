@@ -202,7 +202,7 @@ DATA_SETS = {
             'mIoU',
             'mIoU',
             factor=1.0,
-            further=400,
+            further=200,
             objects=('pole', 'sign', 'pedestrian', 'bicyclist'),
             folder='camvid',
         ),

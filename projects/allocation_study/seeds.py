@@ -1,0 +1,166 @@
+"""Compares allocations over seeds, each also with weights that were adapted with it.
+
+    SPARSEVIT_MM_DATA=data python -m projects.allocation_study.seeds --work-dir STUDY
+
+`STUDY` is the work dir of the importance study, whose networks are trained now if they are not
+there. Results in it are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from projects.allocation_study.bench import Bench
+from projects.allocation_study.trial import Trial
+from projects.importance_study.plan import DATA_SETS, Case
+from projects.importance_study.run import StudyRun
+from projects.markdown import publish, table
+from projects.seeds import NOT_RUN, Statistic, mean_and_spread
+from sparsevit_mm.apis.configs import load_config, register_framework
+from sparsevit_mm.apis.user_errors import user_errors_exit
+from sparsevit_mm.files import replace_text
+
+IMPORTANCE = 'contrast'
+RELATIVE_TO = 'mean'
+RATIOS = (0.5, 0.7)
+COMPARED = ('aerial_cars', 'camvid')
+"""The data sets of the page."""
+
+SCALES = {'aerial_cars': 0.7}
+"""Factor of the frames' size where it is not 1."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How windows are shared out.
+
+    Attributes:
+        allocation: In the test, see `Trial`.
+        weights: Name of the training, see `StudyRun.weights`.
+        title: Name in tables.
+    """
+
+    allocation: str
+    weights: str
+    title: str
+
+    def key(self, ratio: float) -> str:
+        """Name in files."""
+        return f'{self.weights}-{self.allocation}-{ratio:g}'
+
+
+BASE = Arm('image', IMPORTANCE, "`'image'`")
+ARMS = (
+    BASE,
+    Arm('batch', IMPORTANCE, "`'batch'`"),
+    Arm('batch', f'{IMPORTANCE}+batch', "`'batch'`, adapted with it"),
+    Arm('image', f'{IMPORTANCE}+batch', "`'image'`, adapted with `'batch'`"),
+    Arm('calibrated', IMPORTANCE, "`'calibrated'` on the validation frames"),
+)
+
+
+def measure(run: StudyRun) -> dict[str, Any]:
+    """Metric and shares of every arm of a run, by its key."""
+    out = results_file(run)
+    found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    for weights in dict.fromkeys(arm.weights for arm in ARMS):
+        arms = [arm for arm in ARMS if arm.weights == weights]
+        if all(arm.key(ratio) in found for arm in arms for ratio in RATIOS):
+            continue
+        case = Case(weights, IMPORTANCE, scale=SCALES.get(run.data.name, 1.0))
+        config, checkpoint = run.config_file, str(run.weights(weights))
+        options = run.test_options(case)
+        options.pop('test_evaluator.outfile_prefix', None)
+        bench = Bench(config, checkpoint, IMPORTANCE, options=options)
+        for arm in arms:
+            for ratio in RATIOS:
+                if arm.key(ratio) not in found:
+                    found[arm.key(ratio)] = one = _tested(bench, arm, ratio)
+                    replace_text(out, json.dumps(found, indent=1) + '\n')
+                    shown = one[run.data.metric]
+                    print(
+                        f'{run.data.name}, seed {run.seed}, {arm.key(ratio)}: {shown}', flush=True
+                    )
+    return found
+
+
+def results_file(run: StudyRun) -> Path:
+    """File with the results of `measure`."""
+    return run.folder / 'allocations.json'
+
+
+def _tested(bench: Bench, arm: Arm, ratio: float) -> dict[str, Any]:
+    collected: Any = {} if arm.allocation == 'calibrated' else None
+    trial = Trial(arm.allocation, RELATIVE_TO, collected=collected)
+    if arm.allocation == 'calibrated':
+        bench.calibrate(trial, ratio, 'val')
+    return bench.evaluate(trial, ratio)
+
+
+def tables(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A Markdown table for each data set, by its name.
+
+    Args:
+        results: By data set and seed, what `measure` found.
+    """
+    return {name: _table(name, list(results.get(name, {}).values())) for name in COMPARED}
+
+
+def _table(name: str, seeds: Sequence[Mapping[str, Any]]) -> str:
+    if not seeds:
+        return f'*{NOT_RUN}*'
+    data = DATA_SETS[name]
+    head, rows = ['allocation'], []
+    for ratio in RATIOS:
+        head += [f'{data.metric_title}, {ratio:.0%} skipped', 'difference', 'windows computed']
+    for arm in ARMS:
+        cells = [arm.title]
+        for ratio in RATIOS:
+            own = [seed[arm.key(ratio)] for seed in seeds]
+            metrics = [one[data.metric] * data.factor for one in own]
+            base = [seed[BASE.key(ratio)][data.metric] * data.factor for seed in seeds]
+            gains = Statistic(tuple(mine - its for mine, its in zip(metrics, base)))
+            against = '' if arm == BASE else f'{gains.text("+")}, {gains.verdict}'
+            share = fmean(one['cost_share'] for one in own)
+            cells += [mean_and_spread(metrics), against, f'{share:.0%}']
+        rows.append(cells)
+    return table(head, rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures what is missing, and reports."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/importance_study'))
+    parser.add_argument('--data', nargs='+', choices=DATA_SETS, default=list(COMPARED))
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--report', action='store_true', help='only report what is there')
+    parser.add_argument('--out', type=Path, help='JSON file of all results')
+    parser.add_argument('--docs', type=Path, help='page whose tables are renewed')
+    args = parser.parse_args(arguments)
+    results: dict[str, dict[str, Any]] = {}
+    with user_errors_exit():
+        for name in args.data:
+            for seed in args.seeds:
+                run = StudyRun(DATA_SETS[name], seed, args.work_dir)
+                if not args.report:
+                    run.prepare()
+                    register_framework(load_config(run.config_file))
+                    measure(run)
+                if results_file(run).exists():
+                    of_data = results.setdefault(name, {})
+                    of_data[str(seed)] = json.loads(results_file(run).read_text())
+        if args.out is not None:
+            replace_text(args.out, json.dumps(results, indent=1) + '\n')
+        publish(tables(results), args.docs)
+
+
+if __name__ == '__main__':
+    main()

@@ -14,13 +14,17 @@ from projects.importance_study.plan import (
     at_size,
     finest,
     tuned_at,
+    tuned_to,
 )
 
 SCALES = (1.0, 0.85, 0.7, 0.6, 0.5)
 """Resolutions of the dense networks, all of which they know from training."""
 
-OWN_SIZES = (0.7, 0.6)
+OWN_SIZES = (0.7, 0.6, 0.5)
 """Those that dense networks are also trained further at: about as costly as a winning arm."""
+
+OWN_SPARSE = ((0.7, 0.7, 0.85), (0.5, 0.7, 0.7))
+"""Ratios of backbone and heads, and size, that sparse networks are also trained further at."""
 
 DRAWN_SCALES = (1.0, 0.85, 0.7, 0.5)
 """The same on drawn scenes."""
@@ -172,9 +176,24 @@ def _at_own_size(data: str) -> list[Arm]:
         Arm(f'dense, tuned at {scale:g}×', Case(at_size(LONGER, scale), scale=scale), data)
         for scale in OWN_SIZES
     ]
-    weights = at_size(f'{IMPORTANCE}+{HEADS}+{tuned_at(0.7, 0.7)}', 0.85)
-    sparse = Case(weights, IMPORTANCE, 0.7, 0.85, head_ratios=finest(0.7))
-    return [*dense, Arm('backbone 70%, heads 70%, tuned at 0.85×', sparse, data)]
+    sparse = [
+        Arm(
+            f'backbone {ratio:.0%}, heads {heads:.0%}, tuned at {scale:g}×',
+            Case(
+                at_size(f'{IMPORTANCE}+{HEADS}+{tuned_at(ratio, heads)}', scale),
+                IMPORTANCE,
+                ratio,
+                scale,
+                head_ratios=finest(heads),
+            ),
+            data,
+        )
+        for ratio, heads, scale in OWN_SPARSE
+    ]
+    search, by = 'scale and ratios', 'evolution'
+    weights = f'{IMPORTANCE}+{HEADS}+{tuned_to(search, by)}'
+    found = Case(weights, IMPORTANCE, search=search, by=by)
+    return [*dense, *sparse, Arm(f'searched {search}, {by}, tuned', found, data)]
 
 
 def _tuned(data: str) -> list[Arm]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from projects.aerial_study.plan import SEARCHES, Arm
-from projects.importance_study.plan import Case
+from projects.importance_study.plan import FOUND, Case
 from projects.importance_study.run import StudyRun
 from sparsevit_mm.apis.search import search
 from sparsevit_mm.engine.search_loop import LOG_FILE, SCHEDULE_FILE
@@ -22,11 +22,12 @@ def search_schedules(run: StudyRun, arm: Arm) -> None:
     if (folder / SCHEDULE_FILE).exists():
         return
     how = SEARCHES[arm.case.search]
+    weights = arm.case.weights.partition(f'+{FOUND}')[0]  # those that are tuned come afterwards
     root = run.data.root(run.work_dir)
     evolution = dict(max_evaluations=EVALUATIONS, population=12, parents=4, seed=run.seed)
     search(
         run.config_file,
-        str(run.weights(arm.case.weights)),
+        str(run.weights(weights)),
         settings=dict(
             metric=run.data.metric,
             scales=how.scales,
@@ -39,7 +40,7 @@ def search_schedules(run: StudyRun, arm: Arm) -> None:
         ),
         work_dir=str(folder),
         cfg_options={
-            **run.test_options(Case(arm.case.weights, arm.case.importance)),
+            **run.test_options(Case(weights, arm.case.importance)),
             'val_dataloader.dataset.data_root': f'{root}/',
             'val_evaluator.ann_file': str(root / 'annotations' / 'val.json'),
         },

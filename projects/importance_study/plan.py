@@ -45,6 +45,10 @@ TUNED = 'tuned at '
 """Behind the name of a training with heads, before its ratios of backbone and heads: see
 `tuned_at`."""
 
+FOUND = 'found by '
+"""Behind the name of a training with heads, before how a search found its schedule: see
+`tuned_to`."""
+
 FURTHER_RATE, FURTHER_WARMUP = 5e-4, 10
 """Learning rate of further trainings, and the iterations in which it rises."""
 
@@ -57,6 +61,16 @@ def tuned_at(ratio: float, heads: float) -> str:
         heads: Ratio of neck and head, see `finest`.
     """
     return f'{TUNED}{ratio:g}-{heads:g}'
+
+
+def tuned_to(search: str, by: str) -> str:
+    """What the name of a training ends with that has a schedule that was found, and its size.
+
+    Args:
+        search: Name of the search.
+        by: How it found the schedule, see `Case`.
+    """
+    return f'{FOUND}{by} of {search}'
 
 
 def at_size(name: str, scale: float) -> str:

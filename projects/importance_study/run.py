@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rich.console import Console
 
 from projects.importance_study.plan import (
     DENSE,
+    FOUND,
     FURTHER_RATE,
     FURTHER_WARMUP,
     HEADS,
@@ -86,8 +87,9 @@ class StudyRun:
         Args:
             name: 'dense', 'longer', or the importance that the network is adapted with; with
                 '+batch' behind it, the images of a batch share their windows, with '+heads', the
-                neck and head skip windows, too, and with `tuned_at(…)`, the ratios are those
-                instead of random ones. `at_size` makes a name of one size of frames.
+                neck and head skip windows, too, and with `tuned_at(…)` or `tuned_to(…)`, the
+                ratios are those instead of random ones. `at_size` makes a name of one size of
+                frames.
         """
         cfg = self._config(name)
         if name != DENSE:
@@ -103,16 +105,28 @@ class StudyRun:
             cfg.model.backbone.update(importance=importance, allocation=allocation)
             if HEADS in added:
                 cfg.model.update(type='sparsevit_mm.SparseHeads', of=cfg.model.type)
-            fixed = [one for one in added if one.startswith(TUNED)]
-            if fixed:
-                ratio, heads = map(float, fixed[0].removeprefix(TUNED).split('-'))
-                cfg.model.backbone.pruning_ratios = ratio
-                cfg.model.head_ratios = list(finest(heads))
-            cfg.custom_hooks = [] if fixed else [_ADAPTATION]
+            cfg.custom_hooks = [] if self._fix_schedule(cfg, added) else [_ADAPTATION]
             if importance == LEARNED:
                 cfg.custom_hooks += [dict(type='ProbeLabelsHook', objects=self.data.objects)]
         register_framework(cfg)
         return train_with_progress(cfg, Console(stderr=True))
+
+    def _fix_schedule(self, cfg: Config, added: Sequence[str]) -> bool:
+        """Trains with one schedule if the name of the training says so."""
+        for one in added:
+            if one.startswith(TUNED):
+                ratio, heads = map(float, one.removeprefix(TUNED).split('-'))
+                cfg.model.backbone.pruning_ratios = ratio
+                cfg.model.head_ratios = list(finest(heads))
+                return True
+            if one.startswith(FOUND):
+                by, _, search = one.removeprefix(FOUND).partition(' of ')
+                schedule = self.found_schedule(Case('', search=search, by=by))
+                cfg.model.backbone.pruning_ratios = [list(stage) for stage in schedule.ratios]
+                cfg.model.head_ratios = list(schedule.head_ratios)
+                _see_one_size(cfg, schedule.scale)
+                return True
+        return False
 
     def result_file(self, case: Case) -> Path:
         """File with the result of `measure`."""

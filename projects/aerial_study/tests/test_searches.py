@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from mmengine.config import Config
 
 from projects.aerial_study import searches
 from projects.aerial_study.costs import model_gmacs
 from projects.aerial_study.findings import collect, cost_name
 from projects.aerial_study.plan import ARMS, Arm
 from projects.aerial_study.searches import search_schedules
-from projects.importance_study.plan import Case
+from projects.importance_study.plan import Case, tuned_to
 
 LONG = {arm.name: arm for arm in ARMS['sparsevit long']}
 
@@ -43,6 +44,17 @@ def test_schedules_are_searched_once_tested_and_priced_seed_by_seed(run, monkeyp
     assert record['by_seed']['0']['schedule']['ratios'] == found['ratios']
     assert record['gmacs'] == record['by_seed']['0']['gmacs'] == macs
 
+    weights = f'contrast+heads+{tuned_to("ratios", "evolution")}'
+    tuned = Arm('tuned', replace(arm.case, weights=weights), 'aerial_cars')
+    search_schedules(run, tuned)
+    run.measure(tuned.case)
+    (dumped,) = (run.folder / weights).glob('*.py')
+    trained = Config.fromfile(dumped)
+    assert trained.model.backbone.pruning_ratios == found['ratios']
+    assert trained.model.head_ratios == found['head_ratios']
+    assert not trained.custom_hooks, 'no random schedules'
+    assert tuned.costs_the_same_as(arm)
+
 
 def test_searched_arms_have_a_name_for_each_search_and_method():
     assert [name for name in LONG if name.startswith('searched')] == [
@@ -50,4 +62,5 @@ def test_searched_arms_have_a_name_for_each_search_and_method():
         'searched scale and ratios, evolution',
         'searched scale and ratios, random',
         'searched scale and ratios, uniform within the budget',
+        'searched scale and ratios, evolution, tuned',
     ]

@@ -16,7 +16,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from projects.allocation_study import six_cameras
 from projects.allocation_study.bench import Bench
+from projects.allocation_study.six_cameras import six_cameras_table
 from projects.allocation_study.trial import Trial
 from projects.importance_study.plan import DATA_SETS, Case
 from projects.importance_study.run import StudyRun
@@ -29,7 +31,8 @@ from sparsevit_mm.files import replace_text
 IMPORTANCE = 'contrast'
 RELATIVE_TO = 'mean'
 RATIOS = (0.5, 0.7)
-COMPARED = ('aerial_cars', 'camvid')
+SIX_CAMERAS = 'six_cameras'
+COMPARED = ('aerial_cars', 'camvid', SIX_CAMERAS)
 """The data sets of the page."""
 
 SCALES = {'aerial_cars': 0.7}
@@ -107,9 +110,14 @@ def tables(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """A Markdown table for each data set, by its name.
 
     Args:
-        results: By data set and seed, what `measure` found.
+        results: By data set and seed, what `measure` or `run_seed` found.
     """
-    return {name: _table(name, list(results.get(name, {}).values())) for name in COMPARED}
+    made = {
+        name: _table(name, list(results.get(name, {}).values()))
+        for name in COMPARED
+        if name != SIX_CAMERAS
+    }
+    return {**made, SIX_CAMERAS: six_cameras_table(results.get(SIX_CAMERAS, {}))}
 
 
 def _table(name: str, seeds: Sequence[Mapping[str, Any]]) -> str:
@@ -133,13 +141,27 @@ def _table(name: str, seeds: Sequence[Mapping[str, Any]]) -> str:
     return table(head, rows)
 
 
+def _measured(name: str, seed: int, work_dir: Path, run_now: bool) -> Path:
+    """File with the results of a seed, which are completed if need be."""
+    if name == SIX_CAMERAS:
+        if run_now:
+            six_cameras.run_seed(seed, work_dir / SIX_CAMERAS)
+        return six_cameras.results_file(seed, work_dir / SIX_CAMERAS)
+    run = StudyRun(DATA_SETS[name], seed, work_dir)
+    if run_now:
+        run.prepare()
+        register_framework(load_config(run.config_file))
+        measure(run)
+    return results_file(run)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures what is missing, and reports."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/importance_study'))
-    parser.add_argument('--data', nargs='+', choices=DATA_SETS, default=list(COMPARED))
+    parser.add_argument('--data', nargs='+', choices=COMPARED, default=COMPARED)
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--report', action='store_true', help='only report what is there')
     parser.add_argument('--out', type=Path, help='JSON file of all results')
@@ -149,14 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors_exit():
         for name in args.data:
             for seed in args.seeds:
-                run = StudyRun(DATA_SETS[name], seed, args.work_dir)
-                if not args.report:
-                    run.prepare()
-                    register_framework(load_config(run.config_file))
-                    measure(run)
-                if results_file(run).exists():
-                    of_data = results.setdefault(name, {})
-                    of_data[str(seed)] = json.loads(results_file(run).read_text())
+                path = _measured(name, seed, args.work_dir, not args.report)
+                if path.exists():
+                    results.setdefault(name, {})[str(seed)] = json.loads(path.read_text())
         if args.out is not None:
             replace_text(args.out, json.dumps(results, indent=1) + '\n')
         publish(tables(results), args.docs)

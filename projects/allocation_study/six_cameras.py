@@ -1,30 +1,26 @@
 """Six cameras of a frame that share a budget of windows, or keep the same share each.
 
-    python -m projects.allocation_study.six_cameras --work-dir work_dirs/allocation_study
-
 BEVDet on generated streets, see projects/street_scenes. For each seed one network is adapted with
-either allocation and tested with both. Streets, trainings and results in the work dir are not made
+either allocation and tested with both. Streets, trainings and results that are there are not made
 again.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from rich.console import Console
 
-from projects.markdown import publish, table
+from projects.markdown import table
 from projects.runs import check_same_run, train_with_progress
 from projects.seeds import NOT_RUN, Statistic, mean_and_spread
 from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.test import test
-from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.files import replace_text
 
 CONFIG = Path(__file__).parents[1] / (
@@ -48,6 +44,11 @@ def key(adapted: str, tested: str, ratio: float) -> str:
     return f'{adapted}-{tested}-{ratio:g}'
 
 
+def results_file(seed: int, work_dir: Path) -> Path:
+    """File with the results of `run_seed`."""
+    return work_dir / f'seed{seed}' / 'results.json'
+
+
 def run_seed(
     seed: int, work_dir: Path, iterations: int = ITERATIONS, streets: SixCameraSettings = STREETS
 ) -> dict[str, dict[str, float]]:
@@ -62,10 +63,10 @@ def run_seed(
     Returns:
         The metrics by `key`.
     """
-    data, folder = work_dir / 'streets', work_dir / f'six_cameras{seed}'
+    data, out = work_dir / 'streets', results_file(seed, work_dir)
+    folder = out.parent
     make_six_camera_dataset(data, streets)
     check_same_run(folder, 'run', seed, f'{iterations} {streets}')
-    out = folder / 'results.json'
     found: dict[str, dict[str, float]] = json.loads(out.read_text()) if out.exists() else {}
     for adapted, allocation in ALLOCATIONS.items():
         weights = _weights(_config(data, allocation, seed, iterations, folder / adapted))
@@ -123,15 +124,15 @@ def _weights(cfg: Config) -> Path:
     return train_with_progress(cfg, Console(stderr=True))
 
 
-def tables(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, str]:
-    """The Markdown table, by its name on the page.
+def six_cameras_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The Markdown table.
 
     Args:
         results: By seed, what `run_seed` found.
     """
     seeds = list(results.values())
     if not seeds:
-        return {'six cameras': f'*{NOT_RUN}*'}
+        return f'*{NOT_RUN}*'
     head = ['adapted and tested with', 'skipped', *METRICS, 'mAP against `image`, `image`']
     rows = []
     for ratio in (0.0, *RATIOS):
@@ -145,32 +146,4 @@ def tables(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str
                 is_base = adapted == 'image' and tested != 'batch'
                 cells.append('' if is_base else f'{gains.text("+", 3)}, {gains.verdict}')
                 rows.append(cells)
-    return {'six cameras': table(head, rows)}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures what is missing, and reports."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/allocation_study'))
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--report', action='store_true', help='only report what is there')
-    parser.add_argument('--out', type=Path, help='JSON file of all results')
-    parser.add_argument('--docs', type=Path, help='page whose tables are renewed')
-    args = parser.parse_args(arguments)
-    with user_errors_exit():
-        results = {}
-        for seed in args.seeds:
-            path = args.work_dir / f'six_cameras{seed}' / 'results.json'
-            if not args.report:
-                run_seed(seed, args.work_dir)
-            if path.exists():
-                results[str(seed)] = json.loads(path.read_text())
-        if args.out is not None:
-            replace_text(args.out, json.dumps(results, indent=1) + '\n')
-        publish(tables(results), args.docs)
-
-
-if __name__ == '__main__':
-    main()
+    return table(head, rows)

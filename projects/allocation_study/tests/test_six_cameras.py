@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip('mmdet3d')
-from projects.allocation_study.six_cameras import ALLOCATIONS, RATIOS, key, run_seed, tables
+from projects.allocation_study.six_cameras import (
+    ALLOCATIONS,
+    RATIOS,
+    key,
+    run_seed,
+    six_cameras_table,
+)
 from projects.street_scenes.six_cameras import SixCameraSettings
 
 
@@ -17,7 +23,7 @@ def test_a_network_of_either_allocation_is_tested_with_both(tmp_path, capsys):
     wanted |= {key(one, other, r) for one in ALLOCATIONS for other in ALLOCATIONS for r in RATIOS}
     assert set(found) == wanted
     for allocation in ALLOCATIONS:
-        assert (tmp_path / 'six_cameras0' / allocation / 'iter_2.pth').exists()
+        assert (tmp_path / 'seed0' / allocation / 'iter_2.pth').exists()
     capsys.readouterr()
     assert run_seed(0, tmp_path, iterations=2, streets=streets) == found
     assert 'six cameras, seed' not in capsys.readouterr().out
@@ -33,8 +39,8 @@ def test_differences_are_those_of_each_seed():
                     found[key(one, other, ratio)] = {'mAP': base + gain, 'NDS': 0.3}
         return found
 
-    lines = tables({'0': seed(0.1), '1': seed(0.2)})['six cameras'].splitlines()
+    lines = six_cameras_table({'0': seed(0.1), '1': seed(0.2)}).splitlines()
     assert lines[2].startswith('| `image`, dense | 0% | 0.150 ± 0.071 (2 seeds) | 0.300')
     assert lines[5].endswith('| +0.010 ± 0.000, better |')
     assert lines[6].endswith("| +0.000 ± 0.000, within the seeds' spread |")
-    assert tables({})['six cameras'] == '*not run yet*'
+    assert six_cameras_table({}) == '*not run yet*'

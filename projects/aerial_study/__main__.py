@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     print(f'{arm.data}, seed {seed}, {arm.name}: {metric["metric"]}', flush=True)
         costs = CostFile(args.work_dir / 'aerial_study.json')
         for network, group in arms.items():
+            if any(arm.priced_as != arm.data for arm in group):
+                continue
             timed_as = {
                 cost_name(arm, seed): (arm, _run(arm, seed, args.work_dir))
                 for arm in group

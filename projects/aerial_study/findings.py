@@ -55,12 +55,10 @@ def collect(work_dir: Path, seeds: Sequence[int], costs: Mapping[str, Any]) -> d
                 for run in runs
                 if run.result_file(arm.case).exists()
             }
-            of_network = costs.get(network, {})
-            paid = of_network.get(arm.name) or _same_costs(arm, arms, of_network)
             if arm.differs_by_seed:
-                paid = _costs_by_seed(
-                    arm, [run for run in runs if str(run.seed) in tested], of_network
-                )
+                paid = _costs_by_seed(arm, [r for r in runs if str(r.seed) in tested], costs)
+            else:
+                paid = _costs(arm, seeds[0], costs)
             found.setdefault(network, {})[arm.name] = {
                 'seeds': {seed: _percent(record['metrics']) for seed, record in tested.items()},
                 'computed': {
@@ -77,16 +75,20 @@ def cost_name(arm: Arm, seed: int) -> str:
     return f'{arm.name}, seed {seed}' if arm.differs_by_seed else arm.name
 
 
-def _same_costs(arm: Arm, arms: Sequence[Arm], costs: Mapping[str, Any]) -> dict[str, Any]:
-    """Costs of an arm that computes the same with other weights; none if there is none."""
-    for other in arms:
-        if other.name in costs and other.costs_the_same_as(arm):
-            return dict(costs[other.name])
-    return {}
+def _costs(arm: Arm, seed: int, costs: Mapping[str, Any]) -> dict[str, Any]:
+    """Costs of an arm, or of one that computes the same with other weights; none if unknown."""
+    known = [
+        (other.name != arm.name, costs[network][cost_name(other, seed)])
+        for network, arms in ARMS.items()
+        for other in arms
+        if other.data == arm.priced_as and other.costs_the_same_as(arm)
+        if cost_name(other, seed) in costs.get(network, {})
+    ]
+    return dict(min(known, key=lambda one: one[0])[1]) if known else {}
 
 
 def _costs_by_seed(arm: Arm, runs: Sequence[StudyRun], costs: Mapping[str, Any]) -> dict[str, Any]:
-    by_seed = {str(run.seed): dict(costs.get(cost_name(arm, run.seed), {})) for run in runs}
+    by_seed = {str(run.seed): _costs(arm, run.seed, costs) for run in runs}
     paid: dict[str, Any] = {}
     for cost in COSTS:
         known = [each[cost] for each in by_seed.values() if cost in each]

@@ -9,8 +9,8 @@ from pathlib import Path
 from projects.street_scenes.dataset import DemoSettings, make_dataset
 from sparsevit_mm.errors import ConfigError
 
-LEARNED = 'probe'
-"""The importance that is learned in adaptation, see `projects.importance_study.probe`."""
+LEARNED = 'learned'
+"""The importance that has to be adapted with; no other weights know it."""
 
 IMPORTANCES = ('l2', 'contrast', 'peak', 'random', LEARNED)
 """Each has a network that is adapted and tested with it."""

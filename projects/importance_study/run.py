@@ -22,7 +22,6 @@ from projects.importance_study.plan import (
     FURTHER_RATE,
     FURTHER_WARMUP,
     HEADS,
-    LEARNED,
     LONGER,
     SIZE,
     TUNED,
@@ -105,9 +104,8 @@ class StudyRun:
             cfg.model.backbone.update(importance=importance, allocation=allocation)
             if HEADS in added:
                 cfg.model.update(type='sparsevit_mm.SparseHeads', of=cfg.model.type)
-            cfg.custom_hooks = [] if self._fix_schedule(cfg, added) else [_ADAPTATION]
-            if importance == LEARNED:
-                cfg.custom_hooks += [dict(type='ProbeLabelsHook', objects=self.data.objects)]
+            adaptation = {**_ADAPTATION, 'objects': self.data.objects}
+            cfg.custom_hooks = [] if self._fix_schedule(cfg, added) else [adaptation]
         register_framework(cfg)
         return train_with_progress(cfg, Console(stderr=True))
 

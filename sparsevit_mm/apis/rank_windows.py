@@ -228,6 +228,7 @@ def _gains(pair: tuple[Row, Row]) -> list[float]:
 
 
 def _own_importances() -> list[str]:
-    """Names of the importances of this package; others are compared when they are named."""
+    """Names of the importances of this package, but those that weights must have learned."""
     known = IMPORTANCES.module_dict.items()
-    return sorted(name for name, kind in known if kind.__module__.startswith('sparsevit_mm.'))
+    own = {name: kind for name, kind in known if kind.__module__.startswith('sparsevit_mm.')}
+    return sorted(name for name, kind in own.items() if not kind.is_learned)

@@ -21,6 +21,10 @@ from sparsevit_mm.errors import ConfigError
 
 _BACKGROUND = ('background', 'bg')
 _IGNORED = 255
+_NO_LABELS = (
+    "importance is 'learned', but must be another one, because the training data have neither "
+    'boxes in their images nor label maps to learn from.'
+)
 
 
 def check_objects(objects: Sequence[str] | None, classes: Sequence[str]) -> None:
@@ -75,6 +79,49 @@ def object_pixels(
                 rows, cols = _inside(instance['bbox'], matrix)
                 pixels[rows, cols] = True
     return found
+
+
+def objects_of_batch(batch: Any, classes: Sequence[str], objects: Sequence[str] | None) -> Tensor:
+    """The object pixels of a training batch, by its labels after augmentation.
+
+    Args:
+        batch: What the data loader gave, as MMDetection's and MMSegmentation's does: `inputs`, the
+            images, and their `data_samples`.
+        classes: Classes of the data set.
+        objects: Names of the classes that count; None for all but background.
+
+    Returns:
+        (B, H, W) bool, as large as the largest image.
+
+    Raises:
+        ConfigError: If the labels do not tell where objects are.
+    """
+    given = batch if isinstance(batch, dict) else {}
+    images, samples = given.get('inputs'), given.get('data_samples')
+    if images is None or isinstance(images, dict) or not samples or isinstance(samples, dict):
+        raise ConfigError(_NO_LABELS)
+    height, width = (max(image.shape[side] for image in images) for side in (-2, -1))
+    maps = torch.zeros(len(samples), height, width, dtype=torch.bool)
+    for pixels, sample in zip(maps, samples):
+        if 'gt_sem_seg' in sample:
+            labels = sample.gt_sem_seg.data[0]
+            found = _labeled(labels, tuple(labels.shape), classes, objects)
+            if found is None:
+                raise ConfigError(
+                    'objects of SparsityAdaptationHook is missing, but must name the classes that '
+                    f'count as objects, among {", ".join(classes)}.'
+                )
+            pixels[: found.shape[0], : found.shape[1]] = found
+        elif 'gt_instances' in sample and 'bboxes' in sample.gt_instances:
+            instances = sample.gt_instances
+            boxes = getattr(instances.bboxes, 'tensor', instances.bboxes).tolist()
+            for box, label in zip(boxes, instances.labels.tolist()):
+                if objects is None or classes[label] in objects:
+                    rows, cols = _inside(box, np.eye(3))
+                    pixels[rows, cols] = True
+        else:
+            raise ConfigError(_NO_LABELS)
+    return maps
 
 
 def _by_camera(info: Mapping[str, Any], img_paths: Sequence[str]) -> list[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsevit_mm.models.fixed_options import FixedOptions
 from sparsevit_mm.ops.backend import thread_id
@@ -29,6 +30,8 @@ class WindowPruning(FixedOptions):
             logs.
         head_stages: At the resolutions of which stages the neck and head behind the backbone can
             skip windows; None if they were not made to.
+        importance_state: What the importance has learned, see `Importance`; kept while windows are
+            ranked by another one.
         stage_scores: By thread and stage, the (B, windows) scores of the last forward, for heads
             that take the backbone's ranking; None if nobody wants them.
     """
@@ -59,6 +62,7 @@ class WindowPruning(FixedOptions):
             importance: What windows are ranked by, see `build_importance`.
             allocation: Which images share a budget of windows, see `build_allocation`.
         """
+        self.importance_state: nn.Module | None = None
         self.importance = importance
         self.allocation = allocation
         self.pruning_schedule = pruning_ratios
@@ -97,7 +101,14 @@ class WindowPruning(FixedOptions):
 
     @importance.setter
     def importance(self, importance: str | Mapping[str, Any] | Importance) -> None:
-        self._importance = build_importance(importance)
+        built = build_importance(importance)
+        if built.is_learned:
+            if self.importance_state is None:
+                place = next(self.parameters()).device
+                self.importance_state = built.new_state(self.arch).to(place)
+            built = copy(built)  # whoever gave it may give it to another backbone, too
+            built.state = self.importance_state
+        self._importance = built
 
     @property
     def allocation(self) -> Allocation:

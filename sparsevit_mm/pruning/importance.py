@@ -12,14 +12,17 @@ from typing import Any
 
 import torch
 from mmengine.registry import Registry
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops.backend import chunk_bytes, use_chunks
 from sparsevit_mm.ops.tokens import chunks
 from sparsevit_mm.ops.windows import WindowGrid, Windows, gather, index_maps
 
-IMPORTANCES = Registry('importance', locations=['sparsevit_mm.pruning.importance'])
+IMPORTANCES = Registry(
+    'importance',
+    locations=['sparsevit_mm.pruning.importance', 'sparsevit_mm.pruning.learned_importance'],
+)
 
 _WINDOWS_BYTES, _TOKENS_BYTES = 2**20, 2**19
 """Tokens of windows that are scored at a time in inference on a CPU."""
@@ -32,10 +35,22 @@ class Importance(ABC):
     the shifted grid are both scored from that summary, for blocks change the map in place.
 
     Attributes:
+        is_learned: Whether it learns in training.
         name: What a schedule names it by; None if it was made with arguments.
+        state: What it has learned, which the backbone keeps among its weights.
     """
 
+    is_learned = False
     name: str | None = None
+    state: nn.Module | None = None
+
+    def new_state(self, arch: Any) -> nn.Module:
+        """What it learns, before it has learned anything; asked if `is_learned`.
+
+        Args:
+            arch: Sizes of the backbone.
+        """
+        raise NotImplementedError
 
     def operations(self, channels: int) -> tuple[int, int] | None:
         """Counts element-wise operations for every token of the map; there are no products.

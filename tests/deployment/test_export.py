@@ -62,11 +62,16 @@ def test_sparsevit(ratios, size, tmp_path, onnx):
     assert (operators['ScatterND'] > 0) == (stages > 0)
 
 
-@pytest.mark.parametrize('importance', ['contrast', 'peak'])
+@pytest.mark.parametrize('importance', ['contrast', 'peak', 'learned'])
 def test_other_importances(importance, tmp_path, onnx):
     options = dict(pruning_ratios=SCHEDULES[2], importance=importance)
     backbone = build(SparseViT, **SPARSEVIT, **options)
     images = noise(1, 120, 200)
+    if importance == 'learned':
+        backbone.importance.objects = images[:, 0] > 1.5
+        backbone.train()(images)
+        backbone.eval()
+        assert backbone.importance_state.has_learned
     check_equal(backbone, run_onnx(export_graph(backbone, images), tmp_path), images)
 
 

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 
-from sparsevit_mm.engine.objects import check_objects, object_pixels
+from sparsevit_mm.engine.objects import check_objects, object_pixels, objects_of_batch
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.profiling.object_share import ObjectShare
@@ -104,3 +106,49 @@ def test_labels_but_background_and_what_is_ignored():
     assert object_pixels(sample, {}, ('road', 'a', 'b'), None) is None
     with pytest.raises(ConfigError, match="objects has 'boat', but must be among road, a, b"):
         check_objects(['boat'], ('road', 'a', 'b'))
+
+
+def detector_sample(boxes, labels):
+    boxes = torch.tensor(boxes, dtype=torch.float).view(-1, 4)
+    instances = InstanceData(bboxes=boxes, labels=torch.tensor(labels, dtype=torch.long))
+    return DetDataSample(gt_instances=instances)
+
+
+def test_objects_of_a_batch_are_those_after_augmentation():
+    batch = {
+        'inputs': [torch.zeros(3, 12, 9), torch.zeros(3, 10, 14)],
+        'data_samples': [
+            detector_sample([[2.5, 3.0, 5.0, 9.2], [0, 0, 1, 1]], [0, 1]),
+            detector_sample([], []),
+        ],
+    }
+    expected = torch.zeros(2, 12, 14, dtype=torch.bool)
+    expected[0, 3:10, 2:5] = True
+    assert torch.equal(objects_of_batch(batch, ('a', 'b'), ['a']), expected)
+    expected[0, 0, 0] = True
+    assert torch.equal(objects_of_batch(batch, ('a', 'b'), None), expected)
+
+
+def test_objects_of_a_batch_of_label_maps():
+    labels = torch.tensor([[0, 1], [2, 255]])
+    sample = Sample(gt_sem_seg=SimpleNamespace(data=labels[None]))
+    batch = {'inputs': torch.zeros(1, 3, 2, 2), 'data_samples': [sample]}
+    found = objects_of_batch(batch, ('background', 'a', 'b'), None)
+    assert found.tolist() == [[[False, True], [True, False]]]
+    with pytest.raises(ConfigError, match='objects of SparsityAdaptationHook is missing, but must'):
+        objects_of_batch(batch, ('road', 'a', 'b'), None)
+
+
+@pytest.mark.parametrize(
+    'batch',
+    [
+        {'inputs': {'img': torch.zeros(1, 3, 4, 4)}, 'data_samples': [Sample()]},
+        {'inputs': torch.zeros(1, 3, 4, 4), 'data_samples': [Sample(gt_label=3)]},
+        {'inputs': torch.zeros(1, 3, 4, 4)},
+        [torch.zeros(1)],
+    ],
+    ids=['cameras', 'classes of images', 'no labels', 'a list'],
+)
+def test_labels_that_do_not_tell_are_one_sentence(batch):
+    with pytest.raises(ConfigError, match="importance is 'learned', but must be another one"):
+        objects_of_batch(batch, ('a', 'b'), None)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook
-from tests.helpers.tiny_data import DEPTHS
+from tests.helpers.tiny_data import DEPTHS, SEGMENTOR, write_config
 from tests.tools.conftest import ROOT, call_tool, run_tool, start_tool
 
 
@@ -97,6 +97,35 @@ def test_every_iteration_trains_the_schedule_of_its_number(trained):
 def test_segmentor_trains_with_the_same_tool(tiny, tmp_path):
     call_tool('train', tiny.segmentor, '--work-dir', tmp_path)
     assert 'decode_head.conv_seg.weight' in checkpoint_of(tmp_path, 1)['state_dict']
+
+
+def test_a_learned_importance_is_trained_kept_and_compared(tiny, tmp_path):
+    """Every tool that loads the weights ranks by what was learned."""
+    learned = ['--cfg-options', 'model.backbone.importance=learned']
+    call_tool('train', tiny.detector, '--work-dir', tmp_path / 'run', *learned)
+    weights = checkpoint_of(tmp_path / 'run', 3)['state_dict']
+    for channels in (12, 24):
+        assert weights[f'backbone.importance_state.weight_{channels}'].any()
+    call_tool(
+        'rank_windows', tiny.detector, tmp_path / 'run' / 'epoch_3.pth', '--ratios', 0.5,
+        '--num-images', 8, '--out', tmp_path / 'ranking.json', *learned,
+    )  # fmt: skip
+    _, first, *others = json.loads((tmp_path / 'ranking.json').read_text())['rows']
+    assert first['importance'] == 'learned'
+    assert {row['importance'] for row in others} == {'l2', 'contrast', 'peak', 'random'}
+    assert first['objects'] > max(row['objects'] for row in others)
+
+
+def test_a_learned_importance_needs_objects(tiny, tmp_path, capsys):
+    adapted = (
+        "custom_hooks = [dict(type='sparsevit_mm.SparsityAdaptationHook')]\n"
+        "model['backbone']['importance'] = 'learned'\n"
+    )
+    config = write_config(tmp_path / 'learned.py', SEGMENTOR + adapted, tiny.data)
+    with pytest.raises(SystemExit):
+        call_tool('train', config, '--work-dir', tmp_path / 'run')
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: objects of SparsityAdaptationHook is missing, but must name')
 
 
 def test_a_state_of_another_optimizer_is_one_sentence(tiny, trained, tmp_path, capsys):

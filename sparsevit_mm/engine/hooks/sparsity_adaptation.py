@@ -10,7 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from sparsevit_mm.checks.schedules import check_ranking
+from sparsevit_mm.engine.objects import check_objects, objects_of_batch
 from sparsevit_mm.pruning.importance import check_importance_name
+from sparsevit_mm.pruning.learned_importance import LearnedImportance
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule, checked_choices
 from sparsevit_mm.registry import HOOKS
@@ -37,11 +39,12 @@ class SparsityAdaptationHook(Hook):
             dense.
         importance: What windows are ranked by from the beginning of training, validation or testing
             on; None keeps the backbone's. Named in the backbone instead, all tools see it.
+        objects: Classes whose boxes or labels 'learned' learns from; None for all but background.
 
     Raises:
         ConfigError: If `choices` is empty or holds a ratio out of range, `per` or `importance` is
-            unknown, the backbone has no schedule, or the config's backbone names another
-            importance.
+            unknown, the backbone has no schedule, the config's backbone names another importance,
+            or a learned one has no labels to learn from.
     """
 
     # Later than WindowPruningHook, which sets what training starts from.
@@ -55,12 +58,14 @@ class SparsityAdaptationHook(Hook):
         per: str = 'pair',
         importance: str | None = None,
         head_choices: Sequence[float] | None = None,
+        objects: Sequence[str] | None = None,
     ) -> None:
         self.choices, self.per = checked_choices(choices, per), per
         self.head_choices = None if head_choices is None else checked_choices(head_choices, per)
         if importance is not None:
             check_importance_name(importance)
         self.importance = importance
+        self.objects = objects
         self.begin = begin
         self.seed = seed
         self._own_schedule: PruningSchedule | None = None
@@ -91,13 +96,20 @@ class SparsityAdaptationHook(Hook):
             check_ranking(runner.cfg, self.importance, type(self).__name__)
             find_prunable_backbone(runner.model).importance = self.importance
 
+    def before_train(self, runner: Runner) -> None:
+        """Checks the names of the objects."""
+        check_objects(self.objects, _classes(runner))
+
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Draws and sets the iteration's schedule."""
+        """Draws and sets the iteration's schedule, and shows objects to whom learns from them."""
         if runner.iter < self.begin:
             return
         backbone = find_prunable_backbone(runner.model)
         if self._own_schedule is None:
             self._own_schedule = backbone.pruning_schedule
+        if isinstance(backbone.importance, LearnedImportance):
+            found = objects_of_batch(data_batch, _classes(runner), self.objects)
+            backbone.importance.objects = found
         arch, heads = backbone.arch, backbone.head_stages
         backbone.pruning_schedule = self.draw(runner.iter, arch.depths, arch.has_windows, heads)
         mean_ratio = _mean_ratio(backbone)
@@ -115,6 +127,11 @@ class SparsityAdaptationHook(Hook):
         if self._own_schedule is not None:
             find_prunable_backbone(runner.model).pruning_schedule = self._own_schedule
             self._own_schedule = None
+
+
+def _classes(runner: Runner) -> Sequence[str]:
+    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+    return metainfo.get('classes') or ()
 
 
 def _mean_ratio(backbone: PrunableBackbone) -> float:

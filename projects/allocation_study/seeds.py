@@ -20,7 +20,7 @@ from projects.allocation_study import six_cameras
 from projects.allocation_study.bench import Bench
 from projects.allocation_study.six_cameras import six_cameras_table
 from projects.allocation_study.trial import Trial
-from projects.importance_study.plan import DATA_SETS, Case
+from projects.importance_study.plan import DATA_SETS, LEARNED, Case
 from projects.importance_study.run import StudyRun
 from projects.markdown import publish, table
 from projects.seeds import NOT_RUN, Statistic, mean_and_spread
@@ -28,8 +28,6 @@ from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.user_errors import user_errors_exit
 from sparsevit_mm.files import replace_text
 
-IMPORTANCE = 'contrast'
-RELATIVE_TO = 'mean'
 RATIOS = (0.5, 0.7)
 SIX_CAMERAS = 'six_cameras'
 COMPARED = ('aerial_cars', 'camvid', SIX_CAMERAS)
@@ -53,19 +51,37 @@ class Arm:
     weights: str
     title: str
 
+    @property
+    def importance(self) -> str:
+        """What ranks the windows."""
+        return self.weights.partition('+')[0]
+
+    @property
+    def relative_to(self) -> str:
+        """What makes scores comparable, see `Trial`; those of a probe are so by themselves."""
+        return 'nothing' if self.importance == LEARNED else 'mean'
+
+    @property
+    def base(self) -> Arm:
+        """What it is compared with: images that keep the same share each."""
+        return next(arm for arm in ARMS if arm.importance == self.importance)
+
     def key(self, ratio: float) -> str:
         """Name in files."""
         return f'{self.weights}-{self.allocation}-{ratio:g}'
 
 
-BASE = Arm('image', IMPORTANCE, "`'image'`")
 ARMS = (
-    BASE,
-    Arm('batch', IMPORTANCE, "`'batch'`"),
-    Arm('batch', f'{IMPORTANCE}+batch', "`'batch'`, adapted with it"),
-    Arm('image', f'{IMPORTANCE}+batch', "`'image'`, adapted with `'batch'`"),
-    Arm('calibrated', IMPORTANCE, "`'calibrated'` on the validation frames"),
+    Arm('image', 'contrast', "`'image'`"),
+    Arm('batch', 'contrast', "`'batch'`"),
+    Arm('batch', 'contrast+batch', "`'batch'`, adapted with it"),
+    Arm('image', 'contrast+batch', "`'image'`, adapted with `'batch'`"),
+    Arm('calibrated', 'contrast', "`'calibrated'`"),
+    Arm('image', LEARNED, "`'image'`, ranked by `'learned'`"),
+    Arm('batch', LEARNED, "`'batch'`, ranked by `'learned'`"),
+    Arm('calibrated', LEARNED, "`'calibrated'`, ranked by `'learned'`"),
 )
+"""The first of each importance is what others of it are compared with."""
 
 
 def measure(run: StudyRun) -> dict[str, Any]:
@@ -76,11 +92,12 @@ def measure(run: StudyRun) -> dict[str, Any]:
         arms = [arm for arm in ARMS if arm.weights == weights]
         if all(arm.key(ratio) in found for arm in arms for ratio in RATIOS):
             continue
-        case = Case(weights, IMPORTANCE, scale=SCALES.get(run.data.name, 1.0))
+        importance = arms[0].importance
+        case = Case(weights, importance, scale=SCALES.get(run.data.name, 1.0))
         config, checkpoint = run.config_file, str(run.weights(weights))
         options = run.test_options(case)
         options.pop('test_evaluator.outfile_prefix', None)
-        bench = Bench(config, checkpoint, IMPORTANCE, options=options)
+        bench = Bench(config, checkpoint, importance, options=options)
         for arm in arms:
             for ratio in RATIOS:
                 if arm.key(ratio) not in found:
@@ -100,7 +117,7 @@ def results_file(run: StudyRun) -> Path:
 
 def _tested(bench: Bench, arm: Arm, ratio: float) -> dict[str, Any]:
     collected: Any = {} if arm.allocation == 'calibrated' else None
-    trial = Trial(arm.allocation, RELATIVE_TO, collected=collected)
+    trial = Trial(arm.allocation, arm.relative_to, collected=collected)
     if arm.allocation == 'calibrated':
         bench.calibrate(trial, ratio, 'val')
     return bench.evaluate(trial, ratio)
@@ -132,9 +149,9 @@ def _table(name: str, seeds: Sequence[Mapping[str, Any]]) -> str:
         for ratio in RATIOS:
             own = [seed[arm.key(ratio)] for seed in seeds]
             metrics = [one[data.metric] * data.factor for one in own]
-            base = [seed[BASE.key(ratio)][data.metric] * data.factor for seed in seeds]
+            base = [seed[arm.base.key(ratio)][data.metric] * data.factor for seed in seeds]
             gains = Statistic(tuple(mine - its for mine, its in zip(metrics, base)))
-            against = '' if arm == BASE else f'{gains.text("+")}, {gains.verdict}'
+            against = '' if arm == arm.base else f'{gains.text("+")}, {gains.verdict}'
             share = fmean(one['cost_share'] for one in own)
             cells += [mean_and_spread(metrics), against, f'{share:.0%}']
         rows.append(cells)

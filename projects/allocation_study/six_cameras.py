@@ -33,7 +33,7 @@ ALLOCATIONS: dict[str, dict[str, Any]] = {
 }
 RATIOS = (0.5, 0.7)
 DENSE = 'dense'
-ITERATIONS = 800
+ITERATIONS = 400
 STREETS = SixCameraSettings(validation=48)
 METRICS = {'mAP': 'nuscenes/mAP', 'NDS': 'nuscenes/NDS'}
 """Names in tables and in results."""

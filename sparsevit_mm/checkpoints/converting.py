@@ -28,6 +28,7 @@ from sparsevit_mm.errors import CheckpointError
 
 BACKBONE = 'backbone.'
 
+_LEARNED = re.compile(r'importance_state\.')
 _BIAS_TABLE = re.compile(r'attn\.w_msa\.relative_position_bias_table$')
 
 
@@ -95,7 +96,8 @@ def convert_to_mmdet(source: str | Path, target: str | Path) -> Conversion:
     """Converts a Swin of any known layout, or a trained SparseViT, to the Swin of MMDetection.
 
     The file has every tensor that MMDetection's `SwinTransformer` saves, so it loads strictly. The
-    parameters do not depend on the pruning schedule, which is not in the file.
+    parameters do not depend on the pruning schedule, which is not in the file, nor is what an
+    importance has learned.
 
     Args:
         source: A bare backbone, or a whole detector with the backbone under `backbone.`.
@@ -143,6 +145,8 @@ def _convert(
         others = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
     else:
         prefix = ''  # a bare backbone, or one inside another model, of which it alone is kept
+    if index_buffers:  # MMDetection's Swin ranks no windows
+        inner = {name: weight for name, weight in inner.items() if not _LEARNED.match(name)}
     translated = translate(inner, layout)
     buffers = _index_buffers(translated) if index_buffers else {}
     state_dict = {prefix + name: weight for name, weight in {**translated, **buffers}.items()}

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from sparsevit_mm.ops.compat import is_exporting
 from sparsevit_mm.ops.windows import WindowGrid, Windows, gather
 from sparsevit_mm.pruning.importance import IMPORTANCES, Importance
 
@@ -35,18 +36,22 @@ class LinearProbes(nn.Module):
 
     Args:
         sides: Side of a token in pixels, by its channels C.
-
-    Attributes:
-        has_learned: Whether any probe has learned from any token.
     """
 
     def __init__(self, sides: Mapping[int, int]) -> None:
         super().__init__()
         self.sides = dict(sides)
-        self.has_learned = False
+        self._has_learned = False
         for channels in self.sides:
             self.register_buffer(f'weight_{channels}', torch.zeros(channels + 1))
             self.register_buffer(f'moments_{channels}', torch.zeros(channels + 1, channels + 2))
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether any probe has learned from any token."""
+        if not self._has_learned and not is_exporting():
+            self._has_learned = any(bool(buffer.any()) for buffer in self.buffers())
+        return self._has_learned
 
     def forward(self, tokens: Tensor) -> Tensor:
         """How object-like tokens are.
@@ -58,7 +63,8 @@ class LinearProbes(nn.Module):
             (M,), about 1 for objects and -1 for background.
         """
         weight: Tensor = getattr(self, f'weight_{tokens.shape[1] - 1}')
-        return tokens @ weight.to(tokens.dtype)
+        # Not a matrix product: int8 and half precision would reach it, and blur the ranking.
+        return (tokens * weight.to(tokens.dtype)).sum(-1)
 
     @torch.no_grad()
     def learn(self, tokens: Tensor, grid: WindowGrid, objects: Tensor) -> None:
@@ -84,11 +90,6 @@ class LinearProbes(nn.Module):
         ridge = _RIDGE * squares.diagonal().mean()
         fit = torch.linalg.solve(squares + ridge * torch.eye(len(squares)).to(squares), products)
         getattr(self, f'weight_{channels}').copy_(fit)
-        self.has_learned = True
-
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
-        self.has_learned = any(bool(buffer.any()) for buffer in self.buffers())
 
 
 @IMPORTANCES.register_module(name='learned')
@@ -133,7 +134,7 @@ class LearnedImportance(Importance):
             if self.state.training and self.objects is not None and not grid.shift:
                 self.state.learn(summary, grid, self.objects)
             values = self.state(summary)
-        if not self.state.has_learned:
+        if not self._has_warned and not self.state.has_learned:
             self._warn()
         windows = Windows.locate(grid, batch_size, None, summary.device)
         own = gather(values[:, None], windows)
@@ -142,12 +143,11 @@ class LearnedImportance(Importance):
         return own.amax((1, 2)).view(batch_size, -1)
 
     def _warn(self) -> None:
-        if not self._has_warned:
-            print_log(
-                "importance is 'learned', but nothing was learned yet, so that windows are kept in "
-                'the order in which they are read: load weights that SparsityAdaptationHook '
-                'adapted with it.',
-                logger='current',
-                level=logging.WARNING,
-            )
         self._has_warned = True
+        print_log(
+            "importance is 'learned', but nothing was learned yet, so that windows are kept in the "
+            'order in which they are read: load weights that SparsityAdaptationHook adapted with '
+            'it.',
+            logger='current',
+            level=logging.WARNING,
+        )

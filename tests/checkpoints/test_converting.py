@@ -71,6 +71,24 @@ def test_mmdet_and_back(swin, tmp_path):  # noqa: F811
     assert content['meta']['dataset_meta']['classes'] == ('a', 'b')
 
 
+def test_what_an_importance_has_learned_stays_in_ours(tmp_path):
+    source, ours, theirs = (tmp_path / f'{name}.pth' for name in ('source', 'ours', 'theirs'))
+    net = SparseViT(**SIZES, importance='learned')
+    for buffer in net.importance_state.buffers():
+        torch.nn.init.normal_(buffer)
+    torch.save({'state_dict': net.state_dict()}, source)
+    convert_to_ours(source, ours)
+    other = SparseViT(
+        **SIZES, importance='learned', init_cfg=dict(type='Pretrained', checkpoint=str(ours))
+    )
+    other.init_weights()
+    assert other.importance_state.has_learned
+    for name, value in net.importance_state.state_dict().items():
+        assert torch.equal(other.importance_state.state_dict()[name], value)
+    assert convert_to_mmdet(source, theirs).dropped == len(net.importance_state.state_dict())
+    SwinTransformer(**SIZES).load_state_dict(torch.load(theirs, weights_only=True)['state_dict'])
+
+
 @pytest.mark.parametrize('window_size', [1, 2, 7, 12])
 def test_index_is_that_of_mmdet(window_size):
     from mmdet.models.backbones.swin import WindowMSA

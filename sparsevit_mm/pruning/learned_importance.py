@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -45,6 +45,11 @@ class LinearProbes(nn.Module):
         for channels in self.sides:
             self.register_buffer(f'weight_{channels}', torch.zeros(channels + 1))
             self.register_buffer(f'moments_{channels}', torch.zeros(channels + 1, channels + 2))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LinearProbes:
+        """Moves to a device, but stays in float32: half precision would blur the ranking."""
+        super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
+        return self
 
     @property
     def has_learned(self) -> bool:

@@ -122,6 +122,18 @@ def test_what_was_learned_outlives_a_change(how):
         assert torch.equal(found, wanted)
 
 
+def test_half_precision_leaves_it_alone():
+    net = learned(SparseViT(**SMALL, importance='learned'))
+    before = deepcopy(net.importance_state.state_dict())
+    net.to(torch.bfloat16)
+    for name, value in net.importance_state.state_dict().items():
+        assert torch.equal(value, before[name])
+        assert value.dtype == torch.float32
+    images = torch.randn(1, 3, 32, 32, dtype=torch.bfloat16)
+    with torch.no_grad():
+        assert net(images)[0].isfinite().all()
+
+
 def test_twins_learn_apart():
     nets = [SparseViT(**SMALL) for _ in range(2)]
     twins = find_prunable_backbone(torch.nn.ModuleList(nets))

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from projects.aerial_study.plan import ARMS, Arm
-from projects.importance_study.plan import DATA_SETS, SIZE
+from projects.importance_study.plan import DATA_SETS, FOUND, LONGER, SIZE
 from projects.importance_study.run import StudyRun
 from projects.markdown import table
 from projects.seeds import NOT_RUN, OFF_THE_CURVE, Statistic, above_curve, mean_and_spread
@@ -246,7 +246,11 @@ def _claim(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
 
 def _own_size(found: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     """Differences between sparse and dense networks that are all trained further at one size."""
-    tuned = [replace(arm, curve=arm.case.ratio == 0) for arm in arms if SIZE in arm.case.weights]
+    tuned = [
+        replace(arm, curve=arm.case.weights.startswith(LONGER))
+        for arm in arms
+        if SIZE in arm.case.weights or FOUND in arm.case.weights
+    ]
     return _claim(found, tuned) if tuned else f'*{NOT_RUN}*'
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from projects.aerial_study.plan import ARMS, IMPORTANCE, Arm
-from projects.importance_study.plan import HEADS
+from projects.importance_study.plan import HEADS, SIZE
 from projects.seeds import NOT_RUN, Statistic
 from sparsevit_mm.visualization.point_names import name_points
 from sparsevit_mm.visualization.style import FAINT_INK, INK, PLOT_WIDTH, new_plot, plain_axes
@@ -22,6 +22,8 @@ _SERIES = {
     ),
     'backbone skips, l2': ('#b0485f', 'x', ':', lambda arm: _adapted_with('l2', arm)),
     'backbone, neck and head skip': ('#1f5f9e', '*', '', lambda arm: _skips_in_heads(arm)),
+    'dense, tuned at its size': ('#16191f', 'o', ':', lambda arm: _is_tuned(arm, sparse=False)),
+    'sparse, tuned at its size': ('#1f5f9e', 'P', '', lambda arm: _is_tuned(arm, sparse=True)),
 }  # fmt: skip
 """Color, marker, line and members of each series."""
 
@@ -48,6 +50,10 @@ def draw(report: Mapping[str, Any]) -> Figure:
         name: arms for name, arms in found.items() if any('gmacs' in arm for arm in arms.values())
     }
     found = with_costs or found
+    trained = {arm.data for name in found for arm in ARMS[name]}
+    found = {  # of one network that was trained for two times, only the longer
+        name: arms for name, arms in found.items() if not _is_shorter(name, trained)
+    }
     figure = new_plot(PLOT_WIDTH, 10.4 * max(len(found), 1))
     grid = figure.add_gridspec(3 * max(len(found), 1), 2, height_ratios=[2.4, 4, 4] * len(found))
     named = []
@@ -114,6 +120,10 @@ def _short_name(arm: Arm) -> str:
     return ', '.join(filter(None, (skipped, at)))
 
 
+def _is_shorter(network: str, trained: Collection[str]) -> bool:
+    return any(arm.priced_as != arm.data and arm.priced_as in trained for arm in ARMS[network])
+
+
 def _tested(network: str, records: Mapping[str, Any]) -> list[Arm]:
     return [arm for arm in ARMS[network] if records.get(arm.name, {}).get('seeds')]
 
@@ -127,4 +137,9 @@ def _adapted_with(importance: str, arm: Arm) -> bool:
 
 
 def _skips_in_heads(arm: Arm) -> bool:
-    return HEADS in arm.case.weights.split('+') and any(arm.case.head_ratios)
+    skips = HEADS in arm.case.weights.split('+') and any(arm.case.head_ratios)
+    return skips and SIZE not in arm.case.weights
+
+
+def _is_tuned(arm: Arm, sparse: bool) -> bool:
+    return SIZE in arm.case.weights and sparse == any(arm.case.head_ratios)

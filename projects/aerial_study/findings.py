@@ -78,13 +78,18 @@ def cost_name(arm: Arm, seed: int) -> str:
 def _costs(arm: Arm, seed: int, costs: Mapping[str, Any]) -> dict[str, Any]:
     """Costs of an arm, or of one that computes the same with other weights; none if unknown."""
     known = [
-        (other.name != arm.name, costs[network][cost_name(other, seed)])
+        (other, costs[network][cost_name(other, seed)])
         for network, arms in ARMS.items()
         for other in arms
         if other.data == arm.priced_as and other.costs_the_same_as(arm)
         if cost_name(other, seed) in costs.get(network, {})
     ]
-    return dict(min(known, key=lambda one: one[0])[1]) if known else {}
+    if not known:
+        return {}
+    ranked_alike = [one for one in known if one[0].case.importance == arm.case.importance]
+    _, found = min(ranked_alike or known, key=lambda one: one[0].name != arm.name)
+    is_timed = ranked_alike or not (arm.case.ratio or arm.case.search)  # a ranking takes time
+    return {cost: paid for cost, paid in found.items() if is_timed or cost != 'ms'}
 
 
 def _costs_by_seed(arm: Arm, runs: Sequence[StudyRun], costs: Mapping[str, Any]) -> dict[str, Any]:

@@ -137,7 +137,9 @@ def tables(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {**made, SIX_CAMERAS: six_cameras_table(results.get(SIX_CAMERAS, {}))}
 
 
-def _table(name: str, seeds: Sequence[Mapping[str, Any]]) -> str:
+def _table(name: str, found: Sequence[Mapping[str, Any]]) -> str:
+    wanted = {arm.key(ratio) for arm in ARMS for ratio in RATIOS}
+    seeds = [seed for seed in found if wanted <= seed.keys()]
     if not seeds:
         return f'*{NOT_RUN}*'
     data = DATA_SETS[name]
@@ -186,9 +188,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     results: dict[str, dict[str, Any]] = {}
     with user_errors_exit():
-        for name in args.data:
+        for name in COMPARED:  # the report has all that is there
             for seed in args.seeds:
-                path = _measured(name, seed, args.work_dir, not args.report)
+                run_now = name in args.data and not args.report
+                path = _measured(name, seed, args.work_dir, run_now)
                 if path.exists():
                     results.setdefault(name, {})[str(seed)] = json.loads(path.read_text())
         if args.out is not None:

@@ -39,7 +39,7 @@ from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import replace_text
 from sparsevit_mm.profiling.inputs import check_device
 from sparsevit_mm.pruning.importance import IMPORTANCES, check_importance_name
-from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.prunable import check_learned, find_prunable_backbone
 
 SECONDS = 60
 """How long a comparison takes, about, if the number of images is not given."""
@@ -125,6 +125,7 @@ def rank_windows(
     backbone = find_prunable_backbone(model)
     check_weights_fit(model, checkpoint)
     load_checkpoint(model, checkpoint, map_location='cpu')
+    check_learned(backbone, importances or ())
     model = revert_sync_batchnorm(model).to(place).eval()
     use_checked_loading(cfg)
     own = backbone.importance.name or type(backbone.importance).__name__

@@ -29,7 +29,7 @@ from sparsevit_mm.det3d.datasets.infos import check_infos
 from sparsevit_mm.engine.input_scale import apply_to_config, prunable_configs
 from sparsevit_mm.engine.search_loop import SCHEDULE_FILE, ScheduleSearchLoop
 from sparsevit_mm.files import written_whole
-from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.prunable import check_learned, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.search.cost import MODEL
 from sparsevit_mm.search.settings import SearchSettings
@@ -90,6 +90,7 @@ def search(
     find_prunable_backbone(model)
     check_schedules(model, cfg)
     check_weights_fit(model, checkpoint)
+    check_learned(find_prunable_backbone(model), read.importances or ())
     check_classes_of_checkpoint(cfg, checkpoint, seen[0])
     del model
     # mmengine builds a test loop only where there is a test set; this one is never looked at.

@@ -140,11 +140,14 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path, loss: bool = Fa
         whole = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': False})
     names = image_names(whole)
     chosen = choose_images(names, split)
+    own = dataset.get('indices')
     if len(chosen) < len(names):
-        dataset.indices = chosen
+        known = _numbers(own, len(names))
+        dataset.indices = [known[number] for number in chosen]
     images = [whole.get_data_info(number) for number in chosen]
     dataloader.dataset = dataset
-    if not loss and (split.part == 'held_out' or len(chosen) < len(names)):
+    is_whole = split.part == 'val' and len(chosen) == len(names) and own is None
+    if not loss and not (is_whole and not judges_parts(evaluator, whole)):
         evaluator = evaluator_for(evaluator, whole, images, folder / 'held_out.json')
     # In the order of the split, whatever the number of processes.
     dataloader.sampler = ConfigDict(type='DefaultSampler', shuffle=False)
@@ -232,6 +235,13 @@ def judges_parts(evaluator: Any, dataset: Any) -> bool:
         not metric.get('ann_file') or _judges_parts(metric, dataset, image)
         for metric in _metrics(evaluator)
     )
+
+
+def _numbers(indices: Any, number: int) -> Sequence[int]:
+    """Which images of a file a data set with `indices` has; negative ones count from the end."""
+    if isinstance(indices, int):
+        return range(indices) if indices >= 0 else range(indices, 0)
+    return range(number) if indices is None else list(indices)
 
 
 def _metrics(evaluator: Any) -> Sequence[Any]:

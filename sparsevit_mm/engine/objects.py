@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.model import is_model_wrapper
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -22,8 +23,8 @@ from sparsevit_mm.errors import ConfigError
 _BACKGROUND = ('background', 'bg')
 _IGNORED = 255
 _NO_LABELS = (
-    "importance is 'learned', but must be another one, because the training data have neither "
-    'boxes in their images nor label maps to learn from.'
+    "importance is 'learned', but must be another one, because it cannot read from the training "
+    'data where objects are: it takes boxes in single images, and label maps.'
 )
 
 
@@ -60,10 +61,12 @@ def object_pixels(
     if shape is None:
         return None
     height, width = shape[:2]
-    if 'gt_sem_seg' in sample:
+    if 'gt_sem_seg' in sample and 'instances' not in info:
         found = _labeled(sample.gt_sem_seg.data[0], (height, width), classes, objects)
         return None if found is None else found[None]
     if 'cam_instances' in info and hasattr(sample, 'img_aug'):
+        if objects is not None:
+            return None  # labels are those of the file, not of the data set
         views, matrices = _by_camera(info, sample.img_path), np.asarray(sample.img_aug)
     elif 'instances' in info and hasattr(sample, 'ori_shape') and not hasattr(sample, 'trans_mat'):
         scale = width / sample.ori_shape[1], height / sample.ori_shape[0], 1.0
@@ -75,7 +78,8 @@ def object_pixels(
     found = torch.zeros(len(views), height, width, dtype=torch.bool)
     for pixels, view, matrix in zip(found, views, matrices):
         for instance in view:
-            if objects is None or classes[instance['bbox_label']] in objects:
+            label = instance['bbox_label']
+            if label >= 0 and (objects is None or classes[label] in objects):
                 rows, cols = _inside(instance['bbox'], matrix)
                 pixels[rows, cols] = True
     return found
@@ -103,7 +107,8 @@ def objects_of_batch(batch: Any, classes: Sequence[str], objects: Sequence[str] 
     height, width = (max(image.shape[side] for image in images) for side in (-2, -1))
     maps = torch.zeros(len(samples), height, width, dtype=torch.bool)
     for pixels, sample in zip(maps, samples):
-        if 'gt_sem_seg' in sample:
+        is_detection = 'gt_instances' in sample and 'bboxes' in sample.gt_instances
+        if 'gt_sem_seg' in sample and not is_detection:
             labels = sample.gt_sem_seg.data[0]
             found = _labeled(labels, tuple(labels.shape), classes, objects)
             if found is None:
@@ -112,7 +117,7 @@ def objects_of_batch(batch: Any, classes: Sequence[str], objects: Sequence[str] 
                     f'count as objects, among {", ".join(classes)}.'
                 )
             pixels[: found.shape[0], : found.shape[1]] = found
-        elif 'gt_instances' in sample and 'bboxes' in sample.gt_instances:
+        elif is_detection:
             instances = sample.gt_instances
             boxes = getattr(instances.bboxes, 'tensor', instances.bboxes).tolist()
             for box, label in zip(boxes, instances.labels.tolist()):
@@ -124,13 +129,35 @@ def objects_of_batch(batch: Any, classes: Sequence[str], objects: Sequence[str] 
     return maps
 
 
+def check_objects_stay(model: Any) -> None:
+    """Checks that objects are not moved after they leave the data loader.
+
+    Args:
+        model: The model, with its data preprocessor.
+
+    Raises:
+        ConfigError: If the preprocessor resizes batches.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    augments = getattr(getattr(model, 'data_preprocessor', None), 'batch_augments', None) or ()
+    for augment in augments:
+        if 'Resize' in type(augment).__name__:
+            raise ConfigError(
+                f"importance is 'learned', but the data preprocessor has {type(augment).__name__}, "
+                'which moves objects: resize in the training pipeline, or take another importance.'
+            )
+
+
 def _by_camera(info: Mapping[str, Any], img_paths: Sequence[str]) -> list[Any]:
     """What every camera sees, in the order of the images."""
-    of_name = {
-        PurePath(image['img_path']).name: info['cam_instances'].get(camera, ())
-        for camera, image in info['images'].items()
-    }
-    return [of_name[PurePath(path).name] for path in img_paths]
+    found = []
+    for path in map(PurePath, img_paths):
+        for camera, image in info['images'].items():
+            end = PurePath(image['img_path']).parts
+            if path.parts[-len(end) :] == end:
+                found.append(info['cam_instances'].get(camera, ()))
+                break
+    return found
 
 
 def _inside(box: Sequence[float], matrix: NDArray[Any]) -> tuple[slice, slice]:

@@ -373,8 +373,9 @@ class SwinBackbone(PretrainedBackbone, WindowPruning):
             ceil(depth / 2) or depth numbers. It can be set any time, also as `pruning_schedule`.
         importance: What windows are ranked by: 'l2', the L2 norm of the activation as in the paper;
             'contrast', the deviation of a window's tokens from their mean, which finds objects on
-            plain ground; 'peak', the largest such deviation; 'random'; or a dict whose `type` is
-            one of one's own in `pruning.importance.IMPORTANCES`.
+            plain ground; 'peak', the largest such deviation; 'learned', what a probe takes for an
+            object; 'random'; or a dict whose `type` is one of one's own in
+            `pruning.importance.IMPORTANCES`.
         allocation: How a ratio becomes windows: 'image', the same share of every image as in the
             paper; 'batch', the best windows of all images of a batch, as many in all; or
             dict(type='batch', group_size=6), those of every six images in a row, such as the

@@ -57,17 +57,19 @@ class Allocation:
                 )
         return self.group_size
 
-    def rank(self, scores: Tensor, num_kept: int) -> Tensor:
+    def rank(self, scores: Tensor, num_kept: int, is_comparable: bool = False) -> Tensor:
         """Puts the windows of every group in the order in which they are kept.
 
         First come the best windows of all images, one each; then all others of the group by
-        their scores, relative to their image's mean. So a dark image competes with a bright one
-        by what stands out in it. An image's own windows always keep the order of their scores.
+        their scores, relative to the mean magnitude of their image's scores. So a dark image
+        competes with a bright one by what stands out in it. An image's own windows always keep the
+        order of their scores.
         (Relative to medians, every image would keep half of its windows at a ratio of 0.5.)
 
         Args:
             scores: (B, num_windows), larger for windows that matter more.
             num_kept: Windows of an image that the first ratio keeps; later ones keep no more.
+            is_comparable: Whether scores of different images compare as they are, see `Importance`.
 
         Returns:
             (groups, K) int64 indices over the batch, image * num_windows + window, with
@@ -79,8 +81,10 @@ class Allocation:
         order = order + torch.arange(batch_size, device=order.device)[:, None] * num_windows
         if self.group_size == 1 or batch_size == 1:
             return order
-        mean = values.abs().mean(1, keepdim=True)
-        relative = values / mean.clamp_min(torch.finfo(values.dtype).tiny)
+        relative = values
+        if not is_comparable:
+            mean = values.abs().mean(1, keepdim=True)
+            relative = values / mean.clamp_min(torch.finfo(values.dtype).tiny)
         relative = torch.cat([torch.full_like(relative[:, :1], torch.inf), relative[:, 1:]], dim=1)
         # By rank, not image by image: equal images then share evenly.
         relative, order = (

@@ -35,12 +35,17 @@ class Importance(ABC):
     the shifted grid are both scored from that summary, for blocks change the map in place.
 
     Attributes:
-        is_learned: Whether it learns in training.
+        is_learned: Whether it learns in training, from the `objects` that it is shown.
+        is_comparable: Whether scores of different images can be compared as they are.
+        objects: (B, H, W) bool, object pixels of the batch that is trained on; None to learn
+            nothing.
         name: What a schedule names it by; None if it was made with arguments.
         state: What it has learned, which the backbone keeps among its weights.
     """
 
     is_learned = False
+    is_comparable = False
+    objects: Tensor | None = None
     name: str | None = None
     state: nn.Module | None = None
 

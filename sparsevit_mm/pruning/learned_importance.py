@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -80,17 +81,21 @@ class LinearProbes(nn.Module):
             grid: The windows.
             objects: (B, H, W) bool, the object pixels of its images; padding may be missing.
         """
+        if not tokens.isfinite().all():
+            return  # of a step that is skipped, as loss scaling does
         channels = tokens.shape[1] - 1
         side, (height, width) = self.sides[channels], objects.shape[1:]
         missing = grid.width * side - width, grid.height * side - height
         whole = F.pad(objects.to(tokens.device).float(), (0, missing[0], 0, missing[1]))
         is_object = F.max_pool2d(whole, side).flatten() > 0
         moments: Tensor = getattr(self, f'moments_{channels}')
-        moments.mul_(_DECAY)
+        own = torch.zeros_like(moments)
         for kind, wanted in ((tokens[is_object], 1.0), (tokens[~is_object], -1.0)):
             if len(kind):
                 products = wanted * kind.sum(0)[:, None]
-                moments += torch.cat([kind.T @ kind, products], 1) / len(kind)
+                own += torch.cat([kind.T @ kind, products], 1) / len(kind)
+        all_reduce(own, 'mean')
+        moments.mul_(_DECAY).add_(own)
         squares, products = moments[:, :-1], moments[:, -1]
         ridge = _RIDGE * squares.diagonal().mean()
         fit = torch.linalg.solve(squares + ridge * torch.eye(len(squares)).to(squares), products)
@@ -103,15 +108,13 @@ class LearnedImportance(Importance):
 
     In training it learns from the object pixels of every batch that it is shown, see
     `SparsityAdaptationHook`. What it has learned is a part of the backbone's weights.
-
-    Attributes:
-        objects: (B, H, W) bool, object pixels of the batch that is trained on; None to learn
-            nothing.
     """
 
     is_learned = True
-    objects: Tensor | None = None
+    is_comparable = True
     _has_warned = False
+    _learned_from: Tensor | None = None
+    _has_learned_of: tuple[int, ...] = ()
 
     def new_state(self, arch: Any) -> LinearProbes:
         """A probe for every stage with windows, see `Importance`."""
@@ -136,8 +139,8 @@ class LearnedImportance(Importance):
         """Largest value of the probe in a window, see `Importance`."""
         assert isinstance(self.state, LinearProbes), 'a backbone gives it'
         with torch.autocast(summary.device.type, enabled=False):
-            if self.state.training and self.objects is not None and not grid.shift:
-                self.state.learn(summary, grid, self.objects)
+            if self.state.training and not grid.shift:
+                self._learn(summary, grid)
             values = self.state(summary)
         if not self._has_warned and not self.state.has_learned:
             self._warn()
@@ -146,6 +149,16 @@ class LearnedImportance(Importance):
         if windows.maps.padding is not None:
             own = own.masked_fill(windows.maps.padding, -math.inf)
         return own.amax((1, 2)).view(batch_size, -1)
+
+    def _learn(self, summary: Tensor, grid: WindowGrid) -> None:
+        """Learns once from a batch in every stage, however often a forward is computed again."""
+        assert isinstance(self.state, LinearProbes)
+        if self.objects is not self._learned_from:
+            self._learned_from, self._has_learned_of = self.objects, ()
+        channels = summary.shape[1] - 1
+        if self.objects is not None and channels not in self._has_learned_of:
+            self._has_learned_of += (channels,)
+            self.state.learn(summary, grid, self.objects)
 
     def _warn(self) -> None:
         self._has_warned = True

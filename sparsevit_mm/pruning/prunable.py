@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import Tensor, nn
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.pruning.allocation import Allocation
-from sparsevit_mm.pruning.importance import Importance
+from sparsevit_mm.pruning.importance import Importance, build_importance
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.pruning.selection import WindowSelection
 
@@ -50,6 +50,27 @@ class PrunableBackbone(Protocol):
 
     def attention_blocks(self) -> list[nn.Module]:
         """The blocks that compute windows, first to last."""
+
+
+def check_learned(backbone: PrunableBackbone, importances: Iterable[str | None]) -> None:
+    """Checks that weights have learned what windows shall be ranked by.
+
+    Args:
+        backbone: The backbone, with its weights.
+        importances: Names of importances; None for the backbone's own.
+
+    Raises:
+        ConfigError: If one of them learns, and the weights have learned nothing.
+    """
+    for name in importances:
+        if name is None or not build_importance(name).is_learned:
+            continue
+        state = getattr(backbone, 'importance_state', None)
+        if state is None or not state.has_learned:
+            raise ConfigError(
+                f'importance is {name!r}, but these weights have learned none: adapt them with '
+                'SparsityAdaptationHook while the backbone of the config names it.'
+            )
 
 
 class TwinBackbones(nn.Module):

@@ -144,7 +144,8 @@ class WindowRanking:
                         num_tokens = self.batch_size * grid.map_tokens
                         self._summary = self.importance.summarize(tokens[:num_tokens])
                     scores = self.importance.score(self._summary, grid, self.batch_size)
-                    self._order[grid.shift] = self.allocation.rank(scores, num_kept)
+                    order = self.allocation.rank(scores, num_kept, self.importance.is_comparable)
+                    self._order[grid.shift] = order
             num_kept *= self.allocation.group_in(self.batch_size)
             first = self._order[grid.shift][:, :num_kept]
             self._kept[grid.shift, ratio] = first.flatten().contiguous()  # as kernels read it

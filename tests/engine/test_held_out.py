@@ -91,6 +91,20 @@ def test_validation_set_if_asked_for(tiny, tmp_path):
     assert 'indices' not in data.dataloader.dataset
 
 
+def test_indices_of_the_validation_set_stay(tiny, tmp_path):
+    cfg = config(tiny.detector)
+    cfg.val_dataloader.dataset.indices = [4, 5, 9]
+    whole = search_data(cfg, SplitSettings(part='val'), tmp_path)
+    assert whole.names == ('4.png', '5.png', '9.png')
+    coco = json.loads((tmp_path / 'held_out.json').read_text())
+    assert [image['file_name'] for image in coco['images']] == list(whole.names)
+    part = search_data(cfg, SplitSettings(part='val', images=2), tmp_path)
+    assert [f'{number}.png' for number in part.dataloader.dataset.indices] == list(part.names)
+    cfg.val_dataloader.dataset.indices = -3
+    part = search_data(cfg, SplitSettings(part='val', images=1), tmp_path)
+    assert [f'{16 + number}.png' for number in part.dataloader.dataset.indices] == list(part.names)
+
+
 @pytest.mark.parametrize(
     'change, message',
     [

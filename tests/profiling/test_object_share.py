@@ -6,10 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmdet.models import BatchSyncRandomResize, DetDataPreprocessor
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 
-from sparsevit_mm.engine.objects import check_objects, object_pixels, objects_of_batch
+from sparsevit_mm.engine.objects import (
+    check_objects,
+    check_objects_stay,
+    object_pixels,
+    objects_of_batch,
+)
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops.windows import WindowGrid, Windows
 from sparsevit_mm.profiling.object_share import ObjectShare
@@ -78,10 +84,12 @@ def test_boxes_of_cameras_are_moved_with_their_images():
     half = torch.tensor([[0.5, 0, 0], [0, 0.5, -10], [0, 0, 1]])
     mirrored = torch.tensor([[-1.0, 0, 40], [0, 1, 0], [0, 0, 1]])
     sample = Sample(
-        img_shape=(30, 40), img_aug=torch.stack([half, mirrored]), img_path=['x/b.jpg', 'x/a.jpg']
+        img_shape=(30, 40),
+        img_aug=torch.stack([half, mirrored]),
+        img_path=['x/back/1.jpg', 'x/front/1.jpg'],
     )
     info = {
-        'images': {'A': {'img_path': 'a.jpg'}, 'B': {'img_path': 'b.jpg'}},
+        'images': {'A': {'img_path': 'front/1.jpg'}, 'B': {'img_path': 'back/1.jpg'}},
         'cam_instances': {
             'A': [{'bbox': [1, 2, 4, 6], 'bbox_label': 0}],
             'B': [{'bbox': [10, 30, 20, 50], 'bbox_label': 1}],
@@ -91,8 +99,10 @@ def test_boxes_of_cameras_are_moved_with_their_images():
     expected[0, 5:15, 5:10] = True
     expected[1, 2:6, 36:39] = True
     assert torch.equal(object_pixels(sample, info, ('a', 'b'), None), expected)
+    info['cam_instances']['B'][0]['bbox_label'] = -1  # of a class that the file leaves out
     expected[0] = False
-    assert torch.equal(object_pixels(sample, info, ('a', 'b'), ['a']), expected)
+    assert torch.equal(object_pixels(sample, info, ('a', 'b'), None), expected)
+    assert object_pixels(sample, info, ('a', 'b'), ['a']) is None, "labels are the file's"
 
 
 def test_labels_but_background_and_what_is_ignored():
@@ -152,3 +162,20 @@ def test_objects_of_a_batch_of_label_maps():
 def test_labels_that_do_not_tell_are_one_sentence(batch):
     with pytest.raises(ConfigError, match="importance is 'learned', but must be another one"):
         objects_of_batch(batch, ('a', 'b'), None)
+
+
+def test_boxes_come_before_label_maps():
+    """Panoptic data have both, and their label maps are of another kind."""
+    sample = detector_sample([[0, 0, 1, 1]], [0])
+    sample.gt_sem_seg = PixelData(sem_seg=torch.ones(1, 4, 4))
+    batch = {'inputs': torch.zeros(1, 3, 4, 4), 'data_samples': [sample]}
+    assert int(objects_of_batch(batch, ('a', 'b'), None).sum()) == 1
+
+
+def test_preprocessors_that_resize_are_refused():
+    augment = BatchSyncRandomResize((32, 64), size_divisor=32)
+    check_objects_stay(SimpleNamespace(data_preprocessor=DetDataPreprocessor()))
+    model = SimpleNamespace(data_preprocessor=DetDataPreprocessor())
+    model.data_preprocessor.batch_augments = [augment]
+    with pytest.raises(ConfigError, match='data preprocessor has BatchSyncRandomResize, which'):
+        check_objects_stay(model)

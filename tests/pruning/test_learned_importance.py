@@ -10,10 +10,12 @@ import torch
 from mmengine.logging import MMLogger
 
 from sparsevit_mm import FasterViT, SparseViT
+from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.ops.windows import WindowGrid
+from sparsevit_mm.pruning.allocation import build_allocation
 from sparsevit_mm.pruning.importance import build_importance
 from sparsevit_mm.pruning.learned_importance import LinearProbes
-from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.prunable import check_learned, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 
 GRID = WindowGrid(5, 6, 2)  # 3 x 3 windows, those of the last row half padding
@@ -165,3 +167,63 @@ def test_it_warns_once_while_nothing_was_learned(capsys):
     net = SparseViT(**SMALL, importance='learned').eval()
     outputs(net), outputs(net)
     assert capsys.readouterr().out.count('nothing was learned yet') == 1
+
+
+def test_a_forward_that_is_computed_again_learns_nothing_new():
+    """As with activation checkpointing, whose second forward must keep the same windows."""
+    net = SparseViT(**SMALL, importance='learned').train()
+    net.importance.objects = torch.zeros(1, 32, 32, dtype=torch.bool)
+    net.importance.objects[:, 4:9, 4:9] = True
+    images = torch.randn(1, 3, 32, 32)
+    first = net(images)
+    before = deepcopy(net.importance_state.state_dict())
+    for again, expected in zip(net(images), first):
+        assert torch.equal(again, expected)
+    for name, value in net.importance_state.state_dict().items():
+        assert torch.equal(value, before[name])
+    net.importance.objects = net.importance.objects.clone()  # those of the next batch
+    net(images)
+    assert not torch.equal(net.importance_state.moments_8, before['moments_8'])
+
+
+def test_what_is_not_finite_is_not_learned():
+    net = learned(SparseViT(**SMALL, importance='learned')).train()
+    before = deepcopy(net.importance_state.state_dict())
+    net.importance.objects = torch.ones(1, 32, 32, dtype=torch.bool)
+    net(torch.full((1, 3, 32, 32), torch.inf))
+    for name, value in net.importance_state.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_images_that_share_windows_compare_what_the_probes_say():
+    """Ten windows with objects in one image, none in the other, of which it is unsure."""
+    sure, unsure = torch.full((20,), -1.0), torch.linspace(-0.15, 0.15, 20)
+    sure[3:13] = 0.9
+    scores = torch.stack([sure, unsure])
+    shared = build_allocation('batch')
+    kept = shared.rank(scores, 5, is_comparable=True)[0, :10]
+    assert sorted(kept.tolist()) == [*range(3, 12), 39], 'one window of every image, at least'
+    assert int((shared.rank(scores, 5)[0, :10] < 20).sum()) < 6, 'else what stands out counts'
+
+
+def test_backbones_without_it_load_the_weights_and_the_other_way_round(tmp_path):
+    path = tmp_path / 'weights.pth'
+    for saved, loading in (('learned', 'l2'), ('l2', 'learned')):
+        sizes = {**SMALL, 'strides': (4, 2)}
+        torch.save(SparseViT(**sizes, importance=saved).state_dict(), path)
+        net = SparseViT(
+            **sizes, importance=loading, init_cfg=dict(type='Pretrained', checkpoint=str(path))
+        )
+        net.init_weights()
+        expected = torch.load(path, weights_only=True)['patch_embed.projection.weight']
+        assert torch.equal(net.patch_embed.projection.weight, expected)
+
+
+def test_weights_that_learned_nothing_are_refused_by_name():
+    net = SparseViT(**SMALL, importance='learned')
+    check_learned(net, ['contrast', None])
+    with pytest.raises(ConfigError, match="importance is 'learned', but these weights have"):
+        check_learned(net, ['contrast', 'learned'])
+    check_learned(learned(net), ['learned'])
+    with pytest.raises(ConfigError, match="importance is 'learned', but these weights have"):
+        check_learned(SparseViT(**SMALL), ['learned'])

@@ -8,11 +8,12 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from sparsevit_mm.checks.schedules import check_ranking
-from sparsevit_mm.engine.objects import check_objects, objects_of_batch
-from sparsevit_mm.pruning.importance import check_importance_name
-from sparsevit_mm.pruning.learned_importance import LearnedImportance
+from sparsevit_mm.engine.objects import check_objects, check_objects_stay, objects_of_batch
+from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.pruning.importance import build_importance, check_importance_name
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule, checked_choices
 from sparsevit_mm.registry import HOOKS
@@ -94,11 +95,21 @@ class SparsityAdaptationHook(Hook):
         """Sets the importance, if one was given."""
         if self.importance is not None:
             check_ranking(runner.cfg, self.importance, type(self).__name__)
-            find_prunable_backbone(runner.model).importance = self.importance
+            backbone = find_prunable_backbone(runner.model)
+            if build_importance(self.importance).is_learned and not backbone.importance.is_learned:
+                raise ConfigError(
+                    f'importance of {type(self).__name__} is {self.importance!r}, but the backbone '
+                    'must name it, so that every tool loads what was learned: with --cfg-options '
+                    f'model.backbone.importance={self.importance}'
+                )
+            backbone.importance = self.importance
 
     def before_train(self, runner: Runner) -> None:
-        """Checks the names of the objects."""
-        check_objects(self.objects, _classes(runner))
+        """Checks that objects are known and stay where they are."""
+        if self.objects is not None:
+            check_objects(self.objects, _classes(runner))
+        if find_prunable_backbone(runner.model).importance.is_learned:
+            check_objects_stay(runner.model)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Draws and sets the iteration's schedule, and shows objects to whom learns from them."""
@@ -107,13 +118,19 @@ class SparsityAdaptationHook(Hook):
         backbone = find_prunable_backbone(runner.model)
         if self._own_schedule is None:
             self._own_schedule = backbone.pruning_schedule
-        if isinstance(backbone.importance, LearnedImportance):
+        if backbone.importance.is_learned:
             found = objects_of_batch(data_batch, _classes(runner), self.objects)
-            backbone.importance.objects = found
+            _show(backbone, found)
         arch, heads = backbone.arch, backbone.head_stages
         backbone.pruning_schedule = self.draw(runner.iter, arch.depths, arch.has_windows, heads)
         mean_ratio = _mean_ratio(backbone)
         runner.message_hub.update_scalar('train/pruning_ratio', mean_ratio)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Takes the objects away: they are those of this batch alone."""
+        _show(find_prunable_backbone(runner.model), None)
 
     def before_val(self, runner: Runner) -> None:
         """Gives the backbone its own schedule back."""
@@ -130,8 +147,16 @@ class SparsityAdaptationHook(Hook):
 
 
 def _classes(runner: Runner) -> Sequence[str]:
-    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
-    return metainfo.get('classes') or ()
+    found = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+    # Data sets that are joined and differ in anything, such as colors, have one each.
+    first = found[0] if isinstance(found, list) else found
+    return first.get('classes') or ()
+
+
+def _show(backbone: Any, objects: Tensor | None) -> None:
+    """Shows object pixels to the importance of a backbone, or of each of several twins."""
+    for one in getattr(backbone, 'backbones', [backbone]):
+        one.importance.objects = objects
 
 
 def _mean_ratio(backbone: PrunableBackbone) -> float:

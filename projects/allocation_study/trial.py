@@ -79,6 +79,7 @@ class TrialRanking:
     first_dims: int
     _summary: Tensor | None = None
     _scores: dict[int, Tensor] = field(default_factory=dict)
+    _counted: set[tuple[int, int]] = field(default_factory=set)
 
     @torch.no_grad()
     def select(self, tokens: Tensor, grid: WindowGrid, ratio: float) -> Tensor | None:
@@ -96,7 +97,9 @@ class TrialRanking:
                 images = self._scores[grid.shift].cpu()
                 self.trial.collected.setdefault(key, []).extend(images)
         kept = self._kept(self._scores[grid.shift], num_kept_windows(grid.num_windows, ratio), key)
-        self.trial.shares.setdefault(key, []).extend(kept.float().mean(1).tolist())
+        if key not in self._counted:  # later blocks keep the same with a uniform ratio
+            self._counted.add(key)
+            self.trial.shares.setdefault(key, []).extend(kept.float().mean(1).tolist())
         return kept.flatten().nonzero().squeeze(1)
 
     def _kept(self, scores: Tensor, num_kept: int, key: tuple[int, int]) -> Tensor:

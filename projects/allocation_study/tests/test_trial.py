@@ -79,3 +79,10 @@ def test_the_command_writes_a_result_for_each_trial(tmp_path):
     assert batch['mean_share'] == pytest.approx(image['mean_share'])
     assert len(set(image['shares'])) == 1
     assert len(batch['shares']) == 6
+
+
+@torch.no_grad()
+def test_an_image_has_one_share_a_stage_however_many_blocks_it_has():
+    net = TrialSparseViT(**{**SMALL, 'depths': (2, 6), 'pruning_ratios': 0.5}).eval()
+    net(images())
+    assert {len(found) for found in net.trial.shares.values()} == {3}

@@ -115,7 +115,8 @@ def _image_paths(info: Mapping[str, Any], camera: str | None) -> list[PurePath]:
     return [
         PurePath(image['img_path'])
         for name, image in info.get('images', {}).items()
-        if camera in (None, name) and isinstance(image, dict) and 'img_path' in image
+        if camera in (None, name) and isinstance(image, dict)
+        if isinstance(image.get('img_path'), str)
     ]
 
 

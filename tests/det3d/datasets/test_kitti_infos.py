@@ -13,6 +13,7 @@ from sparsevit_mm.det3d.datasets.kitti_infos import (
 )
 from sparsevit_mm.errors import DataError
 from tests.helpers.tiny_kitti import SIZE, write_kitti
+from tests.tools.conftest import call_tool
 
 LINE = 'Car 0.10 2 1.55 614.24 181.78 727.31 284.77 1.57 1.73 4.15 1.00 1.75 13.22 1.62'
 USED = ['Pedestrian', 'Cyclist', 'Car']
@@ -149,12 +150,10 @@ def test_unknown_suffix(tmp_path):
 
 
 def test_tool(tmp_path, capsys):
-    from tools.make_kitti_infos import main
-
-    main([str(write_kitti(tmp_path)), '--out-dir', str(tmp_path / 'out')])
+    call_tool('make_kitti_infos', write_kitti(tmp_path), '--out-dir', tmp_path / 'out')
     assert 'kitti_infos_train.pkl: 3 frames' in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:
-        main([str(tmp_path / 'nowhere')])
+        call_tool('make_kitti_infos', tmp_path / 'nowhere')
     assert stopped.value.code != 0
 
 

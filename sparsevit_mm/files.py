@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -190,3 +190,8 @@ def append_text(path: str | Path, text: str) -> None:
 def _line(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0].rstrip('.') if lines else type(error).__name__
+
+
+def ends_with(path: PurePath, end: PurePath) -> bool:
+    """Whether the last parts of a path are those of another, as `a/b/c.png` ends with `b/c.png`."""
+    return path.parts[-len(end.parts) :] == end.parts

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         costs = CostFile(args.work_dir / 'aerial_study.json')
         for network, group in arms.items():
             if any(arm.priced_as != arm.data for arm in group):
-                continue
+                continue  # costs are those of another network
             timed_as = {
                 cost_name(arm, seed): (arm, _run(arm, seed, args.work_dir))
                 for arm in group

@@ -18,6 +18,7 @@ from sparsevit_mm.checkpoints.files import read_checkpoint, write_checkpoint
 from sparsevit_mm.checkpoints.layouts import (
     DERIVED_BUFFERS,
     FASTERVIT,
+    LEARNED,
     SWIN,
     Family,
     recognize_layout,
@@ -28,7 +29,6 @@ from sparsevit_mm.errors import CheckpointError
 
 BACKBONE = 'backbone.'
 
-_LEARNED = re.compile(r'importance_state\.')
 _BIAS_TABLE = re.compile(r'attn\.w_msa\.relative_position_bias_table$')
 
 
@@ -146,7 +146,7 @@ def _convert(
     else:
         prefix = ''  # a bare backbone, or one inside another model, of which it alone is kept
     if index_buffers:  # MMDetection's Swin ranks no windows
-        inner = {name: weight for name, weight in inner.items() if not _LEARNED.match(name)}
+        inner = {name: weight for name, weight in inner.items() if not LEARNED.match(name)}
     translated = translate(inner, layout)
     buffers = _index_buffers(translated) if index_buffers else {}
     state_dict = {prefix + name: weight for name, weight in {**translated, **buffers}.items()}

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LEARNED = re.compile(r'importance_state\.')
+"""Names of what an importance has learned: no other network has it, and ours can do without."""
+
 DERIVED_BUFFERS = re.compile(
     r'(^|\.)(relative_position_index|attn_mask|relative_bias|relative_coords_table)$'
 )

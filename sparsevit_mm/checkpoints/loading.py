@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sparsevit_mm.checkpoints.layouts import (
     FASTERVIT,
+    LEARNED,
     SWIN,
     Family,
     Layout,
@@ -36,7 +37,6 @@ CHANNEL_ORDERS = ('rgb', 'bgr')
 
 _DEEPEST_PREFIX = 4  # parts of a model around its backbone
 _OUTPUT_NORM = re.compile(r'^norm\d+\.')
-_LEARNED = re.compile(r'importance_state\.')
 
 
 @dataclass
@@ -353,9 +353,9 @@ def _copy_fitting(
             report.loaded.append(name)
     report.missing = [name for name in wanted if name not in weights]
     missing = [n for n in report.missing if not re.search(optional, n)]
-    wrong += [f'{n} is missing' for n in missing if not _LEARNED.match(n)]
+    wrong += [f'{n} is missing' for n in missing if not LEARNED.match(n)]
     left_over = [n for n in report.left_over if not _OUTPUT_NORM.search(n)]
-    wrong += [f'{n} has no place' for n in left_over if not _LEARNED.match(n)]
+    wrong += [f'{n} has no place' for n in left_over if not LEARNED.match(n)]
     if not wrong:
         with torch.no_grad():
             for name in report.loaded:

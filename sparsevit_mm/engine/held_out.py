@@ -147,7 +147,7 @@ def search_data(cfg: Config, split: SplitSettings, folder: Path, loss: bool = Fa
     images = [whole.get_data_info(number) for number in chosen]
     dataloader.dataset = dataset
     is_whole = split.part == 'val' and len(chosen) == len(names) and own is None
-    if not loss and not (is_whole and not judges_parts(evaluator, whole)):
+    if not loss and (not is_whole or judges_parts(evaluator, whole)):
         evaluator = evaluator_for(evaluator, whole, images, folder / 'held_out.json')
     # In the order of the split, whatever the number of processes.
     dataloader.sampler = ConfigDict(type='DefaultSampler', shuffle=False)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sparsevit_mm.errors import ConfigError
+from sparsevit_mm.files import ends_with
 
 _BACKGROUND = ('background', 'bg')
 _IGNORED = 255
@@ -153,8 +154,7 @@ def _by_camera(info: Mapping[str, Any], img_paths: Sequence[str]) -> list[Any]:
     found = []
     for path in map(PurePath, img_paths):
         for camera, image in info['images'].items():
-            end = PurePath(image['img_path']).parts
-            if path.parts[-len(end) :] == end:
+            if ends_with(path, PurePath(image['img_path'])):
                 found.append(info['cam_instances'].get(camera, ()))
                 break
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 from sparsevit_mm.det3d.datasets.infos import read_infos
 from sparsevit_mm.errors import DataError
+from sparsevit_mm.files import ends_with
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class InfoLookup:
 
     def _find_by_name(self, sample: SampleId) -> tuple[dict[str, Any], str | None]:
         of_each = [
-            {number for end, number in self._by_name.get(path.name, ()) if _ends_with(path, end)}
+            {number for end, number in self._by_name.get(path.name, ()) if ends_with(path, end)}
             for path in _paths(sample.img_path)
         ]
         found = set.intersection(*of_each) if of_each else set()
@@ -118,10 +119,6 @@ def _image_paths(info: Mapping[str, Any], camera: str | None) -> list[PurePath]:
         if camera in (None, name) and isinstance(image, dict)
         if isinstance(image.get('img_path'), str)
     ]
-
-
-def _ends_with(path: PurePath, end: PurePath) -> bool:
-    return path.parts[-len(end.parts) :] == end.parts
 
 
 def _shows(info: Mapping[str, Any], camera: str | None, img_path: Any) -> bool:

@@ -20,11 +20,14 @@ from projects.importance_study.plan import (
 SCALES = (1.0, 0.85, 0.7, 0.6, 0.5)
 """Resolutions of the dense networks, all of which they know from training."""
 
-OWN_SIZES = (0.7, 0.6, 0.5)
-"""Those that dense networks are also trained further at: about as costly as a winning arm."""
-
 OWN_SPARSE = ((0.7, 0.7, 0.85), (0.5, 0.7, 0.7))
 """Ratios of backbone and heads, and size, that sparse networks are also trained further at."""
+
+FASTERVIT_OWN_SIZES = (0.85, 0.7, 0.6)
+"""Sizes that dense FasterViTs are also trained further at: about as costly as sparse ones."""
+
+FASTERVIT_OWN_SPARSE = ((0.7, 0.85), (0.7, 0.7))
+"""Ratio and size that sparse FasterViTs are also trained further at."""
 
 DRAWN_SCALES = (1.0, 0.85, 0.7, 0.5)
 """The same on drawn scenes."""
@@ -180,10 +183,6 @@ def _searched(data: str) -> list[Arm]:
 
 def _at_own_size(data: str) -> list[Arm]:
     """Networks that are trained further at the size and ratios that they are tested with."""
-    dense = [
-        Arm(f'dense, tuned at {scale:g}×', Case(at_size(LONGER, scale), scale=scale), data)
-        for scale in OWN_SIZES
-    ]
     sparse = [
         Arm(
             f'backbone {ratio:.0%}, heads {heads:.0%}, tuned at {scale:g}×',
@@ -201,7 +200,28 @@ def _at_own_size(data: str) -> list[Arm]:
     search, by = 'scale and ratios', 'evolution'
     weights = f'{IMPORTANCE}+{HEADS}+{tuned_to(search, by)}'
     found = Case(weights, IMPORTANCE, search=search, by=by)
-    return [*dense, *sparse, Arm(f'searched {search}, {by}, tuned', found, data)]
+    searched = Arm(f'searched {search}, {by}, tuned', found, data)
+    return [*_dense_at_own_size(data, SCALES), *sparse, searched]
+
+
+def _fastervit_at_own_size(data: str) -> list[Arm]:
+    """The same for FasterViT, whose neck and head stay dense."""
+    sparse = [
+        Arm(
+            f'{IMPORTANCE}, backbone {ratio:.0%}, tuned at {scale:g}×',
+            Case(at_size(f'{IMPORTANCE}+{tuned_at(ratio)}', scale), IMPORTANCE, ratio, scale),
+            data,
+        )
+        for ratio, scale in FASTERVIT_OWN_SPARSE
+    ]
+    return [*_dense_at_own_size(data, FASTERVIT_OWN_SIZES), *sparse]
+
+
+def _dense_at_own_size(data: str, scales: Sequence[float]) -> list[Arm]:
+    return [
+        Arm(f'dense, tuned at {scale:g}×', Case(at_size(LONGER, scale), scale=scale), data)
+        for scale in scales
+    ]
 
 
 def _tuned(data: str) -> list[Arm]:
@@ -233,6 +253,7 @@ ARMS = {
     'fastervit': [
         *_dense('aerial_fastervit'),
         *_sparse('aerial_fastervit'),
+        *_fastervit_at_own_size('aerial_fastervit'),
         *_dense('aerial_fastervit_narrow', False, 'narrower, dense')[:1],
     ],
     **{

@@ -42,8 +42,8 @@ SIZE = ' at size '
 see `at_size`."""
 
 TUNED = 'tuned at '
-"""Behind the name of a training with heads, before its ratios of backbone and heads: see
-`tuned_at`."""
+"""Behind the name of a training, before its ratios of the backbone and, if they skip windows, too,
+of its heads: see `tuned_at`."""
 
 FOUND = 'found by '
 """Behind the name of a training with heads, before how a search found its schedule: see
@@ -53,14 +53,14 @@ FURTHER_RATE, FURTHER_WARMUP = 5e-4, 10
 """Learning rate of further trainings, and the iterations in which it rises."""
 
 
-def tuned_at(ratio: float, heads: float) -> str:
+def tuned_at(ratio: float, heads: float | None = None) -> str:
     """What the name of a training ends with that has the same ratios in every iteration.
 
     Args:
         ratio: Ratio of the backbone.
-        heads: Ratio of neck and head, see `finest`.
+        heads: Ratio of neck and head, see `finest`; None if they stay dense.
     """
-    return f'{TUNED}{ratio:g}-{heads:g}'
+    return f'{TUNED}{ratio:g}' if heads is None else f'{TUNED}{ratio:g}-{heads:g}'
 
 
 def tuned_to(search: str, by: str) -> str:

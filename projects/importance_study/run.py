@@ -113,9 +113,10 @@ class StudyRun:
         """Trains with one schedule if the name of the training says so."""
         for one in added:
             if one.startswith(TUNED):
-                ratio, heads = map(float, one.removeprefix(TUNED).split('-'))
+                ratio, *heads = map(float, one.removeprefix(TUNED).split('-'))
                 cfg.model.backbone.pruning_ratios = ratio
-                cfg.model.head_ratios = list(finest(heads))
+                if heads:
+                    cfg.model.head_ratios = list(finest(heads[0]))
                 return True
             if one.startswith(FOUND):
                 by, _, search = one.removeprefix(FOUND).partition(' of ')

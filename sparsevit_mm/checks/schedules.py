@@ -15,7 +15,8 @@ from torch import nn
 
 from sparsevit_mm.checks.configs import typed_configs
 from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.pruning.prunable import find_prunable_backbone
+from sparsevit_mm.pruning.importance import build_importance
+from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import HOOKS, SCOPE
 
@@ -57,6 +58,28 @@ def check_ranking(cfg: Config, wanted: str | None, owner: str) -> None:
             )
 
 
+def check_backbone_learns(backbone: PrunableBackbone, wanted: str | None, owner: str) -> None:
+    """Checks that an importance that learns is the backbone's own before weights are loaded.
+
+    What was learned is a part of the backbone's weights, which one of another importance lacks.
+
+    Args:
+        backbone: The backbone.
+        wanted: The importance; None fits any.
+        owner: What names it, for the error.
+
+    Raises:
+        ConfigError: If it learns, and the backbone ranks by one that does not.
+    """
+    if wanted is None or backbone.importance.is_learned:
+        return
+    if build_importance(wanted).is_learned:
+        raise ConfigError(
+            f'importance of {owner} is {wanted!r}, but the backbone must name it, so that every '
+            f'tool loads what was learned: with --cfg-options model.backbone.importance={wanted}'
+        )
+
+
 def check_schedules(model: nn.Module, cfg: Config) -> None:
     """Checks that the hooks of this package in `custom_hooks` match a model.
 
@@ -73,9 +96,11 @@ def check_schedules(model: nn.Module, cfg: Config) -> None:
             hook = HOOKS.build(hook_cfg)
             backbone = find_prunable_backbone(model)
             schedule = getattr(hook, 'schedule', None)
-            check_ranking(cfg, getattr(hook, 'importance', None), type(hook).__name__)
+            for one, name in ((hook, type(hook).__name__), (schedule, 'the schedule')):
+                wanted = getattr(one, 'importance', None)
+                check_ranking(cfg, wanted, name)
+                check_backbone_learns(backbone, wanted, name)
             if schedule is not None:
-                check_importance(schedule, cfg)
                 backbone.pruning_schedule = schedule
 
 

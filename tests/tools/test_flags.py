@@ -256,6 +256,20 @@ def test_3d_detector_keeps_predictions_and_pictures(tmp_path):
     assert len(drawn) >= 2
 
 
+def test_a_schedule_that_learned_needs_a_config_that_names_it(tiny, trained, tmp_path, capsys):
+    """Else the probes in the checkpoint would be dropped, and windows kept in reading order."""
+    schedule = tmp_path / 'schedule.json'
+    PruningSchedule(((0.5, 0.5), (0.0, 0.0)), importance='learned').save(schedule)
+    args = [tiny.detector, trained / 'epoch_3.pth', '--work-dir', tmp_path / 'work']
+    with pytest.raises(SystemExit):
+        call_tool('test', *args, '--schedule', schedule)
+    error = capsys.readouterr().err.strip()
+    assert "importance of the schedule is 'learned', but the backbone must name it" in error
+    assert not [file for file in tmp_path.rglob('*') if file != schedule]
+    way_out = error.rpartition('with ')[2].split()
+    call_tool('test', *args, '--schedule', schedule, *way_out)
+
+
 def test_a_schedule_of_another_importance_is_one_sentence(tiny, trained, tmp_path, capsys):
     """Every tool that reads schedule files; the way out that the sentence names works."""
     schedule = tmp_path / 'schedule.json'

@@ -10,10 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from sparsevit_mm.checks.schedules import check_ranking
+from sparsevit_mm.checks.schedules import check_backbone_learns, check_ranking
 from sparsevit_mm.engine.objects import check_objects, check_objects_stay, objects_of_batch
-from sparsevit_mm.errors import ConfigError
-from sparsevit_mm.pruning.importance import build_importance, check_importance_name
+from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
 from sparsevit_mm.pruning.schedule import DEFAULT_CHOICES, PruningSchedule, checked_choices
 from sparsevit_mm.registry import HOOKS
@@ -96,12 +95,7 @@ class SparsityAdaptationHook(Hook):
         if self.importance is not None:
             check_ranking(runner.cfg, self.importance, type(self).__name__)
             backbone = find_prunable_backbone(runner.model)
-            if build_importance(self.importance).is_learned and not backbone.importance.is_learned:
-                raise ConfigError(
-                    f'importance of {type(self).__name__} is {self.importance!r}, but the backbone '
-                    'must name it, so that every tool loads what was learned: with --cfg-options '
-                    f'model.backbone.importance={self.importance}'
-                )
+            check_backbone_learns(backbone, self.importance, type(self).__name__)
             backbone.importance = self.importance
 
     def before_train(self, runner: Runner) -> None:

@@ -16,7 +16,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from sparsevit_mm.errors import ConfigError
 from sparsevit_mm.files import ends_with
@@ -25,7 +25,8 @@ _BACKGROUND = ('background', 'bg')
 _IGNORED = 255
 _NO_LABELS = (
     "importance is 'learned', but must be another one, because it cannot read from the training "
-    'data where objects are: it takes boxes in single images, and label maps.'
+    'data where objects are: it takes boxes in images, also those that BEVDet sees in its cameras, '
+    'and label maps.'
 )
 
 
@@ -86,48 +87,45 @@ def object_pixels(
     return found
 
 
-def objects_of_batch(batch: Any, classes: Sequence[str], objects: Sequence[str] | None) -> Tensor:
-    """The object pixels of a training batch, by its labels after augmentation.
+def objects_of_batch(
+    batch: Any, model: Any, classes: Sequence[str], objects: Sequence[str] | None
+) -> Tensor:
+    """The object pixels of the images of a training batch, by its labels after augmentation.
 
     Args:
-        batch: What the data loader gave, as MMDetection's and MMSegmentation's does: `inputs`, the
-            images, and their `data_samples`.
+        batch: What the data loader gave: `inputs`, the images, or a mapping of `img` to them, and
+            their `data_samples`.
+        model: The model; one whose samples have several images each tells where the objects are in
+            them with `boxes_in_images`.
         classes: Classes of the data set.
         objects: Names of the classes that count; None for all but background.
 
     Returns:
-        (B, H, W) bool, as large as the largest image.
+        (B, H, W) bool, as large as the largest image; the images of a sample one after another.
 
     Raises:
         ConfigError: If the labels do not tell where objects are.
     """
     given = batch if isinstance(batch, dict) else {}
     images, samples = given.get('inputs'), given.get('data_samples')
-    if images is None or isinstance(images, dict) or not samples or isinstance(samples, dict):
+    images = images.get('img') if isinstance(images, dict) else images
+    if images is None or not samples or isinstance(samples, dict):
         raise ConfigError(_NO_LABELS)
+    tell = getattr(_unwrapped(model), 'boxes_in_images', _boxes_in_image)
     height, width = (max(image.shape[side] for image in images) for side in (-2, -1))
-    maps = torch.zeros(len(samples), height, width, dtype=torch.bool)
-    for pixels, sample in zip(maps, samples):
-        is_detection = 'gt_instances' in sample and 'bboxes' in sample.gt_instances
-        if 'gt_sem_seg' in sample and not is_detection:
-            labels = sample.gt_sem_seg.data[0]
-            found = _labeled(labels, tuple(labels.shape), classes, objects)
-            if found is None:
-                raise ConfigError(
-                    'objects of SparsityAdaptationHook is missing, but must name the classes that '
-                    f'count as objects, among {", ".join(classes)}.'
-                )
-            pixels[: found.shape[0], : found.shape[1]] = found
-        elif is_detection:
-            instances = sample.gt_instances
-            boxes = getattr(instances.bboxes, 'tensor', instances.bboxes).tolist()
-            for box, label in zip(boxes, instances.labels.tolist()):
+    found = []
+    for sample in samples:
+        if 'gt_sem_seg' in sample and not _has_boxes(sample):
+            found.append(_label_map(sample.gt_sem_seg.data[0], classes, objects))
+            continue
+        for boxes, labels in tell(sample):
+            pixels = torch.zeros(height, width, dtype=torch.bool)
+            for box, label in zip(boxes.tolist(), labels.tolist()):
                 if objects is None or classes[label] in objects:
                     rows, cols = _inside(box, np.eye(3))
                     pixels[rows, cols] = True
-        else:
-            raise ConfigError(_NO_LABELS)
-    return maps
+            found.append(pixels)
+    return torch.stack([_padded(pixels, height, width) for pixels in found])
 
 
 def check_objects_stay(model: Any) -> None:
@@ -139,14 +137,43 @@ def check_objects_stay(model: Any) -> None:
     Raises:
         ConfigError: If the preprocessor resizes batches.
     """
-    model = model.module if is_model_wrapper(model) else model
-    augments = getattr(getattr(model, 'data_preprocessor', None), 'batch_augments', None) or ()
-    for augment in augments:
+    preprocessor = getattr(_unwrapped(model), 'data_preprocessor', None)
+    for augment in getattr(preprocessor, 'batch_augments', None) or ():
         if 'Resize' in type(augment).__name__:
             raise ConfigError(
                 f"importance is 'learned', but the data preprocessor has {type(augment).__name__}, "
                 'which moves objects: resize in the training pipeline, or take another importance.'
             )
+
+
+def _unwrapped(model: Any) -> Any:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _has_boxes(sample: Any) -> bool:
+    return 'gt_instances' in sample and 'bboxes' in sample.gt_instances
+
+
+def _boxes_in_image(sample: Any) -> list[tuple[Tensor, Tensor]]:
+    """Boxes and labels of the one image of a sample."""
+    if not _has_boxes(sample):
+        raise ConfigError(_NO_LABELS)
+    boxes = sample.gt_instances.bboxes
+    return [(getattr(boxes, 'tensor', boxes), sample.gt_instances.labels)]
+
+
+def _label_map(labels: Tensor, classes: Sequence[str], objects: Sequence[str] | None) -> Tensor:
+    found = _labeled(labels, (labels.shape[0], labels.shape[1]), classes, objects)
+    if found is None:
+        raise ConfigError(
+            'objects of SparsityAdaptationHook is missing, but must name the classes that count as '
+            f'objects, among {", ".join(classes)}.'
+        )
+    return found
+
+
+def _padded(pixels: Tensor, height: int, width: int) -> Tensor:
+    return pad(pixels, (0, width - pixels.shape[1], 0, height - pixels.shape[0]))
 
 
 def _by_camera(info: Mapping[str, Any], img_paths: Sequence[str]) -> list[Any]:

@@ -134,19 +134,19 @@ def test_objects_of_a_batch_are_those_after_augmentation():
     }
     expected = torch.zeros(2, 12, 14, dtype=torch.bool)
     expected[0, 3:10, 2:5] = True
-    assert torch.equal(objects_of_batch(batch, ('a', 'b'), ['a']), expected)
+    assert torch.equal(objects_of_batch(batch, None, ('a', 'b'), ['a']), expected)
     expected[0, 0, 0] = True
-    assert torch.equal(objects_of_batch(batch, ('a', 'b'), None), expected)
+    assert torch.equal(objects_of_batch(batch, None, ('a', 'b'), None), expected)
 
 
 def test_objects_of_a_batch_of_label_maps():
     labels = torch.tensor([[0, 1], [2, 255]])
     sample = Sample(gt_sem_seg=SimpleNamespace(data=labels[None]))
     batch = {'inputs': torch.zeros(1, 3, 2, 2), 'data_samples': [sample]}
-    found = objects_of_batch(batch, ('background', 'a', 'b'), None)
+    found = objects_of_batch(batch, None, ('background', 'a', 'b'), None)
     assert found.tolist() == [[[False, True], [True, False]]]
     with pytest.raises(ConfigError, match='objects of SparsityAdaptationHook is missing, but must'):
-        objects_of_batch(batch, ('road', 'a', 'b'), None)
+        objects_of_batch(batch, None, ('road', 'a', 'b'), None)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_objects_of_a_batch_of_label_maps():
 )
 def test_labels_that_do_not_tell_are_one_sentence(batch):
     with pytest.raises(ConfigError, match="importance is 'learned', but must be another one"):
-        objects_of_batch(batch, ('a', 'b'), None)
+        objects_of_batch(batch, None, ('a', 'b'), None)
 
 
 def test_boxes_come_before_label_maps():
@@ -169,7 +169,7 @@ def test_boxes_come_before_label_maps():
     sample = detector_sample([[0, 0, 1, 1]], [0])
     sample.gt_sem_seg = PixelData(sem_seg=torch.ones(1, 4, 4))
     batch = {'inputs': torch.zeros(1, 3, 4, 4), 'data_samples': [sample]}
-    assert int(objects_of_batch(batch, ('a', 'b'), None).sum()) == 1
+    assert int(objects_of_batch(batch, None, ('a', 'b'), None).sum()) == 1
 
 
 def test_preprocessors_that_resize_are_refused():

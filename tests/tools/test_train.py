@@ -13,6 +13,8 @@ import time
 import pytest
 import torch
 
+from projects.street_scenes.dataset import DemoSettings, make_dataset
+from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook
 from tests.helpers.tiny_data import DEPTHS, SEGMENTOR, write_config
 from tests.tools.conftest import ROOT, call_tool, run_tool, start_tool
@@ -114,6 +116,47 @@ def test_a_learned_importance_is_trained_kept_and_compared(tiny, tmp_path):
     assert first['importance'] == 'learned'
     assert {row['importance'] for row in others} == {'l2', 'contrast', 'peak', 'random'}
     assert first['objects'] > max(row['objects'] for row in others)
+
+
+@pytest.mark.parametrize('kind', ['six cameras', 'one camera'])
+def test_a_3d_detector_learns_an_importance(kind, tmp_path):
+    """From boxes in its image, or from those that its cameras see."""
+    pytest.importorskip('mmdet3d')
+    configs = ROOT / 'projects/street_scenes/configs'
+    if kind == 'six cameras':
+        config = configs / 'bevdet_sparsevit-mini_adaptation_demo6-112x336.py'
+        make_six_camera_dataset(tmp_path, SixCameraSettings(2, 8, 128, 64, seed=5), workers=1)
+    else:
+        config = configs / 'fcos3d_sparsevit-mini_fpn_adaptation_demo-224x448.py'
+        make_dataset(tmp_path, DemoSettings(2, 8, 128, 64, seed=5), workers=1)
+    dataset = 'dataset.dataset' if kind == 'six cameras' else 'dataset'
+    infos = tmp_path / 'annotations/nuscenes_infos_validation.json'
+    data = [
+        'model.backbone.importance=learned', f'val_evaluator.ann_file={infos}',
+        f'train_dataloader.{dataset}.data_root={tmp_path}/',
+        f'val_dataloader.dataset.data_root={tmp_path}/',
+        *(
+            f'{loader}_dataloader.{option}'
+            for loader in ('train', 'val')
+            for option in ('num_workers=0', 'persistent_workers=False')
+        ),
+    ]  # fmt: skip
+    if kind == 'one camera':
+        data += ['train_dataloader.dataset.pipeline.2.scale=(128,64)']
+        data += ['val_dataloader.dataset.pipeline.1.scale=(128,64)']
+    run = ['train_cfg.max_iters=3', 'train_cfg.val_interval=3', 'custom_hooks.1.begin=0']
+    call_tool('train', config, '--work-dir', tmp_path / 'run', '--cfg-options', *data, *run)
+    weights = torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=True)['state_dict']
+    probes = {name: value for name, value in weights.items() if 'importance_state.weight' in name}
+    assert len(probes) == 4
+    assert all(value.any() for value in probes.values())
+    call_tool(
+        'rank_windows', config, tmp_path / 'run' / 'iter_3.pth', '--num-images', 8, '--ratios', 0.5,
+        '--importances', 'contrast', '--out', tmp_path / 'out.json', '--cfg-options', *data,
+    )  # fmt: skip
+    learned = json.loads((tmp_path / 'out.json').read_text())['rows'][1]
+    assert learned['importance'] == 'learned'
+    assert learned['objects'] > learned['pixels'] + 0.03
 
 
 def test_a_learned_importance_needs_objects(tiny, tmp_path, capsys):

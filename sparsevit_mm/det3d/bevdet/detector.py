@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet3d.models.detectors import Base3DDetector
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsevit_mm.checkpoints.bevdet import bevdet_in_our_names
 from sparsevit_mm.checkpoints.layouts import DERIVED_BUFFERS
 from sparsevit_mm.det3d.bevdet.boxes import move_boxes
+from sparsevit_mm.det3d.bevdet.camera_boxes import boxes_in_images
 from sparsevit_mm.det3d.bevdet.exported import FrameDetections
 from sparsevit_mm.det3d.bevdet.lift_splat import Calibration
 from sparsevit_mm.errors import ConfigError
@@ -84,6 +86,11 @@ class BEVDet(Base3DDetector):
         features = self.neck(self.backbone(images.flatten(0, 1)))
         bev = self.view_transform(features, calibration_of(data_samples, images.device))
         return self.bev_neck(self.bev_backbone(bev))
+
+    @staticmethod
+    def boxes_in_images(sample: Any) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+        """Where the objects of a frame are in its images, see `camera_boxes`."""
+        return boxes_in_images(sample)
 
     def loss(
         self, inputs: Mapping[str, Tensor], data_samples: Sequence[Any], **kwargs: Any

@@ -113,7 +113,7 @@ class SparsityAdaptationHook(Hook):
         if self._own_schedule is None:
             self._own_schedule = backbone.pruning_schedule
         if backbone.importance.is_learned:
-            found = objects_of_batch(data_batch, _classes(runner), self.objects)
+            found = objects_of_batch(data_batch, runner.model, _classes(runner), self.objects)
             _show(backbone, found)
         arch, heads = backbone.arch, backbone.head_stages
         backbone.pruning_schedule = self.draw(runner.iter, arch.depths, arch.has_windows, heads)

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trial = Trial(allocation, relative_to, options.most)
         about: dict[str, Any] = {}
         if allocation == 'calibrated':
-            bench.calibrate(trial, ratio, options.calibrate_on)
+            bench.calibrate(trial, ratio, bench.other_split(options.calibrate_on))
             about = {'calibrated_on': options.calibrate_on, 'most': options.most}
         found = bench.evaluate(trial, ratio)
         about |= {'relative_to': relative_to} if allocation != 'image' else {}

@@ -15,6 +15,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_checkpoint
 from PIL import Image
+from torch import Tensor
 
 from projects.allocation_study.trial import Trial
 from sparsevit_mm.apis.configs import load_config, register_framework
@@ -93,18 +94,20 @@ class Bench:
         own = Trial('image', trial.relative_to, collected={})
         self._set(own, ratio)
         for batch in self.batches_of(dataset):
-            self.model.backbone(self.model.data_preprocessor(batch)['inputs'])
+            inputs = self.model.data_preprocessor(batch)['inputs']
+            images = inputs if isinstance(inputs, Tensor) else inputs['imgs'].flatten(0, 1)
+            self.model.backbone(images)
         trial.collected = own.collected
 
-    def calibrate(self, trial: Trial, ratio: float, split: str) -> None:
+    def calibrate(self, trial: Trial, ratio: float, frames: Any) -> None:
         """Sets a trial's thresholds for a ratio.
 
         Args:
             trial: Its thresholds are set.
             ratio: What windows are skipped on average.
-            split: Whose frames are looked at, see `other_split`.
+            frames: The data set that is looked at, see `other_split`.
         """
-        self.collect(self.other_split(split), ratio, trial)
+        self.collect(frames, ratio, trial)
         trial.calibrate(ratio)
         trial.collected = None
 
@@ -115,15 +118,17 @@ class Bench:
         with DefaultScope.overwrite_default_scope(self.cfg.default_scope):
             evaluator = Evaluator(self.cfg.test_evaluator)
         evaluator.dataset_meta = self.test.metainfo
-        sizes: dict[int, int] = {}
+        samples, sizes = 0, []
         start = time.process_time()
         for batch in self.batches_of(self.test):
             evaluator.process(data_samples=self.model.test_step(batch), data_batch=batch)
             for sample in batch['data_samples']:
-                sizes[len(sizes)] = int(np.prod(sample.img_shape))
-        metrics = evaluator.evaluate(len(sizes))
+                images = 1 if isinstance(sample.img_path, str) else len(sample.img_path)
+                sizes += [int(np.prod(sample.img_shape))] * images
+                samples += 1
+        metrics = evaluator.evaluate(samples)
         result: dict[str, Any] = {key: float(value) for key, value in metrics.items()}
-        pixels = np.array([sizes[number] for number in range(len(sizes))], float)
+        pixels = np.array(sizes, float)
         shares = [np.array(found) for _, found in sorted(trial.shares.items())]
         images = np.mean(shares, axis=0)
         result['mean_share'] = float(images.mean())
@@ -151,7 +156,8 @@ class Bench:
 
 
 def _size(info: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of an image; data sets of label maps do not know them."""
+    """Height and width of a frame's first image; data sets of label maps do not know them."""
+    info = next(iter(info['images'].values())) if 'images' in info else info
     if 'height' in info:
         return info['height'], info['width']
     width, height = Image.open(info['img_path']).size

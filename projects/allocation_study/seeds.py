@@ -119,7 +119,7 @@ def _tested(bench: Bench, arm: Arm, ratio: float) -> dict[str, Any]:
     collected: Any = {} if arm.allocation == 'calibrated' else None
     trial = Trial(arm.allocation, arm.relative_to, collected=collected)
     if arm.allocation == 'calibrated':
-        bench.calibrate(trial, ratio, 'val')
+        bench.calibrate(trial, ratio, bench.other_split('val'))
     return bench.evaluate(trial, ratio)
 
 

@@ -1,20 +1,24 @@
 """Six cameras of a frame that share a budget of windows, or keep the same share each.
 
 BEVDet on generated streets, see projects/street_scenes. For each seed one network is adapted with
-either allocation and tested with both. Streets, trainings and results that are there are not made
-again.
+either allocation and tested with both; the one that was adapted with 'image' is also tested with
+thresholds from other streets. Streets, trainings and results that are there are not made again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from mmengine.config import Config
 from rich.console import Console
 
+from projects.allocation_study.bench import Bench
+from projects.allocation_study.trial import Trial
 from projects.markdown import table
 from projects.runs import check_same_run, train_with_progress
 from projects.seeds import NOT_RUN, Statistic, mean_and_spread
@@ -35,6 +39,12 @@ RATIOS = (0.5, 0.7)
 DENSE = 'dense'
 ITERATIONS = 400
 STREETS = SixCameraSettings(validation=48)
+CALIBRATION = {'seed': 1000, 'training': 1, 'validation': 24}
+"""How the streets that thresholds come from differ."""
+
+BENCH = ('image', 'calibrated')
+"""Allocations that are compared with thresholds, as the study tries them."""
+
 METRICS = {'mAP': 'nuscenes/mAP', 'NDS': 'nuscenes/NDS'}
 """Names in tables and in results."""
 
@@ -42,6 +52,11 @@ METRICS = {'mAP': 'nuscenes/mAP', 'NDS': 'nuscenes/NDS'}
 def key(adapted: str, tested: str, ratio: float) -> str:
     """Name of a test in files."""
     return f'{adapted}-{tested}-{ratio:g}'
+
+
+def bench_key(tested: str, ratio: float) -> str:
+    """Name of a test of the network that was adapted with 'image', see `BENCH`."""
+    return f'bench-{tested}-{ratio:g}'
 
 
 def results_file(seed: int, work_dir: Path) -> Path:
@@ -61,7 +76,7 @@ def run_seed(
         streets: What is drawn.
 
     Returns:
-        The metrics by `key`.
+        The metrics by `key`, and by `bench_key` also the share of windows that were computed.
     """
     data, out = work_dir / 'streets', results_file(seed, work_dir)
     folder = out.parent
@@ -83,7 +98,37 @@ def run_seed(
             found[name] = {title: round(metrics[which], 4) for title, which in METRICS.items()}
             replace_text(out, json.dumps(found, indent=1) + '\n')
             print(f'six cameras, seed {seed}, {name}: {found[name]}', flush=True)
+        if adapted == 'image':
+            _bench(data, streets, weights, found, out)
     return found
+
+
+def _bench(
+    data: Path,
+    streets: SixCameraSettings,
+    weights: Path,
+    found: dict[str, dict[str, float]],
+    out: Path,
+) -> None:
+    """Adds what is missing of the tests with thresholds."""
+    wanted = [(tested, ratio) for tested in BENCH for ratio in RATIOS]
+    if all(bench_key(*one) in found for one in wanted):
+        return
+    others = data.parent / 'calibration_streets'
+    make_six_camera_dataset(others, replace(streets, **CALIBRATION))
+    options = _options(data, ALLOCATIONS['image'])
+    bench = Bench(str(CONFIG), str(weights), IMPORTANCE, batch_size=1, options=options)
+    unseen = bench.dataset({**bench.cfg.test_dataloader.dataset, 'data_root': f'{others}/'})
+    for tested, ratio in wanted:
+        trial = Trial(tested, 'mean')
+        if tested == 'calibrated':
+            bench.calibrate(trial, ratio, unseen)
+        result = bench.evaluate(trial, ratio)
+        found[bench_key(tested, ratio)] = {
+            **{title: round(result[which], 4) for title, which in METRICS.items()},
+            'share': round(result['cost_share'], 4),
+        }
+        replace_text(out, json.dumps(found, indent=1) + '\n')
 
 
 def _options(data: Path, allocation: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,4 +193,19 @@ def six_cameras_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) 
                 is_base = adapted == 'image' and tested != 'batch'
                 cells.append('' if is_base else f'{gains.text("+", 3)}, {gains.verdict}')
                 rows.append(cells)
+        rows += _calibrated_row(seeds, ratio)
     return table(head, rows)
+
+
+def _calibrated_row(seeds: Sequence[Mapping[str, Any]], ratio: float) -> list[list[str]]:
+    """The row of thresholds at a ratio, if every seed has it."""
+    names = [bench_key(tested, ratio) for tested in BENCH]
+    if not all(name in seed for seed in seeds for name in names):
+        return []
+    base, own = ([seed[name] for seed in seeds] for name in names)
+    gains = Statistic(tuple(o['mAP'] - b['mAP'] for o, b in zip(own, base)))
+    shares = [f'{fmean(one["share"] for one in each):.0%}' for each in (own, base)]
+    cells = ['`image`, `calibrated`', f'{ratio:.0%}']
+    cells += [mean_and_spread((one[name] for one in own), 3) for name in METRICS]
+    compared = f'{gains.text("+", 3)}, {gains.verdict}'
+    return [[*cells, f'{compared}; windows computed: {shares[0]} instead of {shares[1]}']]

@@ -145,6 +145,18 @@ def _sparse(data: str) -> list[Arm]:
     ] + smaller
 
 
+def _not_adapted(data: str) -> list[Arm]:
+    """The dense network whose windows are skipped all the same."""
+    return [
+        Arm(
+            f'not adapted, {IMPORTANCE}, backbone {ratio:.0%}',
+            Case(LONGER, IMPORTANCE, ratio),
+            data,
+        )
+        for ratio in RATIOS
+    ]
+
+
 def _with_heads(
     data: str,
     of_scale: Mapping[float, Sequence[tuple[float, float]]] = MappingProxyType(_HEAD_BUDGETS),
@@ -246,6 +258,7 @@ ARMS = {
     'sparsevit long': [
         *_dense('aerial_cars_long'),
         *_sparse('aerial_cars_long'),
+        *_not_adapted('aerial_cars_long'),
         *_with_heads('aerial_cars_long'),
         *_searched('aerial_cars_long'),
         *_at_own_size('aerial_cars_long'),
@@ -253,6 +266,7 @@ ARMS = {
     'fastervit': [
         *_dense('aerial_fastervit'),
         *_sparse('aerial_fastervit'),
+        *_not_adapted('aerial_fastervit'),
         *_fastervit_at_own_size('aerial_fastervit'),
         *_dense('aerial_fastervit_narrow', False, 'narrower, dense')[:1],
     ],

@@ -142,4 +142,5 @@ def _skips_in_heads(arm: Arm) -> bool:
 
 
 def _is_tuned(arm: Arm, sparse: bool) -> bool:
-    return SIZE in arm.case.weights and sparse == any(arm.case.head_ratios)
+    skips = bool(arm.case.ratio) or any(arm.case.head_ratios)
+    return SIZE in arm.case.weights and sparse == skips

@@ -59,9 +59,9 @@ def check_ranking(cfg: Config, wanted: str | None, owner: str) -> None:
 
 
 def check_backbone_learns(backbone: PrunableBackbone, wanted: str | None, owner: str) -> None:
-    """Checks that an importance that learns is the backbone's own before weights are loaded.
+    """Refuses a learned importance that the config's backbone does not name.
 
-    What was learned is a part of the backbone's weights, which one of another importance lacks.
+    What was learned is a part of the backbone's weights, and one of another importance drops it.
 
     Args:
         backbone: The backbone.
@@ -75,8 +75,9 @@ def check_backbone_learns(backbone: PrunableBackbone, wanted: str | None, owner:
         return
     if build_importance(wanted).is_learned:
         raise ConfigError(
-            f'importance of {owner} is {wanted!r}, but the backbone must name it, so that every '
-            f'tool loads what was learned: with --cfg-options model.backbone.importance={wanted}'
+            f'importance of {owner} is {wanted!r}, but the backbone must name it, so that what was '
+            'learned is loaded: in its config, which is mostly --cfg-options '
+            f'model.backbone.importance={wanted}'
         )
 
 

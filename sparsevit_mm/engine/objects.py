@@ -25,8 +25,7 @@ _BACKGROUND = ('background', 'bg')
 _IGNORED = 255
 _NO_LABELS = (
     "importance is 'learned', but must be another one, because it cannot read from the training "
-    'data where objects are: it takes boxes in images, also those that BEVDet sees in its cameras, '
-    'and label maps.'
+    'data where objects are: it takes boxes in images, 3D boxes of BEVDet, and label maps.'
 )
 
 
@@ -95,8 +94,8 @@ def objects_of_batch(
     Args:
         batch: What the data loader gave: `inputs`, the images, or a mapping of `img` to them, and
             their `data_samples`.
-        model: The model; one whose samples have several images each tells where the objects are in
-            them with `boxes_in_images`.
+        model: The model. If it has a method `boxes_in_images`, as BEVDet does, that tells where the
+            boxes of a sample are in each of its images.
         classes: Classes of the data set.
         objects: Names of the classes that count; None for all but background.
 
@@ -120,11 +119,14 @@ def objects_of_batch(
             continue
         for boxes, labels in tell(sample):
             pixels = torch.zeros(height, width, dtype=torch.bool)
-            for box, label in zip(boxes.tolist(), labels.tolist()):
-                if objects is None or classes[label] in objects:
+            for box, label in zip(boxes.tolist(), labels.reshape(-1).tolist()):
+                # Below 0 are classes that the data set leaves out.
+                if label >= 0 and (objects is None or classes[label] in objects):
                     rows, cols = _inside(box, np.eye(3))
                     pixels[rows, cols] = True
             found.append(pixels)
+    if len(found) != sum(len(image) if image.ndim == 4 else 1 for image in images):
+        raise ConfigError(_NO_LABELS)
     return torch.stack([_padded(pixels, height, width) for pixels in found])
 
 

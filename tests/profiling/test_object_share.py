@@ -156,8 +156,13 @@ def test_objects_of_a_batch_of_label_maps():
         {'inputs': torch.zeros(1, 3, 4, 4), 'data_samples': [Sample(gt_label=3)]},
         {'inputs': torch.zeros(1, 3, 4, 4)},
         [torch.zeros(1)],
+        {'inputs': {'points': [1]}, 'data_samples': [Sample()]},
+        {
+            'inputs': {'img': [torch.zeros(6, 3, 4, 4)]},
+            'data_samples': [detector_sample([[0, 0, 1, 1]], [0])],
+        },
     ],
-    ids=['cameras', 'classes of images', 'no labels', 'a list'],
+    ids=['cameras', 'classes of images', 'no labels', 'a list', 'points', 'boxes of one image'],
 )
 def test_labels_that_do_not_tell_are_one_sentence(batch):
     with pytest.raises(ConfigError, match="importance is 'learned', but must be another one"):

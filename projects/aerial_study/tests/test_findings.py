@@ -12,7 +12,7 @@ import pytest
 from projects.aerial_study.__main__ import main
 from projects.aerial_study.findings import against_curve, collect, tables
 from projects.aerial_study.plan import ARMS
-from projects.aerial_study.plot import draw
+from projects.aerial_study.plot import _SERIES, draw
 from projects.importance_study.plan import DATA_SETS
 from projects.importance_study.run import StudyRun
 from projects.markdown import fill_in
@@ -189,3 +189,13 @@ def test_networks_of_one_size_are_compared_with_dense_ones_of_one_size():
     assert made.splitlines()[2:] == [
         f'| {names[2]}, at equal ms | -1.0 | one seed: no verdict | -1.0 |'
     ]
+
+
+def test_every_network_that_is_tuned_is_in_the_series_of_its_kind():
+    kinds = {
+        arm.name: [name for name, (*_, is_member) in _SERIES.items() if is_member(arm)]
+        for arm in ARMS['fastervit']
+    }
+    assert kinds['dense, tuned at 0.7×'] == ['dense, tuned at its size']
+    assert kinds['contrast, backbone 70%, tuned at 0.7×'] == ['sparse, tuned at its size']
+    assert kinds['contrast, backbone 70%, at 0.7×'] == ['backbone skips, contrast']

@@ -38,6 +38,10 @@ def test_study_is_made_reported_and_not_made_again(tmp_path, capsys, monkeypatch
     assert "type='sparsevit_mm.SparseHeads'" in weights['meta']['cfg']
     assert 'SparsityAdaptationHook' not in weights['meta']['cfg']
     assert re.search(r'head_ratios=\[\s*0.25,\s*0.25,\s*0.0,\s*0.0,', weights['meta']['cfg'])
+    alone = torch.load(run.weights(f'contrast+{tuned_at(0.5)}'), weights_only=True)['meta']['cfg']
+    assert 'pruning_ratios=0.5' in alone
+    assert 'SparsityAdaptationHook' not in alone
+    assert 'SparseHeads' not in alone
     assert run.measure(Case('random', 'random', 0.7, form='bfloat16'))['macs'] == found_macs(
         run, Case('random', 'random', 0.7)
     )

@@ -89,8 +89,13 @@ class BEVDet(Base3DDetector):
 
     @staticmethod
     def boxes_in_images(sample: Any) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
-        """Where the objects of a frame are in its images, see `camera_boxes`."""
-        return boxes_in_images(sample)
+        """Where the objects of a frame are in its images, see `camera_boxes`; empty if unknown.
+
+        Raises:
+            ConfigError: If the calibration is missing.
+        """
+        _check_calibrated([sample.metainfo])
+        return boxes_in_images(sample) if 'gt_instances_3d' in sample else []
 
     def loss(
         self, inputs: Mapping[str, Tensor], data_samples: Sequence[Any], **kwargs: Any
@@ -153,12 +158,7 @@ def calibration_of(data_samples: Sequence[Any], device: torch.device | str) -> C
         ConfigError: If a key is missing.
     """
     metas = [sample.metainfo for sample in data_samples]
-    missing = [key for key in Calibration._fields if not all(key in meta for meta in metas)]
-    if missing:
-        raise ConfigError(
-            f'the data samples lack {", ".join(missing)}: load images with '
-            'sparsevit_mm.LoadCameraImages and name the keys in meta_keys of Pack3DDetInputs.'
-        )
+    _check_calibrated(metas)
     return Calibration(
         *(
             torch.as_tensor(
@@ -169,3 +169,12 @@ def calibration_of(data_samples: Sequence[Any], device: torch.device | str) -> C
             for key in Calibration._fields
         )
     )
+
+
+def _check_calibrated(metas: Sequence[Mapping[str, Any]]) -> None:
+    missing = [key for key in Calibration._fields if not all(key in meta for meta in metas)]
+    if missing:
+        raise ConfigError(
+            f'the data samples lack {", ".join(missing)}: load images with '
+            'sparsevit_mm.LoadCameraImages and name the keys in meta_keys of Pack3DDetInputs.'
+        )

@@ -87,9 +87,12 @@ def _costs(arm: Arm, seed: int, costs: Mapping[str, Any]) -> dict[str, Any]:
     if not known:
         return {}
     ranked_alike = [one for one in known if one[0].case.importance == arm.case.importance]
-    _, found = min(ranked_alike or known, key=lambda one: one[0].name != arm.name)
+    own_first = sorted(ranked_alike or known, key=lambda one: one[0].name != arm.name)
+    paid: dict[str, Any] = {}
+    for _, found in own_first:
+        paid = {**found, **paid}
     is_timed = ranked_alike or not (arm.case.ratio or arm.case.search)  # a ranking takes time
-    return {cost: paid for cost, paid in found.items() if is_timed or cost != 'ms'}
+    return {cost: value for cost, value in paid.items() if is_timed or cost != 'ms'}
 
 
 def _costs_by_seed(arm: Arm, runs: Sequence[StudyRun], costs: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,9 +88,7 @@ def _costs(arm: Arm, seed: int, costs: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     ranked_alike = [one for one in known if one[0].case.importance == arm.case.importance]
     own_first = sorted(ranked_alike or known, key=lambda one: one[0].name != arm.name)
-    paid: dict[str, Any] = {}
-    for _, found in own_first:
-        paid = {**found, **paid}
+    paid = ChainMap(*(found for _, found in own_first))
     is_timed = ranked_alike or not (arm.case.ratio or arm.case.search)  # a ranking takes time
     return {cost: value for cost, value in paid.items() if is_timed or cost != 'ms'}
 

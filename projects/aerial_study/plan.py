@@ -30,7 +30,7 @@ FASTERVIT_OWN_SPARSE = ((0.7, 0.85), (0.7, 0.7))
 """Ratio and size that sparse FasterViTs are also trained further at."""
 
 DRAWN_SCALES = (1.0, 0.85, 0.7, 0.5)
-"""The same on drawn scenes."""
+"""Resolutions of the dense networks on drawn scenes."""
 
 RATIOS = (0.5, 0.7)
 """Ratios of skipped windows, the same in every block."""

@@ -123,8 +123,8 @@ class Bench:
         for batch in self.batches_of(self.test):
             evaluator.process(data_samples=self.model.test_step(batch), data_batch=batch)
             for sample in batch['data_samples']:
-                images = 1 if isinstance(sample.img_path, str) else len(sample.img_path)
-                sizes += [int(np.prod(sample.img_shape))] * images
+                views = 1 if isinstance(sample.img_path, str) else len(sample.img_path)
+                sizes += [int(np.prod(sample.img_shape))] * views
                 samples += 1
         metrics = evaluator.evaluate(samples)
         result: dict[str, Any] = {key: float(value) for key, value in metrics.items()}

@@ -21,30 +21,35 @@ from sparsevit_mm.pruning.schedule import PruningSchedule
 from sparsevit_mm.registry import HOOKS, SCOPE
 
 
-def check_importance(schedule: Any, cfg: Config) -> None:
+def check_importance(schedule: Any, cfg: Config, backbone: PrunableBackbone | None = None) -> None:
     """Checks a schedule against every backbone of a config that names its importance.
 
     Args:
         schedule: A schedule, or any other form `pruning_ratios` takes, which names no importance.
         cfg: The whole config.
+        backbone: See `check_ranking`.
 
     Raises:
-        ConfigError: If both name an importance and they differ.
+        ConfigError: As `check_ranking` does.
     """
     if isinstance(schedule, PruningSchedule):
-        check_ranking(cfg, schedule.importance, 'the schedule')
+        check_ranking(cfg, schedule.importance, 'the schedule', backbone)
 
 
-def check_ranking(cfg: Config, wanted: str | None, owner: str) -> None:
+def check_ranking(
+    cfg: Config, wanted: str | None, owner: str, backbone: PrunableBackbone | None = None
+) -> None:
     """Checks an importance against every backbone of a config that names its own.
 
     Args:
         cfg: The whole config.
         wanted: The importance; None fits any.
         owner: What names it, for the error.
+        backbone: The backbone, if it gets the importance after its weights, of which what was
+            learned is a part; None if before.
 
     Raises:
-        ConfigError: If a backbone names another one.
+        ConfigError: If a backbone names another one, or the importance comes too late to be loaded.
     """
     if wanted is None:
         return
@@ -56,22 +61,7 @@ def check_ranking(cfg: Config, wanted: str | None, owner: str) -> None:
                 f'{prefix}importance is {own!r}: choose the same, or change the config '
                 f'with: --cfg-options {prefix}importance={wanted}'
             )
-
-
-def check_backbone_learns(backbone: PrunableBackbone, wanted: str | None, owner: str) -> None:
-    """Refuses a learned importance that the config's backbone does not name.
-
-    What was learned is a part of the backbone's weights, and one of another importance drops it.
-
-    Args:
-        backbone: The backbone.
-        wanted: The importance; None fits any.
-        owner: What names it, for the error.
-
-    Raises:
-        ConfigError: If it learns, and the backbone ranks by one that does not.
-    """
-    if wanted is None or backbone.importance.is_learned:
+    if backbone is None or backbone.importance.is_learned:
         return
     if build_importance(wanted).is_learned:
         raise ConfigError(
@@ -97,11 +87,9 @@ def check_schedules(model: nn.Module, cfg: Config) -> None:
             hook = HOOKS.build(hook_cfg)
             backbone = find_prunable_backbone(model)
             schedule = getattr(hook, 'schedule', None)
-            for one, name in ((hook, type(hook).__name__), (schedule, 'the schedule')):
-                wanted = getattr(one, 'importance', None)
-                check_ranking(cfg, wanted, name)
-                check_backbone_learns(backbone, wanted, name)
+            check_ranking(cfg, getattr(hook, 'importance', None), type(hook).__name__, backbone)
             if schedule is not None:
+                check_importance(schedule, cfg, backbone)
                 backbone.pruning_schedule = schedule
 
 

@@ -7,7 +7,7 @@ named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -76,14 +76,11 @@ def object_pixels(
         return None
     if len(views) != len(matrices) or not all('bbox' in one for view in views for one in view):
         return None
-    found = torch.zeros(len(views), height, width, dtype=torch.bool)
-    for pixels, view, matrix in zip(found, views, matrices):
-        for instance in view:
-            label = instance['bbox_label']
-            if label >= 0 and (objects is None or classes[label] in objects):
-                rows, cols = _inside(instance['bbox'], matrix)
-                pixels[rows, cols] = True
-    return found
+    marked = []
+    for view, matrix in zip(views, matrices):
+        boxes = [(instance['bbox'], instance['bbox_label']) for instance in view]
+        marked.append(_marked((height, width), boxes, classes, objects, matrix))
+    return torch.stack(marked)
 
 
 def objects_of_batch(
@@ -118,13 +115,8 @@ def objects_of_batch(
             found.append(_label_map(sample.gt_sem_seg.data[0], classes, objects))
             continue
         for boxes, labels in tell(sample):
-            pixels = torch.zeros(height, width, dtype=torch.bool)
-            for box, label in zip(boxes.tolist(), labels.reshape(-1).tolist()):
-                # Below 0 are classes that the data set leaves out.
-                if label >= 0 and (objects is None or classes[label] in objects):
-                    rows, cols = _inside(box, np.eye(3))
-                    pixels[rows, cols] = True
-            found.append(pixels)
+            pairs = zip(boxes.tolist(), labels.reshape(-1).tolist())
+            found.append(_marked((height, width), pairs, classes, objects, np.eye(3)))
     if len(found) != sum(len(image) if image.ndim == 4 else 1 for image in images):
         raise ConfigError(_NO_LABELS)
     return torch.stack([_padded(pixels, height, width) for pixels in found])
@@ -187,6 +179,23 @@ def _by_camera(info: Mapping[str, Any], img_paths: Sequence[str]) -> list[Any]:
                 found.append(info['cam_instances'].get(camera, ()))
                 break
     return found
+
+
+def _marked(
+    shape: tuple[int, int],
+    boxes: Iterable[tuple[Sequence[float], int]],
+    classes: Sequence[str],
+    objects: Sequence[str] | None,
+    matrix: NDArray[Any],
+) -> Tensor:
+    """The pixels inside boxes of objects, given with their labels and moved to the input."""
+    pixels = torch.zeros(shape, dtype=torch.bool)
+    for box, label in boxes:
+        # Below 0 are classes that the data set leaves out.
+        if label >= 0 and (objects is None or classes[label] in objects):
+            rows, cols = _inside(box, matrix)
+            pixels[rows, cols] = True
+    return pixels
 
 
 def _inside(box: Sequence[float], matrix: NDArray[Any]) -> tuple[slice, slice]:

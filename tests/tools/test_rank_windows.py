@@ -7,14 +7,13 @@ import json
 import pytest
 import torch
 
-from projects.street_scenes.dataset import DemoSettings, make_dataset
-from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
 from sparsevit_mm.apis.configs import load_config, register_framework
 from sparsevit_mm.apis.rank_windows import _advice
 from sparsevit_mm.checks.configs import build_model
 from sparsevit_mm.engine.importance_comparison import Row
+from tests.helpers import scenes_3d
 from tests.helpers.tiny_data import SEGMENTOR, write_config
-from tests.tools.conftest import ROOT, call_tool, load_tool, run_tool
+from tests.tools.conftest import call_tool, load_tool, run_tool
 
 VALIDATION = 'val_dataloader = test_dataloader\nval_evaluator = test_evaluator\nval_cfg = dict()\n'
 
@@ -76,28 +75,19 @@ def test_without_a_validation_set_test_images_stay_untouched(tiny, segmentor, ca
     assert 'val_dataloader is not in the config, but importances' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('kind', ['six cameras', 'one camera'])
+@pytest.mark.parametrize('kind', scenes_3d.KINDS)
 def test_a_3d_detector(kind, tmp_path):
     """The nuScenes metric judges a part of the frames, and boxes in the images are the objects."""
     pytest.importorskip('mmdet3d')
-    configs = ROOT / 'projects/street_scenes/configs'
-    if kind == 'six cameras':
-        config = configs / 'bevdet_sparsevit-mini_adaptation_demo6-112x336.py'
-        make_six_camera_dataset(tmp_path, SixCameraSettings(1, 9, 128, 64, seed=5), workers=1)
-    else:
-        config = configs / 'fcos3d_sparsevit-mini_fpn_adaptation_demo-224x448.py'
-        make_dataset(tmp_path, DemoSettings(1, 9, 128, 64, seed=5), workers=1)
-    small = ['val_dataloader.dataset.pipeline.1.scale=(128,64)'] if kind == 'one camera' else []
-    infos, out = tmp_path / 'annotations/nuscenes_infos_validation.json', tmp_path / 'out.json'
+    config, data = scenes_3d.config_and_options(kind, tmp_path, training=1, validation=9)
+    out = tmp_path / 'out.json'
     cfg = load_config(str(config))
     register_framework(cfg)
     torch.manual_seed(0)
     torch.save({'state_dict': build_model(cfg).state_dict()}, tmp_path / 'weights.pth')
     call_tool(
         'rank_windows', config, tmp_path / 'weights.pth', '--num-images', 8, '--ratios', 0.5,
-        '--importances', 'contrast', '--out', out, '--cfg-options',
-        f'val_dataloader.dataset.data_root={tmp_path}/', f'val_evaluator.ann_file={infos}',
-        'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False', *small,
+        '--importances', 'contrast', '--out', out, '--cfg-options', *data,
     )  # fmt: skip
     found = json.loads(out.read_text())
     assert found['metric'] == 'nuscenes/NDS'

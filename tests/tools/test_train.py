@@ -13,9 +13,8 @@ import time
 import pytest
 import torch
 
-from projects.street_scenes.dataset import DemoSettings, make_dataset
-from projects.street_scenes.six_cameras import SixCameraSettings, make_six_camera_dataset
 from sparsevit_mm.engine.hooks import SparsityAdaptationHook
+from tests.helpers import scenes_3d
 from tests.helpers.tiny_data import DEPTHS, SEGMENTOR, write_config
 from tests.tools.conftest import ROOT, call_tool, run_tool, start_tool
 
@@ -118,32 +117,12 @@ def test_a_learned_importance_is_trained_kept_and_compared(tiny, tmp_path):
     assert first['objects'] > max(row['objects'] for row in others)
 
 
-@pytest.mark.parametrize('kind', ['six cameras', 'one camera'])
+@pytest.mark.parametrize('kind', scenes_3d.KINDS)
 def test_a_3d_detector_learns_an_importance(kind, tmp_path):
     """From boxes in its image, or from those that its cameras see."""
     pytest.importorskip('mmdet3d')
-    configs = ROOT / 'projects/street_scenes/configs'
-    if kind == 'six cameras':
-        config = configs / 'bevdet_sparsevit-mini_adaptation_demo6-112x336.py'
-        make_six_camera_dataset(tmp_path, SixCameraSettings(2, 8, 128, 64, seed=5), workers=1)
-    else:
-        config = configs / 'fcos3d_sparsevit-mini_fpn_adaptation_demo-224x448.py'
-        make_dataset(tmp_path, DemoSettings(2, 8, 128, 64, seed=5), workers=1)
-    dataset = 'dataset.dataset' if kind == 'six cameras' else 'dataset'
-    infos = tmp_path / 'annotations/nuscenes_infos_validation.json'
-    data = [
-        'model.backbone.importance=learned', f'val_evaluator.ann_file={infos}',
-        f'train_dataloader.{dataset}.data_root={tmp_path}/',
-        f'val_dataloader.dataset.data_root={tmp_path}/',
-        *(
-            f'{loader}_dataloader.{option}'
-            for loader in ('train', 'val')
-            for option in ('num_workers=0', 'persistent_workers=False')
-        ),
-    ]  # fmt: skip
-    if kind == 'one camera':
-        data += ['train_dataloader.dataset.pipeline.2.scale=(128,64)']
-        data += ['val_dataloader.dataset.pipeline.1.scale=(128,64)']
+    config, data = scenes_3d.config_and_options(kind, tmp_path, training=2, validation=8)
+    data += ['model.backbone.importance=learned']
     run = ['train_cfg.max_iters=3', 'train_cfg.val_interval=3', 'custom_hooks.1.begin=0']
     call_tool('train', config, '--work-dir', tmp_path / 'run', '--cfg-options', *data, *run)
     weights = torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=True)['state_dict']

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from sparsevit_mm.checks.schedules import check_backbone_learns, check_ranking
+from sparsevit_mm.checks.schedules import check_ranking
 from sparsevit_mm.engine.objects import check_objects, check_objects_stay, objects_of_batch
 from sparsevit_mm.pruning.importance import check_importance_name
 from sparsevit_mm.pruning.prunable import PrunableBackbone, find_prunable_backbone
@@ -93,9 +93,8 @@ class SparsityAdaptationHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Sets the importance, if one was given."""
         if self.importance is not None:
-            check_ranking(runner.cfg, self.importance, type(self).__name__)
             backbone = find_prunable_backbone(runner.model)
-            check_backbone_learns(backbone, self.importance, type(self).__name__)
+            check_ranking(runner.cfg, self.importance, type(self).__name__, backbone)
             backbone.importance = self.importance
 
     def before_train(self, runner: Runner) -> None:

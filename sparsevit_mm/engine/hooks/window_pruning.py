@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
 
-from sparsevit_mm.checks.schedules import check_backbone_learns, check_importance
+from sparsevit_mm.checks.schedules import check_importance
 from sparsevit_mm.pruning.allocation import Allocation
 from sparsevit_mm.pruning.prunable import find_prunable_backbone
 from sparsevit_mm.pruning.schedule import PruningSchedule
@@ -91,9 +91,7 @@ class WindowPruningHook(Hook):
     def _apply(self, runner: Runner) -> None:
         backbone = find_prunable_backbone(runner.model)
         if self.schedule is not None:
-            check_importance(self.schedule, runner.cfg)
-            importance = getattr(self.schedule, 'importance', None)
-            check_backbone_learns(backbone, importance, 'the schedule')
+            check_importance(self.schedule, runner.cfg, backbone)
             self._warn_of_scale(runner)
             backbone.pruning_schedule = self.schedule
 
